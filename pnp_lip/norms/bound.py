@@ -13,6 +13,7 @@ from fractions import Fraction
 
 from torch import Tensor
 
+from pnp_lip.norms.ascent import Maximum
 from pnp_lip.norms.cover import Cover, NormBound, weight_digest
 from pnp_lip.norms.kernel import (
     Kernel,
@@ -106,9 +107,15 @@ def prove_below(
     maximum, seen = first_maximum(problem)
     slack = max(1e-12, scaled**2 / float(maximum.square) - 1) / 8
     floor = floors(problem, seen, slack)
-    known = min(maximum.square, Fraction(scaled) ** 2)
-    search, _ = refine(problem, start(problem), scaled, floor, known)
-    return _cover(search, problem, scaled, kernel, floor, weight) if search.done else None
+    search = start(problem)
+    while maximum.square < Fraction(scaled) ** 2:
+        search, better = refine(problem, search, scaled, floor, maximum.square)
+        if search.done:
+            return _cover(search, problem, scaled, kernel, floor, maximum, weight)
+        if better is None:
+            break
+        maximum = better
+    return None
 
 
 def _check_gap(gap: float, where: str) -> None:
@@ -123,21 +130,21 @@ def _bound(kernel: Kernel | None, weight: Tensor, gap: float, where: str) -> Nor
     problem = pose(kernel)
     maximum, seen = first_maximum(problem)
     floor = floors(problem, seen, gap / 8)
-    allowed, square, search = Fraction(gap), maximum.square, start(problem)
+    allowed, search = Fraction(gap), start(problem)
     while True:
-        target = target_for(square, allowed)
-        search, better = refine(problem, search, target, floor, square)
+        target = target_for(maximum.square, allowed)
+        search, better = refine(problem, search, target, floor, maximum.square)
         if search.done:
             break
         if better is None:
             allowed *= 2
             search = replace(search, tried=0)
         else:
-            square = better.square
-    cover = _cover(search, problem, target, kernel, floor, weight)
+            maximum = better
+    cover = _cover(search, problem, target, kernel, floor, maximum, weight)
     if not math.isfinite(cover.upper):
         raise ValueError(f"{where}: expected a norm below 1.8e308, got one beyond; rescale")
-    lower = round_down(Fraction(sqrt_down(square)) * Fraction(2) ** kernel.exponent)
+    lower = round_down(Fraction(sqrt_down(maximum.square)) * Fraction(2) ** kernel.exponent)
     return NormBound(cover.upper, lower, _rule(problem, floor), cover)
 
 
@@ -154,6 +161,7 @@ def _cover(
     target: float,
     kernel: Kernel,
     floor: list[tuple[float, float]],
+    maximum: Maximum,
     weight: Tensor,
 ) -> Cover:
     cells = {
@@ -162,4 +170,5 @@ def _cover(
         if len(rows)
     }
     digest = weight_digest(weight)
-    return Cover(target, kernel.exponent, problem.bits, tuple(floor), cells, digest)
+    witness = (maximum.group, *maximum.point)
+    return Cover(target, kernel.exponent, problem.bits, tuple(floor), cells, witness, digest)

@@ -46,6 +46,8 @@ class Cover:
         bits: ``log2`` of the root denominators, one per axis on which the kernel extends.
         floors: ``(t, lo)`` per group, (0, 0) where the plain test was enough.
         cells: level to cells ``(group, t_1, ..., t_n)``; at level ``l`` the bits grow by ``l``.
+        witness: ``(group, t_1, ..., t_n)`` of a frequency ``2 pi t / 2^44`` that attains the lower
+            bound.
         weight_digest: SHA-256 of the weight, see `weight_digest`.
     """
 
@@ -54,6 +56,7 @@ class Cover:
     bits: tuple[int, ...]
     floors: tuple[tuple[float, float], ...]
     cells: dict[int, list[tuple[int, ...]]]
+    witness: tuple[int, ...]
     weight_digest: str
 
     @property
@@ -73,6 +76,7 @@ class Cover:
             "bits": list(self.bits),
             "floors": [list(pair) for pair in self.floors],
             "cells": {str(level): [list(c) for c in cells] for level, cells in self.cells.items()},
+            "witness": list(self.witness),
             "weight_digest": self.weight_digest,
         }
 
@@ -92,6 +96,7 @@ class Cover:
                 tuple(data["bits"]),
                 tuple((float(t), float(lo)) for t, lo in data["floors"]),
                 {int(level): [tuple(c) for c in cells] for level, cells in data["cells"].items()},
+                tuple(data["witness"]),
                 str(data["weight_digest"]),
             )
         except KeyError as missing:

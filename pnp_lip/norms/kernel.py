@@ -4,9 +4,10 @@
 
 * stride ``s``: pixel-unshuffle makes a unit-stride convolution on ``prod(s)`` times the channels;
 * dilation ``D``: with ``g = gcd(s, D)`` only every ``g``-th sample is read, so ``(s, D)`` has the
-  norm of ``(s/g, D/g)``. When ``s`` and ``D`` are coprime the residues ``D a mod s`` of the taps are the
-  residues ``a mod s`` permuted, and tap ``r + s j`` carries the phase ``exp(i (c_r + j D) omega)``
-  with ``c_r`` common to its column: a unitary diagonal factor. So the norm is that of dilation 1;
+  norm of ``(s/g, D/g)``. When ``s`` and ``D`` are coprime the residues ``D a mod s`` of the taps
+  are the residues ``a mod s`` permuted, and tap ``r + s j`` carries the phase
+  ``exp(i (c_r + j D) omega)`` with ``c_r`` common to its column: a unitary diagonal factor. So
+  the norm is that of dilation 1;
 * a transposed convolution is the adjoint of the convolution with the same weight;
 * axes on which the kernel has one tap carry no frequency and are dropped;
 * the smaller of the two channel counts becomes the columns, by transposition:
@@ -39,9 +40,7 @@ def check_weight(weight: Tensor, where: str, dims: tuple[int, ...]) -> None:
             f"{weight.ndim} (shape {tuple(weight.shape)})"
         )
     if weight.numel() == 0:
-        raise ValueError(
-            f"{where}: expected entries in the weight, got shape {tuple(weight.shape)}"
-        )
+        raise ValueError(f"{where}: expected a nonempty weight, got shape {tuple(weight.shape)}")
     if not torch.isfinite(weight).all():
         raise ValueError(f"{where}: expected finite weights, got NaN or infinity")
 

@@ -29,9 +29,9 @@ def padding_factor(
     mode: str,
     kernel_size: tuple[int, ...],
     padding: int | str | tuple[int, ...],
+    dilation: int | tuple[int, ...] = 1,
     *,
     stride: int | tuple[int, ...] = 1,
-    dilation: int | tuple[int, ...] = 1,
     size: tuple[int, ...] | None = None,
     min_size: int = 1,
 ) -> float:
@@ -41,8 +41,8 @@ def padding_factor(
         mode: torch's ``padding_mode``: zeros, circular, reflect or replicate.
         kernel_size: one entry per axis.
         padding: torch's ``padding``: per axis, one for all, ``"same"`` or ``"valid"``.
-        stride: per axis, or one for all.
         dilation: per axis, or one for all.
+        stride: per axis, or one for all.
         size: the sides of the images; every side that the mode allows if not given.
         min_size: with ``size`` not given, only sides from here on.
 

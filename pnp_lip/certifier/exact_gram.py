@@ -1,0 +1,229 @@
+"""``G(omega) = sum_a C_a exp(i a.omega)`` with ``C_a = sum_b K_b^T K_(b+a)`` exact, ``G`` in balls.
+
+Floats are integers times a power of two, so the coefficients are integer matrices. Frequencies are
+rational parts of a turn. Written for checking: nothing here is shared with the prover.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import product
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+_DIRECT_ORDER = 6
+
+
+def flint_module() -> ModuleType:
+    """python-flint, or an error that says how to get it."""
+    try:
+        import flint
+    except ImportError as missing:
+        raise ImportError(
+            'checking a certificate needs python-flint: pip install "pnp-lip[check]"'
+        ) from missing
+    return flint
+
+
+@dataclass(frozen=True)
+class ExactGram:
+    """The polynomial of one layer: unit stride, no dilation, the smaller channel side.
+
+    Attributes:
+        groups: how many.
+        order: ``m``, the side of ``G``.
+        size: taps per axis, after the stride, where more than one.
+        lags: half of the lags, zero first.
+        symmetric: per group ``[F, m * m]``: ``C_0`` and ``C_a + C_a^T``.
+        antisymmetric: per group ``[F, m * m]``: zero and ``C_a - C_a^T``.
+    """
+
+    groups: int
+    order: int
+    size: tuple[int, ...]
+    lags: list[tuple[int, ...]]
+    symmetric: list[Any] = field(repr=False)
+    antisymmetric: list[Any] = field(repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        weight: Tensor,
+        stride: int | tuple[int, ...],
+        dilation: int | tuple[int, ...],
+        groups: int,
+    ) -> ExactGram:
+        """The exact coefficients of a weight in torch's layout."""
+        flint = flint_module()
+        integers, exponent = _integers(weight)
+        steps = _reduced_steps(weight.ndim - 2, stride, dilation)
+        unit = flint.arb(flint.fmpq(2) ** (2 * exponent))
+        symmetric: list[Any] = []
+        antisymmetric: list[Any] = []
+        for part in np.split(integers, groups):
+            taps, size = _phases(part, steps)
+            gram, order = _correlation(taps)
+            lags = [a for a in product(*(range(-k + 1, k) for k in size)) if a >= (0,) * len(size)]
+            zero = flint.fmpz_mat(order, order)
+            even, odd = [], []
+            for lag in lags:
+                c = gram.get(lag, zero)
+                first = not any(lag)
+                even += (c if first else c + c.transpose()).entries()
+                odd += (zero if first else c - c.transpose()).entries()
+            for rows, kept in ((even, symmetric), (odd, antisymmetric)):
+                exact = flint.fmpz_mat(len(lags), order * order, rows)
+                kept.append(flint.arb_mat(exact) * unit)
+        return cls(groups, order, size, lags, symmetric, antisymmetric)
+
+    def at(self, group: int, points: list[tuple[int, ...]], bits: list[int]) -> list[Any]:
+        """``G`` at ``omega = 2 pi t / 2^bits`` for each point ``t``, as ball matrices."""
+        flint = flint_module()
+        finest = max(bits, default=0)
+        cosines, sines = [], []
+        for point in points:
+            turns = [t << (finest - b) for t, b in zip(point, bits, strict=True)]
+            for lag in self.lags:
+                phase = sum(a * t for a, t in zip(lag, turns, strict=True)) % 2**finest
+                sine, cosine = _root_of_unity(phase, finest, flint.ctx.prec)
+                cosines.append(cosine)
+                sines.append(sine)
+        shape = (len(points), len(self.lags))
+        real = (flint.arb_mat(*shape, cosines) * self.symmetric[group]).entries()
+        imaginary = (flint.arb_mat(*shape, sines) * self.antisymmetric[group]).entries()
+        m, square = self.order, self.order**2
+        return [
+            flint.acb_mat(
+                m,
+                m,
+                list(map(flint.acb, real[i : i + square], imaginary[i : i + square])),
+            )
+            for i in range(0, len(real), square)
+        ]
+
+    def rayleigh_quotient(self, matrix: Any) -> Any:
+        """``v* G v / v* v`` in balls, ``v`` being nearly the leading eigenvector."""
+        flint = flint_module()
+        scale = max(abs(float(x.real.mid())) for x in matrix.entries()) or 1.0
+        middle = np.array(
+            [
+                complex(float(x.real.mid() / scale), float(x.imag.mid() / scale))
+                for x in matrix.entries()
+            ]
+        ).reshape(self.order, self.order)
+        top = np.linalg.eigh(middle)[1][:, -1]
+        v = flint.acb_mat(self.order, 1, [flint.acb(z.real, z.imag) for z in top.tolist()])
+        adjoint = v.conjugate().transpose()
+        return (adjoint * matrix * v)[0, 0].real / (adjoint * v)[0, 0].real
+
+
+def positive_definite(matrix: Any, shift: Any, sign: int) -> bool:
+    """Whether ``sign (G - shift I)`` is proved positive definite, ``G`` Hermitian.
+
+    ``[[A, B], [B*, C]] > 0`` if and only if ``A > 0`` and ``C - B* A^-1 B > 0``.
+    """
+    flint = flint_module()
+    order = matrix.nrows()
+    entries = matrix.entries() if sign > 0 else [-x for x in matrix.entries()]
+    for i in range(order):
+        entries[i * (order + 1)] -= sign * shift
+    try:
+        return _schur(flint, entries, order)
+    except ZeroDivisionError:
+        return False
+
+
+def _schur(flint: ModuleType, a: list[Any], n: int) -> bool:
+    if n <= _DIRECT_ORDER:
+        return _pivots_positive(a, n)
+    h = n // 2
+    corner = [a[i * n + j] for i in range(h) for j in range(h)]
+    if not _schur(flint, corner, h):
+        return False
+    beside = flint.acb_mat(h, n - h, [a[i * n + j] for i in range(h) for j in range(h, n)])
+    rest = flint.acb_mat(n - h, n - h, [a[i * n + j] for i in range(h, n) for j in range(h, n)])
+    solved = flint.acb_mat(h, h, corner).solve(beside)
+    return _schur(flint, (rest - beside.conjugate().transpose() * solved).entries(), n - h)
+
+
+def _pivots_positive(a: list[Any], n: int) -> bool:
+    """Gaussian elimination of a small Hermitian matrix: every pivot is positive."""
+    a = list(a)
+    for k in range(n):
+        pivot = a[k * (n + 1)].real
+        if not pivot > 0:
+            return False
+        for i in range(k + 1, n):
+            factor = a[i * n + k] / pivot
+            for j in range(k + 1, i + 1):
+                a[i * n + j] -= factor * a[j * n + k].conjugate()
+    return True
+
+
+@lru_cache(maxsize=2**18)
+def _root_of_unity(phase: int, bits: int, precision: int) -> tuple[Any, Any]:
+    """Balls around the sine and cosine of ``2 pi phase / 2^bits``."""
+    flint = flint_module()
+    angle = flint.arb(flint.fmpq(phase, 2**bits) * 2)
+    return angle.sin_pi(), angle.cos_pi()
+
+
+def _integers(weight: Tensor) -> tuple[Any, int]:
+    """An object array of integers ``n`` and ``e`` with ``weight = n 2^e``."""
+    values = weight.detach().to("cpu").double().numpy()
+    mantissas, exponents = np.frexp(values)
+    whole = np.ldexp(mantissas, 53).astype(np.int64).astype(object)
+    least = int(exponents[values != 0].min())
+    shifts = np.where(values != 0, exponents - least, 0).astype(object)
+    return whole << shifts, least - 53
+
+
+def _reduced_steps(
+    axes: int, stride: int | tuple[int, ...], dilation: int | tuple[int, ...]
+) -> list[int]:
+    """``s / gcd(s, D)`` per axis: only these phases of the input meet in one output."""
+    strides, dilations = (
+        (value,) * axes if isinstance(value, int) else tuple(value) for value in (stride, dilation)
+    )
+    return [s // math.gcd(s, d) for s, d in zip(strides, dilations, strict=True)]
+
+
+def _phases(weight: Any, steps: list[int]) -> tuple[dict[tuple[int, ...], Any], tuple[int, ...]]:
+    """The unit-stride taps of one group ``[rows, columns, *kernel]``, and their number per axis."""
+    flint = flint_module()
+    rows, columns, *kernel = weight.shape
+    sizes = [-(-k // s) for k, s in zip(kernel, steps, strict=True)]
+    axes = [i for i, size in enumerate(sizes) if size > 1]
+    wide: dict[tuple[int, ...], Any] = {}
+    for tap in product(*(range(k) for k in kernel)):
+        place = tuple(tap[i] // steps[i] for i in axes)
+        phase = 0
+        for t, s in zip(tap, steps, strict=True):
+            phase = phase * s + t % s
+        block = wide.setdefault(place, np.zeros((rows, math.prod(steps), columns), dtype=object))
+        block[:, phase] = weight[(slice(None), slice(None), *tap)]
+    taps = {}
+    for place, block in wide.items():
+        flat = block.reshape(rows, -1)
+        tall = flat if flat.shape[0] >= flat.shape[1] else flat.T
+        taps[place] = flint.fmpz_mat(*tall.shape, tall.reshape(-1).tolist())
+    return taps, tuple(sizes[i] for i in axes)
+
+
+def _correlation(taps: dict[tuple[int, ...], Any]) -> tuple[dict[tuple[int, ...], Any], int]:
+    """``C_a`` for the lags ``a >= 0`` in lexicographic order, and the side ``m``."""
+    gram: dict[tuple[int, ...], Any] = {}
+    order = next(iter(taps.values())).ncols()
+    for low, first in taps.items():
+        adjoint = first.transpose()
+        for high, second in taps.items():
+            if high >= low:
+                lag = tuple(h - l for h, l in zip(high, low, strict=True))
+                term = adjoint * second
+                gram[lag] = gram[lag] + term if lag in gram else term
+    return gram, order
