@@ -1,0 +1,156 @@
+r"""A denoiser that is nonexpansive by construction, with its averagedness known.
+
+.. math:: D(x, s) = \Phi_L(\cdot, s) \circ \dots \circ \Phi_1(\cdot, s)\,(x), \qquad
+          \Phi_\ell(x, s) = x - \tau_\ell W_\ell^\top \mathrm{clip}_{\lambda_\ell(s)}(W_\ell x)
+
+Every :math:`\Phi_\ell` is :math:`\alpha_\ell`-averaged with
+:math:`\alpha_\ell = \tau_\ell\|W_\ell\|^2/2 < 1`, whatever the thresholds, so one certificate of
+the weights covers every noise level *s*. The composition is averaged with
+:math:`\alpha = 1/(1 + 1/\sum_\ell \alpha_\ell/(1-\alpha_\ell))` (Combettes and Yamada 2015).
+At :math:`s = 0` the denoiser is the identity.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from deepinv.models import Denoiser
+from torch import Tensor, device, nn
+
+from pnp_lip.layers import ConvGradientStep, NoiseClip
+from pnp_lip.layers.filters import colour_dct_filters, dct_filters
+
+__all__ = ["KNOTS", "LipschitzDenoiser"]
+
+#: Noise levels between which the thresholds are interpolated; images are in [0, 1].
+KNOTS = tuple(level / 255 for level in (2.0, 5.0, 10.0, 15.0, 25.0, 35.0, 50.0))
+
+
+class LipschitzDenoiser(Denoiser):
+    r"""Nonexpansive denoiser for Gaussian noise, :math:`D(x, s)`; see the module for the formula.
+
+    Args:
+        in_channels: 1 for grey images, 3 for colour.
+        depth: number ``L`` of gradient steps.
+        nf: number of filters of each step.
+        kernel_size: side of the filters in pixels, odd.
+        pretrained: ``"default"`` loads the shipped weights for ``in_channels``; a path loads a
+            ``.safetensors`` file written by :func:`pnp_lip.save`; ``None`` starts from DCT frames.
+            Weights bring their own ``depth``, ``nf`` and ``kernel_size``.
+        device: where to put the parameters.
+
+    Raises:
+        ValueError: a size out of range, or one that contradicts the weights.
+        FileNotFoundError, WeightsError: weights that are missing, truncated or tampered with.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        *,
+        depth: int | None = None,
+        nf: int | None = None,
+        kernel_size: int | None = None,
+        pretrained: str | Path | None = "default",
+        device: str | device = "cpu",
+    ) -> None:
+        super().__init__()
+        asked = {"in_channels": in_channels, "depth": depth, "nf": nf, "kernel_size": kernel_size}
+        stored = None
+        if pretrained is None:
+            sizes = _DEFAULTS[_known_channels(in_channels)] | {
+                name: value for name, value in asked.items() if value is not None
+            }
+        else:
+            from pnp_lip.weights import read_weights
+
+            stored = read_weights(pretrained, in_channels=in_channels)
+            sizes = stored.architecture
+            _require_agreement(asked, sizes)
+        self.sizes: dict[str, int] = dict(sizes)
+        self.layers = nn.ModuleList(_initial_layers(**sizes))
+        if stored is not None:
+            self.load_state_dict(stored.state_dict)
+            self.eval()
+        self.to(device)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the images, 1 or 3."""
+        return self.sizes["in_channels"]
+
+    @property
+    def receptive_radius(self) -> int:
+        """Pixels from which an output pixel depends on the input, in each direction."""
+        return sum(2 * layer.padding for layer in self.layers)  # type: ignore[misc]
+
+    def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
+        """Denoise ``x``.
+
+        Args:
+            x: images ``[B, C, H, W]`` in [0, 1] up to noise, any size.
+            sigma: noise level in the same units, a number or one per image.
+            kwargs: accepted and ignored, as by every deepinv denoiser.
+
+        Returns:
+            Tensor of the shape of ``x``.
+
+        Raises:
+            ValueError: wrong shape, or a noise level that is negative or not finite.
+            TypeError: no noise level.
+        """
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"this denoiser takes images [B, {self.in_channels}, H, W], got {tuple(x.shape)}: "
+                f"use LipschitzDenoiser(in_channels=...) for other images"
+            )
+        levels = self._levels(sigma, x)
+        for layer in self.layers:
+            x = layer(x, levels)
+        return x
+
+    def _levels(self, sigma: float | Tensor, x: Tensor) -> Tensor:
+        """One noise level per image, ``[B]``."""
+        if sigma is None:
+            raise TypeError("sigma is None: pass the noise level, for instance sigma=0.05")
+        if isinstance(sigma, (int, float)) and not (math.isfinite(sigma) and sigma >= 0):
+            raise ValueError(f"sigma must be a finite noise level >= 0, got {sigma}")
+        return self._handle_sigma(sigma, reference_tensor=x).flatten()
+
+
+_DEFAULTS: dict[int, dict[str, int]] = {
+    1: {"in_channels": 1, "depth": 8, "nf": 48, "kernel_size": 7},
+    3: {"in_channels": 3, "depth": 6, "nf": 72, "kernel_size": 5},
+}
+
+
+def _known_channels(in_channels: int) -> int:
+    if in_channels not in _DEFAULTS:
+        raise ValueError(f"in_channels must be 1 (grey) or 3 (colour), got {in_channels}")
+    return in_channels
+
+
+def _require_agreement(asked: dict[str, int | None], stored: dict[str, int]) -> None:
+    for name, value in asked.items():
+        if value is not None and value != stored[name]:
+            raise ValueError(
+                f"{name}={value} contradicts the weights, which have {name}={stored[name]}: "
+                f"leave it out, or pass pretrained=None"
+            )
+
+
+def _initial_layers(
+    in_channels: int, depth: int, nf: int, kernel_size: int
+) -> list[ConvGradientStep]:
+    """Gradient steps on DCT frames that share the shrinkage of one of them."""
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")
+    filters = dct_filters if in_channels == 1 else colour_dct_filters
+    weight = filters(kernel_size, nf)
+    factor = 1.5 / (kernel_size * math.sqrt(depth))
+    return [
+        ConvGradientStep(weight, NoiseClip(len(weight), KNOTS, (factor, factor / 3)), bias=False)
+        for _ in range(depth)
+    ]

@@ -1,0 +1,139 @@
+r"""Scalar nonlinearities whose slope stays in [0, 1], the hypothesis of every gradient step.
+
+Such a :math:`\sigma` is the derivative of a convex function with 1-Lipschitz gradient, applied
+entry by entry, so :math:`\sigma(a) - \sigma(b) = d\,(a - b)` with :math:`0 \le d \le 1`.
+The slope holds for *every* value of the parameters below, so no training step can break it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pnp_lip.layers.clipping import clip_mixture, on_channel_axis
+
+__all__ = ["Activation", "Clip", "MonotoneSpline", "NoiseClip", "ReLU"]
+
+
+class Activation(nn.Module, ABC):
+    r"""An entrywise :math:`\sigma` with :math:`0 \le \sigma' \le 1`.
+
+    Channels are on axis 1 for images and on the last axis of a ``[batch, channels]`` tensor, which
+    is axis 1 as well.
+    """
+
+    @abstractmethod
+    def forward(self, t: Tensor, sigma: Tensor | None = None) -> Tensor:
+        """Apply the nonlinearity to ``t`` (``[B, K, ...]``) at the noise level ``sigma`` (``[B]``)."""
+
+
+class ReLU(Activation):
+    r""":math:`\sigma(t) = \max(t, 0)`, the nonlinearity of the density theorems."""
+
+    def forward(self, t: Tensor, sigma: Tensor | None = None) -> Tensor:
+        return functional.relu(t)
+
+
+class Clip(Activation):
+    r""":math:`\sigma(t) = \min(\max(t, -\lambda), \lambda)` with one learnable threshold a channel.
+
+    The derivative of Huber's function: a gradient step with it is a soft shrinkage of large
+    responses. A negative :math:`\lambda` counts as 0, so the slope is in [0, 1] for all values.
+
+    Args:
+        channels: number of channels ``K``.
+        threshold: initial value of every threshold, in the units of the responses.
+    """
+
+    def __init__(self, channels: int, threshold: float = 1.0) -> None:
+        super().__init__()
+        self.threshold = nn.Parameter(torch.full((channels,), float(threshold)))
+
+    def forward(self, t: Tensor, sigma: Tensor | None = None) -> Tensor:
+        threshold = self.threshold[None, None]
+        return clip_mixture(t, threshold, torch.ones_like(threshold))
+
+
+class NoiseClip(Activation):
+    r""":math:`\sigma(t) = \sum_j m_{jc}\,\mathrm{clip}(t, \pm s\,a_{jc}(s))`, at noise level :math:`s`.
+
+    The weights :math:`m_{jc} = \mathrm{softmax}_j(\theta_{jc})` are a convex combination, so the slope
+    is in [0, 1]: a concave influence function with as many corners as ``pieces``. Each factor
+    :math:`a_{jc}(s)` is interpolated linearly between knots and constant outside them. At
+    :math:`s = 0` the activation vanishes, and the gradient step around it is the identity; above
+    the last knot the step commutes with scaling, :math:`\Phi_{\mu s}(\mu x) = \mu\Phi_s(x)`. Only
+    thresholds depend on *s*: one bound of the weights covers every noise level.
+
+    Args:
+        channels: number of channels ``K``.
+        knots: increasing noise levels, in the units of the image (which is in [0, 1]).
+        factors: initial value of the factors, one for each piece.
+    """
+
+    knots: Tensor
+
+    def __init__(
+        self, channels: int, knots: tuple[float, ...], factors: tuple[float, ...] = (1.0,)
+    ) -> None:
+        super().__init__()
+        if len(knots) < 2 or any(b <= a for a, b in zip(knots, knots[1:], strict=False)):
+            raise ValueError(f"knots must be at least two increasing noise levels, got {knots}")
+        self.register_buffer("knots", torch.tensor(knots))
+        start = torch.tensor(factors)[:, None, None]
+        self.factors = nn.Parameter(start.repeat(1, len(knots), channels))
+        self.logits = nn.Parameter(torch.zeros(len(factors), channels))
+
+    def thresholds(self, sigma: Tensor) -> Tensor:
+        """Thresholds ``[pieces, B, K]`` at the noise levels ``sigma`` (``[B]``)."""
+        inside = sigma.clamp(self.knots[0], self.knots[-1])
+        right = torch.searchsorted(self.knots, inside).clamp(1, len(self.knots) - 1)
+        left_knot, right_knot = self.knots[right - 1], self.knots[right]
+        weight = ((inside - left_knot) / (right_knot - left_knot))[:, None]
+        factors = (1 - weight) * self.factors[:, right - 1] + weight * self.factors[:, right]
+        return sigma[:, None] * factors
+
+    def forward(self, t: Tensor, sigma: Tensor | None = None) -> Tensor:
+        if sigma is None:
+            raise TypeError("NoiseClip needs the noise level: call the layer with sigma")
+        shares = torch.softmax(self.logits, dim=0)[:, None]
+        return clip_mixture(t, self.thresholds(sigma), shares)
+
+
+class MonotoneSpline(Activation):
+    r"""A learnable continuous piecewise linear :math:`\sigma` with every slope in [0, 1].
+
+    With knots :math:`t_j = -r + 2rj/n` and slopes :math:`m_j = \mathrm{sigmoid}(\theta_j)`,
+    :math:`\sigma(t) = \sum_j m_j\,|[t_j, t_{j+1}] \cap [0, t]|` with the sign of :math:`t`,
+    constant outside :math:`[-r, r]`. The reparametrisation keeps the slopes for all
+    :math:`\theta`. (Learned splines with bounded slope: Bohra et al. 2020.)
+
+    Args:
+        channels: number of channels ``K``.
+        pieces: number of linear pieces ``n`` on ``[-radius, radius]``; even, so that 0 is a knot.
+        radius: half-width ``r`` of the interval outside which the function is constant.
+    """
+
+    radius: Tensor
+
+    def __init__(self, channels: int, pieces: int = 10, radius: float = 1.0) -> None:
+        super().__init__()
+        if pieces < 2 or pieces % 2:
+            raise ValueError(f"pieces must be even and at least 2, got {pieces}")
+        self.register_buffer("radius", torch.tensor(float(radius)))
+        self.logits = nn.Parameter(torch.zeros(channels, pieces))
+
+    def forward(self, t: Tensor, sigma: Tensor | None = None) -> Tensor:
+        slopes = torch.sigmoid(self.logits)
+        pieces = slopes.shape[1]
+        width = 2 * self.radius / pieces
+        out = torch.zeros_like(t)
+        for j in range(pieces):
+            left = -self.radius + j * width
+            slope = on_channel_axis(slopes[None, :, j], t)
+            piece = (t - left).clamp(torch.zeros_like(width), width)
+            at_zero = width if j < pieces // 2 else torch.zeros_like(width)
+            out = out + slope * (piece - at_zero)
+        return out

@@ -1,0 +1,81 @@
+r"""A zero-padded convolution :math:`W` and its exact transpose, fast where kernels are few.
+
+With ``P`` the extraction of patches, :math:`Wx = K\,Px` and :math:`W^\top z = P^\top K^\top z` for the
+kernel matrix ``K`` of shape ``[K, C k²]``. On a CPU a library convolution with as few *output*
+channels as an image has is several times slower than the second form, so :math:`W^\top` takes it
+there; elsewhere the library's own kernels are used. Derivatives of every order exist: the
+derivative of each of the two maps is made of the two maps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.grad import conv2d_weight
+
+__all__ = ["convolve", "convolve_transpose"]
+
+#: Up to this many image channels the patch form is the faster one on a CPU.
+_FEW_CHANNELS = 4
+
+
+def convolve(x: Tensor, weight: Tensor) -> Tensor:
+    """``W x`` (a cross-correlation, as in torch) for ``x`` ``[B, C, H, W]`` and odd ``weight``
+    ``[K, C, k, k]``: responses ``[B, K, H, W]``."""
+    if _patch_form_pays(weight):
+        return _Convolve.apply(x, weight)
+    return functional.conv2d(x, weight, padding=weight.shape[-1] // 2)
+
+
+def convolve_transpose(z: Tensor, weight: Tensor) -> Tensor:
+    r""":math:`W^\top z` for ``z`` ``[B, K, H, W]``: images ``[B, C, H, W]``."""
+    if _patch_form_pays(weight):
+        return _ConvolveTranspose.apply(z, weight)
+    return functional.conv_transpose2d(z, weight, padding=weight.shape[-1] // 2)
+
+
+def _patch_form_pays(weight: Tensor) -> bool:
+    return weight.device.type == "cpu" and weight.shape[1] <= _FEW_CHANNELS
+
+
+class _Convolve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return functional.conv2d(x, weight, padding=weight.shape[-1] // 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        (gradient,) = gradients
+        return (
+            _ConvolveTranspose.apply(gradient, weight) if ctx.needs_input_grad[0] else None,
+            _weight_gradient(gradient, x, weight) if ctx.needs_input_grad[1] else None,
+        )
+
+
+class _ConvolveTranspose(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(z, weight)
+        size = weight.shape[-1]
+        kernel = weight.flatten(1).mT.expand(len(z), -1, -1)
+        patches = torch.bmm(kernel, z.flatten(2))
+        return functional.fold(patches, z.shape[-2:], size, padding=size // 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        z, weight = ctx.saved_tensors
+        (gradient,) = gradients
+        return (
+            _Convolve.apply(gradient, weight) if ctx.needs_input_grad[0] else None,
+            _weight_gradient(z, gradient, weight) if ctx.needs_input_grad[1] else None,
+        )
+
+
+def _weight_gradient(z: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    r"""Gradient of :math:`\langle z, Wx\rangle` in the kernel."""
+    return conv2d_weight(x, list(weight.shape), z, padding=weight.shape[-1] // 2)

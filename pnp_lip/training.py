@@ -1,0 +1,226 @@
+r"""Training of a nonexpansive denoiser: an ordinary optimiser and a hook that holds the constraint.
+
+Minimises :math:`E\,w(s)\,\|D(x + s n, s) - x\|^2` over patches *x*, Gaussian noise *n* and noise
+levels *s*, with :math:`w(s) \propto \max(s, s_0)^{-1.2}`: about the reciprocal of the error that is
+left, so that every noise level gains the same number of decibels.
+
+All randomness of step *k* comes from a generator seeded by ``(seed, k)``, and a checkpoint holds
+weights, averages and optimiser moments: a run cut at any step continues to the same bits.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pnp_lip.data import Photographs, read_folder
+from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.files import atomic_path
+from pnp_lip.layers import hold
+
+__all__ = ["Training", "TrainingConfig", "noise_weight", "validation_psnr"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything a training run depends on; read from TOML by :meth:`read`.
+
+    Attributes:
+        in_channels, depth, nf, kernel_size: sizes of the denoiser.
+        train, validation: folders, see :func:`pnp_lip.data.find_data`.
+        patch, batch: side of the patches in pixels, and patches a step.
+        steps: length of the run.
+        weight_rate, threshold_rate: largest learning rates of filters and of everything else.
+        sigma: interval of the noise levels, in units of 1/255.
+        averagedness: bound of the averagedness of every layer, in (0, 1].
+        ema: decay of the average of the weights that is evaluated and kept.
+        evaluate_every: steps between two evaluations and checkpoints.
+        seed: of all randomness.
+    """
+
+    in_channels: int = 1
+    depth: int = 8
+    nf: int = 48
+    kernel_size: int = 7
+    train: tuple[str, ...] = ("bsds500/train", "bsds500/test")
+    validation: str = "bsds500/val32"
+    patch: int = 64
+    batch: int = 4
+    steps: int = 50_000
+    weight_rate: float = 5e-4
+    threshold_rate: float = 3e-3
+    sigma: tuple[float, float] = (0.0, 50.0)
+    averagedness: float = 0.9
+    ema: float = 0.999
+    evaluate_every: int = 1000
+    seed: int = 0
+
+    @classmethod
+    def read(cls, path: str | Path) -> TrainingConfig:
+        """Read a TOML file whose keys are the attributes.
+
+        Raises:
+            ValueError: unknown keys, named together with the known ones.
+        """
+        with Path(path).open("rb") as file:
+            table = tomllib.load(file)
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(table) - known):
+            raise ValueError(f"{path}: unknown keys {unknown}; expected some of {sorted(known)}")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+
+
+def noise_weight(sigma: Tensor) -> Tensor:
+    r"""The weight :math:`w(s) = (\max(s, 3/255)\cdot 255/25)^{-1.2}` of a noise level."""
+    return (sigma.clamp(min=3 / 255) * (255 / 25)) ** -1.2
+
+
+@torch.no_grad()
+def validation_psnr(denoiser: nn.Module, images: list[Tensor], sigma: float) -> float:
+    """Mean PSNR in dB over uint8 ``images`` with noise ``sigma`` (in [0, 1]) from a fixed seed."""
+    device = next(denoiser.parameters()).device
+    generator = torch.Generator().manual_seed(0)
+    total = 0.0
+    for image in images:
+        clean = image[None].float() / 255
+        noisy = clean + sigma * torch.randn(clean.shape, generator=generator)
+        error = (denoiser(noisy.to(device), sigma).cpu() - clean).square().mean()
+        total -= 10 * math.log10(float(error))
+    return total / len(images)
+
+
+class Training:
+    """A run that can be stopped and continued; iterate over it to advance.
+
+    Args:
+        config: see :class:`TrainingConfig`.
+        folder: where ``checkpoint.safetensors`` and ``curve.json`` live; a checkpoint found there
+            is continued.
+        device: where to train.
+
+    Raises:
+        ValueError: the checkpoint belongs to another configuration, or is damaged.
+    """
+
+    def __init__(self, config: TrainingConfig, folder: str | Path, device: str = "cpu") -> None:
+        self.config, self.folder, self.device = config, Path(folder), torch.device(device)
+        sizes = {name: getattr(config, name) for name in ("in_channels", "depth", "nf", "kernel_size")}
+        self.model = LipschitzDenoiser(**sizes, pretrained=None, device=self.device)
+        self.average = LipschitzDenoiser(**sizes, pretrained=None, device=self.device).eval()
+        self.optimizer = _optimizer(self.model, config)
+        hold(self.model, self.optimizer, averagedness=config.averagedness)
+        self.average.load_state_dict(self.model.state_dict())
+        self.photographs = Photographs(config.train, config.in_channels, config.patch)
+        self.validation = read_folder(config.validation, config.in_channels)
+        self.step = 0
+        self.curve: list[dict[str, float]] = []
+        if self.checkpoint.is_file():
+            self._restore()
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file a run continues from."""
+        return self.folder / "checkpoint.safetensors"
+
+    def run(self, evaluate: Callable[[LipschitzDenoiser], dict[str, float]]) -> Iterator[float]:
+        """Yield the loss of every step; evaluate and write a checkpoint where the config says so."""
+        while self.step < self.config.steps:
+            loss = self._advance()
+            if self.step % self.config.evaluate_every == 0 or self.step == self.config.steps:
+                self.curve.append({"step": self.step, **evaluate(self.average)})
+                self.save()
+            yield loss
+
+    def save(self) -> None:
+        """Write the checkpoint atomically."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
+        metadata = {
+            "config": json.dumps(asdict(self.config), sort_keys=True),
+            "step": str(self.step),
+            "curve": json.dumps(self.curve),
+        }
+        with atomic_path(self.checkpoint) as temporary:
+            save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata)
+
+    def _restore(self) -> None:
+        try:
+            with safe_open(self.checkpoint, framework="pt", device=str(self.device)) as file:
+                metadata = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+        except SafetensorError as error:
+            raise ValueError(f"{self.checkpoint} is damaged ({error}): remove it to start over") from error
+        if json.loads(metadata["config"]) != json.loads(json.dumps(asdict(self.config))):
+            raise ValueError(
+                f"{self.checkpoint} belongs to another configuration: use another folder, or remove it"
+            )
+        self.model.load_state_dict(_part(tensors, "model."))
+        self.average.load_state_dict(_part(tensors, "average."))
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, value in _part(tensors, "optimizer.").items():
+            index, _, key = name.partition(".")
+            states.setdefault(int(index), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": states, "param_groups": groups})
+        self.step, self.curve = int(metadata["step"]), json.loads(metadata["curve"])
+
+    def _advance(self) -> float:
+        config = self.config
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
+        clean = self.photographs.patches(config.batch, generator)
+        low, high = (level / 255 for level in config.sigma)
+        sigma = low + (high - low) * torch.rand(config.batch, generator=generator)
+        noise = torch.randn(clean.shape, generator=generator)
+        noisy = clean + sigma[:, None, None, None] * noise
+        clean, noisy, sigma = (value.to(self.device) for value in (clean, noisy, sigma))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["rate"] * _schedule(self.step, config.steps)
+        error = (self.model(noisy, sigma) - clean).square().mean(dim=(1, 2, 3))
+        loss = (noise_weight(sigma) * error).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        self._update_average()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Exponential averaging; the ball of admissible weights is convex, so it stays inside."""
+        decay = min(self.config.ema, self.step / (self.step + 10))
+        for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            kept.lerp_(new, 1 - decay)
+
+
+def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    filters = [p for name, p in trainable.items() if name.endswith(".weight")]
+    others = [p for name, p in trainable.items() if not name.endswith(".weight")]
+    return torch.optim.Adam(
+        [
+            {"params": filters, "rate": config.weight_rate},
+            {"params": others, "rate": config.threshold_rate},
+        ],
+        lr=0.0,
+        betas=(0.9, 0.99),
+    )
+
+
+def _schedule(step: int, steps: int) -> float:
+    """Linear warm-up over 100 steps, then a cosine down to 1 % of the learning rate."""
+    return min(1.0, (step + 1) / 100) * (0.505 + 0.495 * math.cos(math.pi * step / steps))
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

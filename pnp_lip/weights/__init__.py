@@ -1,0 +1,12 @@
+"""Weights of the denoisers: how they are stored, and the files that come with the package."""
+
+from pnp_lip.weights.storage import (
+    StoredWeights,
+    WeightsError,
+    read_weights,
+    save,
+    shipped,
+    weight_hash,
+)
+
+__all__ = ["StoredWeights", "WeightsError", "read_weights", "save", "shipped", "weight_hash"]

@@ -1,0 +1,109 @@
+"""Weights on disk: safetensors, with their architecture and a hash that is checked on reading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pnp_lip.files import atomic_path
+
+__all__ = ["StoredWeights", "WeightsError", "read_weights", "save", "shipped", "weight_hash"]
+
+_FORMAT = "pnp_lip 1"
+_SHIPPED = {1: "grey", 3: "colour"}
+
+
+class WeightsError(ValueError):
+    """Weights that are missing, damaged or of another architecture; the message says which."""
+
+
+@dataclass(frozen=True)
+class StoredWeights:
+    """What a weight file holds.
+
+    Attributes:
+        architecture: the sizes a denoiser is built from.
+        state_dict: every parameter and buffer.
+        sha256: hash of ``state_dict``, see :func:`weight_hash`.
+    """
+
+    architecture: dict[str, int]
+    state_dict: dict[str, Tensor]
+    sha256: str
+
+
+def weight_hash(state_dict: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names, shapes, types and bytes of all tensors, in the order of names."""
+    digest = hashlib.sha256()
+    for name in sorted(state_dict):
+        tensor = state_dict[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().astype(np.uint8).tobytes())
+    return digest.hexdigest()
+
+
+def save(denoiser: nn.Module, path: str | Path) -> None:
+    """Write the weights of a :class:`~pnp_lip.LipschitzDenoiser` atomically to ``path``.
+
+    Args:
+        denoiser: its state dict and ``sizes`` are stored.
+        path: file name, ending in ``.safetensors``.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise WeightsError(f"weights are stored as .safetensors, got {path}")
+    state = {name: value.detach().cpu().contiguous() for name, value in denoiser.state_dict().items()}
+    metadata = {
+        "format": _FORMAT,
+        "architecture": json.dumps(denoiser.sizes, sort_keys=True),
+        "sha256": weight_hash(state),
+    }
+    with atomic_path(path) as temporary:
+        save_file(state, temporary, metadata=metadata)
+
+
+def shipped(in_channels: int) -> Path:
+    """The path of the weights that come with the package, for grey (1) or colour (3) images."""
+    if in_channels not in _SHIPPED:
+        raise WeightsError(f"weights are shipped for 1 and 3 channels, not for {in_channels}")
+    return Path(__file__).with_name(f"{_SHIPPED[in_channels]}.safetensors")
+
+
+def read_weights(source: str | Path, in_channels: int = 1) -> StoredWeights:
+    """Read and verify a weight file.
+
+    Args:
+        source: ``"default"`` for the shipped weights of ``in_channels``, or a path.
+        in_channels: which shipped weights; a file brings its own.
+
+    Raises:
+        FileNotFoundError: no such file.
+        WeightsError: truncated, tampered with, or not written by :func:`save`.
+    """
+    path = shipped(in_channels) if source == "default" else Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}: expected a .safetensors file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is truncated or not a safetensors file: {error}") from error
+    if metadata.get("format") != _FORMAT:
+        raise WeightsError(f"{path} was not written by pnp_lip.save: its format is not '{_FORMAT}'")
+    found = weight_hash(state)
+    if found != metadata.get("sha256"):
+        raise WeightsError(
+            f"{path} was changed after it was written: its tensors hash to {found[:12]}..., the "
+            f"file says {str(metadata.get('sha256'))[:12]}...; fetch it again"
+        )
+    return StoredWeights(json.loads(metadata["architecture"]), state, found)
