@@ -8,15 +8,15 @@ complements instead of a factorisation in floating point. What is checked, for e
 2. the cells cover the torus: each root, or its mirror image under ``omega -> -omega``, is a stored
    cell or is split into children that are covered. Two axes: diamonds centred at ``t``,
    ``t_1 + t_2`` even, children ``2 t +- e_i``. One or three axes: boxes centred at even ``t``,
-   children ``2 t + (+-1, ..)``. In both cases the children tile the parent and the roots tile the torus;
+   children ``2 t + (+-1, ..)``. In both cases children tile their parent, roots tile the torus;
 3. on each cell ``(s^2 - (s^2 - lo) sin^2 r) I - G(c)`` is positive definite. If ``lo`` is not zero,
    the floor ``(t, lo)`` is proved on the roots: ``lambda_max < t - (t - lo) sin^2 r`` and
    ``lambda_min > lo + (t - lo) sin^2 r``, with ``sin^2 r < 1/2``;
 4. the lower bound is attained: ``v* G v >= lower^2 v* v`` at the stored frequency.
 
 That these inequalities imply the bound is the local bound of Riesz (1914) and of Duffin and
-Schaeffer (1938) for functions of exponential type: ``r = sup sum_i d_i |delta_i|``, the half-degrees
-being ``d_i = (k_i - 1)/2``.
+Schaeffer (1938) for functions of exponential type: ``r = sup sum_i d_i |delta_i|``, where the
+half-degrees are ``d_i = (k_i - 1)/2``.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def check_layer(
     try:
         gram = ExactGram.of(weight, stride, dilation, groups)
         _LayerCheck(gram, cover, lower).run()
-    except (KeyError, TypeError, ValueError, IndexError) as problem:
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as problem:
         raise CertificateRejected(f"the cover cannot be read: {problem}") from problem
     finally:
         flint.ctx.prec = before

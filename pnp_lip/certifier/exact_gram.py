@@ -109,13 +109,10 @@ class ExactGram:
     def rayleigh_quotient(self, matrix: Any) -> Any:
         """``v* G v / v* v`` in balls, ``v`` being nearly the leading eigenvector."""
         flint = flint_module()
-        scale = max(abs(float(x.real.mid())) for x in matrix.entries()) or 1.0
-        middle = np.array(
-            [
-                complex(float(x.real.mid() / scale), float(x.imag.mid() / scale))
-                for x in matrix.entries()
-            ]
-        ).reshape(self.order, self.order)
+        trace = sum((matrix[i, i].real for i in range(self.order)), flint.arb(0))
+        relative = [(x.real / trace, x.imag / trace) for x in matrix.entries()]
+        middle = np.array([complex(float(re.mid()), float(im.mid())) for re, im in relative])
+        middle = middle.reshape(self.order, self.order)
         top = np.linalg.eigh(middle)[1][:, -1]
         v = flint.acb_mat(self.order, 1, [flint.acb(z.real, z.imag) for z in top.tolist()])
         adjoint = v.conjugate().transpose()

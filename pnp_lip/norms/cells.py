@@ -53,14 +53,22 @@ def roots(bits: tuple[int, ...]) -> Tensor:
     return centres[keys <= mirrored]
 
 
-def children(centres: Tensor) -> Tensor:
-    """The centres of the cells that split each given one, at one more bit per axis."""
-    axes = centres.shape[1]
-    if axes == 2:
-        steps = torch.tensor([(1, 0), (-1, 0), (0, 1), (0, -1)])
-    else:
-        steps = torch.tensor(list(product((1, -1), repeat=axes)))
-    return (2 * centres[:, None, :] + steps).flatten(0, 1)
+def children(cells: Tensor, bits: tuple[int, ...]) -> Tensor:
+    """The cells ``[n, 1 + axes]``, group and centre, that split the given ones of ``bits``.
+
+    They live at one more bit per axis. A cell that is its own mirror image has children that mirror
+    each other: half of them are enough.
+    """
+    axes = len(bits)
+    steps: list[tuple[int, ...]] = [(1, 0), (0, 1), (-1, 0), (0, -1)]
+    if axes != 2:
+        steps = list(product((1, -1), repeat=axes))  # the second half mirrors the first
+    centres = 2 * cells[:, None, 1:] + torch.tensor(steps)
+    group = cells[:, None, :1].expand(-1, len(steps), 1)
+    period = torch.tensor([2 ** (b - 1) for b in bits])
+    symmetric = (cells[:, 1:] % period == 0).all(1)
+    keep = ~symmetric[:, None] | (torch.arange(len(steps)) < len(steps) // 2)
+    return torch.cat([group, centres], 2)[keep]
 
 
 def radius(half_degrees: tuple[float, ...], bits: tuple[int, ...]) -> Fraction:

@@ -90,7 +90,8 @@ def _half_grid(
     size: tuple[int, ...], points: int, dtype: torch.dtype, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Twice ``cos`` and ``sin`` of ``a.omega``, ``[grid / 2, F]``; once for the zero lag."""
-    lags = torch.tensor(half_lags(size), dtype=torch.float64).view(-1, len(size))
+    table = half_lags(size)
+    lags = torch.tensor(table, dtype=torch.float64).view(len(table), len(size))
     ranges = [torch.arange(points // 2 + 1 if i == 0 else points) for i in range(len(size))]
     grid = torch.cartesian_prod(*ranges).view(-1, len(size)) if size else torch.zeros(1, 0)
     phases = grid.double() @ lags.T * (2 * math.pi / points)

@@ -143,8 +143,7 @@ def refine(
         costly = search.tried + branches * len(search.open) > problem.cell_budget
         if hopeless or costly or max(problem.bits) + search.level >= _FINEST_BITS:
             return search, None
-        group = search.open[:, :1].repeat_interleave(branches, 0)
-        split = torch.cat([group, children(search.open[:, 1:])], 1)
+        split = children(search.open, tuple(b + search.level for b in problem.bits))
         search = replace(search, level=search.level + 1, open=split)
     return search, None
 
