@@ -86,6 +86,18 @@ def test_a_flat_symbol_is_accepted_with_its_floor_and_refused_with_a_higher_one(
         check_layer(weight, lowered)
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-200])
+def test_a_plateau_is_accepted_by_its_taylor_models(scale: float) -> None:
+    weight = flat_frame()[1:] * scale
+    bound = stored(weight, 1e-4)
+    check_layer(weight, bound)
+    bound["cover"]["target"] *= bound["lower"] / bound["upper"] * (1 - 1e-6)
+    bound["upper"] = math.ldexp(bound["cover"]["target"], bound["cover"]["exponent"])
+    bound["lower"] = 0.0
+    with pytest.raises(CertificateRejected, match="the inequality fails on the cell"):
+        check_layer(weight, bound)
+
+
 def test_zero_weights_are_accepted_without_a_cover() -> None:
     zero = torch.zeros(2, 2, 3, 3)
     check_layer(zero, stored(zero))

@@ -22,6 +22,7 @@ from pnp_lip.norms.gram import gram_polynomial
 from pnp_lip.norms.kernel import Kernel, scaled_kernel
 from pnp_lip.norms.prover import first_maximum, floors, pose, refine, start
 from pnp_lip.norms.roundoff import round_down, round_up, sqrt_down
+from pnp_lip.norms.taylor import remainder, taylor_test
 from pnp_lip.norms.verified import factorisation_completes, shifted_threshold
 
 SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
@@ -52,6 +53,43 @@ def test_grouped_and_strided_targets_below_the_norm_are_never_certified(
     lower = convolution_norm(weight, stride=stride, groups=groups, gap=1e-6).lower
     target = lower * (1 - deficit)
     assert prove_below(weight, target, stride=stride, groups=groups) is None
+
+
+@SETTINGS
+@given(
+    st.sampled_from([(4, 1, 3, 3), (2, 2, 2, 3), (5, 3, 5), (3, 1, 3)]),
+    st.sampled_from([0.0, 1e-9, 1e-6, 1e-3]),
+    st.integers(3, 12),
+    st.integers(0, 99),
+)
+def test_no_cell_that_holds_the_maximiser_passes_the_taylor_test_below_the_norm(
+    shape: tuple[int, ...], deficit: float, bits: int, seed: int
+) -> None:
+    problem = pose(_scaled(kernel("random", shape, seed)))
+    maximum, _ = first_maximum(problem)
+    axes = len(problem.bits)
+    turns = torch.tensor([maximum.point]).double() * 2.0**-44
+    near = torch.round(turns * 2**bits).long()
+    steps = torch.tensor([(0,) * axes, *(tuple(row) for row in torch.eye(axes).long().tolist())])
+    cells = torch.cat([near + steps, near - steps])
+    distance = (cells - turns * 2**bits).abs().sum(1)
+    square = maximum.square * (1 - Fraction(deficit))
+    level = (bits,) * axes
+    if remainder(problem.half_degrees, level) >= 1:
+        return
+    passed = taylor_test(problem.gram, 0, cells, level, problem.half_degrees, square)
+    assert not bool(passed[distance <= 1].any())
+
+
+def test_a_plateau_costs_few_cells_at_a_small_gap() -> None:
+    n = torch.arange(5, dtype=torch.float64)
+    rows = torch.cos(math.pi * (n + 0.5) * n[:, None] / 5)
+    rows = rows / rows.norm(dim=1, keepdim=True)
+    zero_mean = torch.einsum("ai,bj->abij", rows, rows).reshape(25, 1, 5, 5)[1:] / 5
+    bound = convolution_norm(zero_mean, gap=1e-5)
+    assert 1 - 1e-9 <= bound.lower <= 1 <= bound.upper <= 1 + 1.01e-5
+    assert bound.cover is not None
+    assert len(bound.cover) < 15_000
 
 
 def test_a_matrix_target_is_certified_just_above_the_norm_and_not_just_below() -> None:

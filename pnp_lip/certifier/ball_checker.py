@@ -9,8 +9,12 @@ complements instead of a factorisation in floating point. What is checked, for e
    cell or is split into children that are covered. Two axes: diamonds centred at ``t``,
    ``t_1 + t_2`` even, children ``2 t +- e_i``. One or three axes: boxes centred at even ``t``,
    children ``2 t + (+-1, ..)``. In both cases children tile their parent, roots tile the torus;
-3. on each cell ``(s^2 - (s^2 - lo) sin^2 r) I - G(c)`` is positive definite. If ``lo`` is not zero,
-   the floor ``(t, lo)`` is proved on the roots: ``lambda_max < t - (t - lo) sin^2 r`` and
+3. on each cell ``(s^2 - (s^2 - lo) sin^2 r) I - G(c)`` is positive definite; or, on one or two
+   axes, with ``B_a = h^a d^a G(c)``, ``tau = s^2 (1 - (2 r)^6 / 1440)`` and
+   ``N = tau I - G(c) > 0``, some ``b_j`` satisfy ``b_j N +- B_a >= 0`` for ``|a| = j = 1..5`` and
+   ``sum_j b_j / j! < 1``: the Taylor model of ``G`` stays below ``tau`` on the cell, and
+   Bernstein's inequality bounds the rest. If ``lo`` is not zero, the floor ``(t, lo)`` is proved
+   on the roots: ``lambda_max < t - (t - lo) sin^2 r`` and
    ``lambda_min > lo + (t - lo) sin^2 r``, with ``sin^2 r < 1/2``;
 4. the lower bound is attained: ``v* G v >= lower^2 v* v`` at the stored frequency.
 
@@ -29,11 +33,18 @@ from typing import Any
 
 from torch import Tensor
 
-from pnp_lip.certifier.exact_gram import ExactGram, flint_module, positive_definite
+from pnp_lip.certifier.exact_gram import (
+    DEGREE,
+    ExactGram,
+    flint_module,
+    positive_definite,
+    taylor_holds,
+)
 
 _WITNESS_BITS = 44
 _PRECISION = 160
 _BATCH_ENTRIES = 2**19
+_TAYLOR_ORDER = 8
 
 Cell = tuple[int, ...]
 
@@ -217,11 +228,22 @@ class _LayerCheck:
             return
         limit = self.square - (self.square - low) * self._sine_squared(level)
         for cell, matrix in self._matrices(group, level, cells):
-            if not positive_definite(matrix, limit, -1):
+            if not positive_definite(matrix, limit, -1) and not self._taylor(group, level, cell):
                 raise CertificateRejected(
                     f"the inequality fails on the cell {cell} of level {level}, group {group}: "
                     f"the bound is too small for this weight"
                 )
+
+    def _taylor(self, group: int, level: int, cell: Cell) -> bool:
+        """The second test of step 3, for cells where ``G`` is nearly stationary."""
+        if len(self.bits) not in (1, 2) or self.gram.order > _TAYLOR_ORDER:
+            return False
+        bits = [b + level for b in self.bits]
+        r = self.arb.pi() * max(
+            self.fmpq(k - 1) / self.fmpq(2) ** b for k, b in zip(self.gram.size, bits, strict=True)
+        )
+        rest = (2 * r) ** (DEGREE + 1) / (2 * math.factorial(DEGREE + 1))
+        return taylor_holds(self.gram.derivatives(group, cell, bits), self.square * (1 - rest))
 
     def _matrices(self, group: int, level: int, cells: list[Cell]) -> Iterator[tuple[Cell, Any]]:
         bits = [b + level for b in self.bits]

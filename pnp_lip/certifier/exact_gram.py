@@ -18,6 +18,9 @@ from torch import Tensor
 
 _DIRECT_ORDER = 6
 
+#: Degree of the Taylor models of cells that the local bound alone does not settle.
+DEGREE = 5
+
 
 def flint_module() -> ModuleType:
     """python-flint, or an error that says how to get it."""
@@ -83,36 +86,58 @@ class ExactGram:
 
     def at(self, group: int, points: list[tuple[int, ...]], bits: list[int]) -> list[Any]:
         """``G`` at ``omega = 2 pi t / 2^bits`` for each point ``t``, as ball matrices."""
+        waves = [wave for point in points for wave in self._waves(point, bits)]
+        sines, cosines = [s for s, _ in waves], [c for _, c in waves]
+        return self._combined(group, len(points), cosines, sines)
+
+    def derivatives(self, group: int, point: tuple[int, ...], bits: list[int]) -> list[list[Any]]:
+        """``h^a d^a G`` with ``h_i = 2 pi / 2^bits_i``, by ``|a| = 0, 1, .., 5``."""
         flint = flint_module()
-        finest = max(bits, default=0)
-        cosines, sines = [], []
-        for point in points:
-            turns = [t << (finest - b) for t, b in zip(point, bits, strict=True)]
-            for lag in self.lags:
-                phase = sum(a * t for a, t in zip(lag, turns, strict=True)) % 2**finest
-                sine, cosine = _root_of_unity(phase, finest, flint.ctx.prec)
-                cosines.append(cosine)
-                sines.append(sine)
-        shape = (len(points), len(self.lags))
-        real = (flint.arb_mat(*shape, cosines) * self.symmetric[group]).entries()
-        imaginary = (flint.arb_mat(*shape, sines) * self.antisymmetric[group]).entries()
-        m, square = self.order, self.order**2
+        waves = self._waves(point, bits)
+        steps = [flint.arb.pi() * 2 / 2**b for b in bits]
+        # Re and Im of i^j (cos + i sin).
+        turned = [
+            [(c, s) for s, c in waves],
+            [(-s, c) for s, c in waves],
+            [(-c, -s) for s, c in waves],
+            [(s, -c) for s, c in waves],
+        ]
+        result = []
+        for j in range(DEGREE + 1):
+            orders = [a for a in product(range(j + 1), repeat=len(bits)) if sum(a) == j]
+            real, imaginary = [], []
+            for a in orders:
+                scale = math.prod((h**n for h, n in zip(steps, a, strict=True)), start=flint.arb(1))
+                for lag, (re, im) in zip(self.lags, turned[j % 4], strict=True):
+                    power = scale * math.prod(t**n for t, n in zip(lag, a, strict=True))
+                    real.append(re * power)
+                    imaginary.append(im * power)
+            result.append(self._combined(group, len(orders), real, imaginary))
+        return result
+
+    def _waves(self, point: tuple[int, ...], bits: list[int]) -> list[tuple[Any, Any]]:
+        """Sine and cosine of ``a.omega`` for every lag."""
+        finest, precision = max(bits, default=0), flint_module().ctx.prec
+        turns = [t << (finest - b) for t, b in zip(point, bits, strict=True)]
+        phases = (sum(a * t for a, t in zip(lag, turns, strict=True)) for lag in self.lags)
+        return [_root_of_unity(phase % 2**finest, finest, precision) for phase in phases]
+
+    def _combined(self, group: int, count: int, real: list[Any], imaginary: list[Any]) -> list[Any]:
+        """``sum_a real_a S_a + i imaginary_a T_a`` for ``count`` rows of coefficients."""
+        flint, m, square = flint_module(), self.order, self.order**2
+        shape = (count, len(self.lags))
+        re = (flint.arb_mat(*shape, real) * self.symmetric[group]).entries()
+        im = (flint.arb_mat(*shape, imaginary) * self.antisymmetric[group]).entries()
         return [
-            flint.acb_mat(
-                m,
-                m,
-                list(map(flint.acb, real[i : i + square], imaginary[i : i + square])),
-            )
-            for i in range(0, len(real), square)
+            flint.acb_mat(m, m, list(map(flint.acb, re[i : i + square], im[i : i + square])))
+            for i in range(0, len(re), square)
         ]
 
     def rayleigh_quotient(self, matrix: Any) -> Any:
         """``v* G v / v* v`` in balls, ``v`` being nearly the leading eigenvector."""
         flint = flint_module()
         trace = sum((matrix[i, i].real for i in range(self.order)), flint.arb(0))
-        relative = [(x.real / trace, x.imag / trace) for x in matrix.entries()]
-        middle = np.array([complex(float(re.mid()), float(im.mid())) for re, im in relative])
-        middle = middle.reshape(self.order, self.order)
+        middle = _middle(matrix, trace)
         top = np.linalg.eigh(middle)[1][:, -1]
         v = flint.acb_mat(self.order, 1, [flint.acb(z.real, z.imag) for z in top.tolist()])
         adjoint = v.conjugate().transpose()
@@ -133,6 +158,47 @@ def positive_definite(matrix: Any, shift: Any, sign: int) -> bool:
         return _schur(flint, entries, order)
     except ZeroDivisionError:
         return False
+
+
+def taylor_holds(derivatives: list[list[Any]], tau: Any) -> bool:
+    """Whether ``N = tau I - B_0 > 0`` and some ``b_j N +- B_a >= 0`` with ``sum b_j / j! < 1``.
+
+    The ``b_j`` are guessed in floating point; the inequalities are proved.
+    """
+    flint = flint_module()
+    centre = derivatives[0][0]
+    order = centre.nrows()
+    identity = flint.acb_mat(
+        order, order, [int(i == j) for i in range(order) for j in range(order)]
+    )
+    gap = identity * flint.acb(tau) - centre
+    if not positive_definite(gap, 0, 1):
+        return False
+    total = flint.fmpq(0)
+    try:
+        inverse = np.linalg.inv(np.linalg.cholesky(_middle(gap, tau)))
+    except np.linalg.LinAlgError:
+        return False
+    for j in range(1, len(derivatives)):
+        sizes = [
+            np.linalg.norm(inverse @ _middle(b, tau) @ inverse.conj().T) for b in derivatives[j]
+        ]
+        bound = flint.fmpq(*float(max(sizes) * 1.005 + 5e-4).as_integer_ratio())
+        total += bound / math.factorial(j)
+        scaled = gap * bound
+        for term in derivatives[j]:
+            if not (
+                positive_definite(scaled - term, 0, 1) and positive_definite(scaled + term, 0, 1)
+            ):
+                return False
+    return bool(total < 1)
+
+
+def _middle(matrix: Any, unit: Any) -> Any:
+    """The midpoints of ``matrix / unit`` in floating point."""
+    relative = ((x.real / unit, x.imag / unit) for x in matrix.entries())
+    values = [complex(float(re.mid()), float(im.mid())) for re, im in relative]
+    return np.array(values).reshape(matrix.nrows(), matrix.ncols())
 
 
 def _schur(flint: ModuleType, a: list[Any], n: int) -> bool:

@@ -44,6 +44,7 @@ class GramPolynomial:
         antisymmetric: ``[groups, F, m * m]``: zero and ``C_a - C_a^T``.
         order: ``m``, the number of columns.
         error: bound on ``||computed G - G||_2``, for every frequency and group.
+        magnitude: bound on ``||sum_a |S_a| ||_2 + ||sum_a |T_a| ||_2``, hence on ``||G||_2``.
     """
 
     lags: Tensor
@@ -51,6 +52,7 @@ class GramPolynomial:
     antisymmetric: Tensor
     order: int
     error: Fraction
+    magnitude: Fraction
 
     def at(self, group: int, points: Tensor, bits: tuple[int, ...]) -> Tensor:
         """``G`` of one group at ``omega = 2 pi points / 2^bits``.
@@ -106,21 +108,27 @@ def gram_polynomial(kernel: Kernel) -> GramPolynomial:
     symmetric, antisymmetric = correlation + correlation.mT, correlation - correlation.mT
     symmetric[:, 0] = correlation[:, 0]
     antisymmetric[:, 0] = 0.0
+    magnitude = _magnitude(symmetric, antisymmetric)
     return GramPolynomial(
         torch.tensor(lags, dtype=torch.int64).view(len(lags), len(size)),
         symmetric.flatten(2),
         antisymmetric.flatten(2),
         columns,
-        _error(taps, symmetric, antisymmetric),
+        _error(taps, len(lags), magnitude),
+        magnitude,
     )
 
 
-def _error(taps: Tensor, symmetric: Tensor, antisymmetric: Tensor) -> Fraction:
+def _magnitude(symmetric: Tensor, antisymmetric: Tensor) -> Fraction:
+    """The largest row sums of line 2 of the module's docstring, added, over the groups."""
+    rows = [part.abs().sum(1).sum(-1).amax().item() for part in (symmetric, antisymmetric)]
+    return sum((Fraction(row) for row in rows), Fraction(0)) * SUM_SLACK
+
+
+def _error(taps: Tensor, lags: int, magnitude: Fraction) -> Fraction:
     """Lines 1 and 2 of the module's docstring, added up, the largest over the groups."""
     absolute = taps.abs().sum(1)
     norms = absolute.sum(-1).amax(-1) * absolute.sum(-2).amax(-1)
     coefficients = Fraction(norms.max().item()) * gamma(taps.shape[2] + taps.shape[1])
-    rows = [part.abs().sum(1).sum(-1).amax().item() for part in (symmetric, antisymmetric)]
-    per_unit = (ENTRY_ERROR + gamma(symmetric.shape[1] + 2)) * (1 + Fraction(1, 2**20))
-    evaluation = sum((Fraction(row) for row in rows), Fraction(0)) * per_unit
-    return (coefficients + evaluation) * SUM_SLACK + UNDERFLOW
+    per_unit = (ENTRY_ERROR + gamma(lags + 2)) * (1 + Fraction(1, 2**20))
+    return coefficients * SUM_SLACK + magnitude * per_unit + UNDERFLOW

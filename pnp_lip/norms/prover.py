@@ -20,6 +20,7 @@ from pnp_lip.norms.floor import NO_FLOOR, proved_floor
 from pnp_lip.norms.gram import GramPolynomial, gram_polynomial
 from pnp_lip.norms.kernel import Kernel
 from pnp_lip.norms.roundoff import sqrt_down
+from pnp_lip.norms.taylor import MAX_ORDER, remainder, taylor_test
 from pnp_lip.norms.verified import factorisation_completes, shifted_threshold
 
 _FINEST_BITS = 50
@@ -40,8 +41,8 @@ class Problem:
 
     @property
     def cell_budget(self) -> int:
-        """How many cells may be tried: about 20 s of factorisations of order 64."""
-        return max(4096, 2**26 // (16 + self.gram.order) ** 2 * 16)
+        """How many cells may be tried before the gap is widened: 10 to 20 s of work."""
+        return max(4096, 50_000_000 // (100 + self.gram.order**2 // 4))
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,7 @@ def refine(
     square = Fraction(target) ** 2
     while not search.done:
         passed = _test(problem, search, target, floor)
+        passed = _second_chance(problem, search, square, known, passed)
         search = replace(
             search,
             open=search.open[~passed],
@@ -177,6 +179,25 @@ def _test(
             matrices = gram.at(group, search.open[rows, 1:], bits)
             limits = torch.full((len(rows),), theta, dtype=torch.float64)
             passed[rows] = factorisation_completes(matrices, limits)
+    return passed
+
+
+def _second_chance(
+    problem: Problem, search: Search, square: Fraction, known: Fraction, passed: Tensor
+) -> Tensor:
+    """`taylor_test` for what failed, where it can help: few columns, small remainder."""
+    bits = tuple(b + search.level for b in problem.bits)
+    if problem.gram.order > MAX_ORDER or len(bits) not in (1, 2):
+        return passed
+    if 4 * remainder(problem.half_degrees, bits) * square > square - known:
+        return passed
+    for group in search.open[~passed, 0].unique().tolist():
+        rows = ((search.open[:, 0] == group) & ~passed).nonzero()[:, 0]
+        for part in rows.split(4096):
+            points = search.open[part, 1:]
+            passed[part] = taylor_test(
+                problem.gram, group, points, bits, problem.half_degrees, square
+            )
     return passed
 
 
