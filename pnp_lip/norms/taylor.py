@@ -15,9 +15,9 @@ most ``1 / (J+1)!`` times the derivative of that order along the segment, at mos
 ``(2 r)^(J+1) M^2 / 2`` by Bernstein's inequality (type ``2 r``, and ``0 <= g <= M^2``). So
 ``M^2 (1 - (2 r)^(J+1) / (2 (J+1)!)) < tau``, that is ``M < s``: a contradiction.
 
-Rounding. Each feature of ``B_a`` is one of ``G`` times ``prod (lag_i h_i)``, at most ``(2 r)^j``, with
-fewer than 24 further roundings: the computed ``B_a`` is within ``2 (2 r)^j error``, since ``error`` of
-``G`` holds 64 u for each feature. Forming ``b G -+ B`` rounds twice, at most
+Rounding. Each feature of ``B_a`` is one of ``G`` times ``prod (lag_i h_i)``, at most ``(2 r)^j``,
+with fewer than 24 further roundings: the computed ``B_a`` is within ``2 (2 r)^j error``, since
+``error`` of ``G`` holds 64 u for each feature. Forming ``b G -+ B`` rounds twice, at most
 ``(b + (2 r)^j) error / 16``. So ``||H - (b G -+ B)|| <= 2 (b + (2 r)^j) error =: e``, and
 ``-h_kk <= (2 r)^j magnitude + e``. Completion for ``theta I - H`` proves
 ``lambda_max <= theta + growth (theta + (2 r)^j magnitude + 2 e) + e`` as in ``verified``.
