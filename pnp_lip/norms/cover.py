@@ -6,9 +6,10 @@ The claim of a cover: every cell ``c`` of radius ``r`` satisfies
 
 or the Taylor test of ``taylor``, with ``s`` the target and ``lo`` a lower bound of
 ``lambda_min(G)`` over all frequencies (0, or proved by the floor below). Then ``sup ||P|| < s``,
-because no cell can hold a maximiser of norm ``M >= s``: along a line through ``omega*``, ``v* G v - (M^2 + lo)/2`` is a real trigonometric polynomial of exponential type ``2 r`` per unit,
-bounded by ``(M^2 - lo)/2`` and reaching it at ``omega*``, so it is at least ``cos(2 r)`` times that
-at ``c`` (Riesz 1914; Duffin and Schaeffer 1938). If ``M >= s``, the cell that holds ``omega*`` has
+because no cell can hold a maximiser ``omega*`` of norm ``M >= s``. For the first test: along a
+line through ``omega*``, ``v* G v - (M^2 + lo)/2`` is a real trigonometric polynomial of exponential
+type ``2 r`` per unit, bounded by ``(M^2 - lo)/2`` and reaching it at ``omega*``, so it is at least
+``cos(2 r)`` times that at ``c`` (Riesz 1914; Duffin and Schaeffer 1938). If ``M >= s``, then
 ``lambda_max(G(c)) >= M^2 cos^2 r + lo sin^2 r >= s^2 cos^2 r + lo sin^2 r``: a contradiction.
 
 The claim of a floor ``(t, lo)``: every *root* cell has, with ``sin^2 r < 1/2``,
