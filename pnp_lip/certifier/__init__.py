@@ -1,13 +1,19 @@
-"""Proved bounds of Lipschitz constants: rules, their composition, and measured witnesses."""
+"""Proved bounds of Lipschitz constants: rules, their composition, measured witnesses, checks."""
 
+from pnp_lip.certifier.ball_checker import CertificateRejected
 from pnp_lip.certifier.certificate import Certificate
 from pnp_lip.certifier.certification import certify, prove
+from pnp_lip.certifier.execution import Execution
+from pnp_lip.certifier.function_rules import register_function_rule
+from pnp_lip.certifier.guard import Guard, GuardViolation, Violation
+from pnp_lip.certifier.recheck import check_certificate
 from pnp_lip.certifier.rules import Refusal, Settings, apply_rule, register_rule
 from pnp_lip.certifier.slopes import register_slope
 from pnp_lip.certifier.statement import (
     IDENTITY,
     Statement,
     averaged_with_identity,
+    combine,
     compose,
     lipschitz,
 )
@@ -16,18 +22,26 @@ from pnp_lip.certifier.witness import Witness, find_witness, gain
 __all__ = [
     "IDENTITY",
     "Certificate",
+    "CertificateRejected",
+    "Execution",
+    "Guard",
+    "GuardViolation",
     "Refusal",
     "Settings",
     "Statement",
+    "Violation",
     "Witness",
     "apply_rule",
     "averaged_with_identity",
     "certify",
+    "check_certificate",
+    "combine",
     "compose",
     "find_witness",
     "gain",
     "lipschitz",
     "prove",
+    "register_function_rule",
     "register_rule",
     "register_slope",
 ]

@@ -1,17 +1,27 @@
-"""What is known of a network's Lipschitz constant, and what of it is proved."""
+"""What is known of a network's Lipschitz constant, and what of it is proved, as a value and a file."""
 
 from __future__ import annotations
 
+import base64
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from torch import Tensor
+
+from pnp_lip.certifier.execution import Execution
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.certifier.witness import Witness
 from pnp_lip.files import write_text
+from pnp_lip.norms import NormBound
 
-__all__ = ["Certificate"]
+__all__ = ["FORMAT", "Certificate"]
+
+#: Of the file.
+FORMAT = "pnp_lip certificate 1"
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,7 @@ class Certificate:
         sha256: hash of the weights this is about, see :func:`pnp_lip.weights.weight_hash`.
         gap: the relative distance asked for between the bounds of each weight's norm.
         versions: of the programs that computed it.
+        network: the class of the network, with its module.
     """
 
     statement: Statement
@@ -31,6 +42,7 @@ class Certificate:
     sha256: str
     gap: float
     versions: dict[str, str] = field(default_factory=dict)
+    network: str = ""
 
     @property
     def upper(self) -> float:
@@ -48,28 +60,108 @@ class Certificate:
         return self.statement.averagedness
 
     @property
+    def execution(self) -> Execution | None:
+        """What float32 arithmetic adds to an output, ``None`` where no bound is known."""
+        return self.statement.execution
+
+    @property
     def layers(self) -> tuple[Statement, ...]:
         """The statements about single layers that the proof rests on."""
         return self.statement.leaves()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and strings, without the images of the witness."""
+    @property
+    def claims(self) -> dict[str, str | None]:
+        """The three claims, each under its own assumptions, as sentences."""
         return {
+            "network": (
+                f"In real arithmetic, the {self.network or 'network'} with the weights of SHA-256 "
+                f"{self.sha256[:16]}... satisfies |D(x) - D(y)| <= {self.upper!r} |x - y| for all "
+                f"images of every size, and at every noise level if it takes one."
+            ),
+            "computation": (
+                "Every number that enters this bound was computed with its rounding errors "
+                "accounted for, assuming IEEE binary64 arithmetic and a library whose Cholesky "
+                "factorisation uses the classical sums."
+            ),
+            "execution": self._execution_claim(),
+        }
+
+    def _execution_claim(self) -> str | None:
+        if self.execution is None:
+            return None
+        return (
+            f"Executed in float32, an output differs from that of a network of the first claim (with "
+            f"its thresholds as computed) by at most {self.execution.relative:.3g} |x| + "
+            f"{self.execution.offset:.3g} sqrt(pixels), in any order of summation, without TF32, "
+            f"Winograd or FFT convolutions, underflow or overflow."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, enough for :func:`pnp_lip.certifier.check_certificate`."""
+        return {
+            "format": FORMAT,
+            "network": self.network,
+            "sha256": self.sha256,
             "upper": self.upper,
             "lower": self.lower,
             "averagedness": self.averagedness,
-            "sha256": self.sha256,
+            "claims": self.claims,
+            "rule": self.statement.rule,
             "gap": self.gap,
-            "layers": [_layer(layer) for layer in self.layers],
+            "execution": _plain(self.execution),
             "versions": self.versions,
+            "layers": [_layer(layer) for layer in self.layers],
+            "witness": None if self.witness is None else _encode(self.witness),
         }
 
     def save(self, path: str | Path) -> None:
-        """Write :meth:`to_dict` as JSON, atomically."""
-        write_text(path, json.dumps(self.to_dict(), indent=2) + "\n")
+        """Write :meth:`to_dict` as JSON, atomically; one line an entry and one a layer."""
+        lines = []
+        for key, value in self.to_dict().items():
+            text = json.dumps(value)
+            if key == "layers":
+                text = "[\n" + ",\n".join(json.dumps(layer) for layer in value) + "\n]"
+            lines.append(f"{json.dumps(key)}: {text}")
+        write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Certificate:
+        """The inverse of :meth:`save`. Nothing is proved by reading: see ``check_certificate``.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: not a certificate, or incomplete.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is not a certificate: {error!r}") from error
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Certificate:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            ValueError: another format.
+        """
+        if data.get("format") != FORMAT:
+            raise ValueError(f"expected format '{FORMAT}', got {data.get('format')!r}")
+        statement = Statement(
+            data["rule"],
+            data["upper"],
+            data["averagedness"],
+            execution=_execution(data["execution"]),
+            parts=tuple(_statement(layer) for layer in data["layers"]),
+        )
+        witness = None if data["witness"] is None else _decode(data["witness"])
+        return cls(
+            statement, witness, data["sha256"], data["gap"], data["versions"], data["network"]
+        )
 
 
 def _layer(statement: Statement) -> dict[str, Any]:
+    bound = statement.bound
+    tight = bound is not None and bound.lower > 0
     return {
         "name": statement.name,
         "rule": statement.rule,
@@ -77,4 +169,53 @@ def _layer(statement: Statement) -> dict[str, Any]:
         "averagedness": statement.averagedness,
         "norm_upper": statement.norm_upper,
         "norm_lower": statement.norm_lower,
+        "gap": bound.upper / bound.lower - 1 if bound is not None and tight else None,
+        "execution": _plain(statement.execution),
+        "bound": None if bound is None else bound.to_json(),
     }
+
+
+def _statement(layer: dict[str, Any]) -> Statement:
+    bound = None if layer["bound"] is None else NormBound.from_json(layer["bound"])
+    return Statement(
+        layer["rule"],
+        layer["upper"],
+        layer["averagedness"],
+        layer["name"],
+        bound,
+        _execution(layer["execution"]),
+    )
+
+
+def _plain(execution: Execution | None) -> dict[str, float] | None:
+    return None if execution is None else asdict(execution)
+
+
+def _execution(data: dict[str, float] | None) -> Execution | None:
+    return None if data is None else Execution(**data)
+
+
+def _encode(witness: Witness) -> dict[str, Any]:
+    """The two inputs as little-endian float64, base64."""
+    return {
+        "gain": witness.gain,
+        "sigma": witness.sigma,
+        "shape": list(witness.x.shape),
+        "x": _to_text(witness.x),
+        "y": _to_text(witness.y),
+    }
+
+
+def _decode(data: dict[str, Any]) -> Witness:
+    x, y = (_from_text(data[key], data["shape"]) for key in ("x", "y"))
+    return Witness(x, y, data["gain"], data["sigma"])
+
+
+def _to_text(tensor: Tensor) -> str:
+    array = tensor.detach().cpu().double().contiguous().numpy().astype("<f8")
+    return base64.b64encode(array.tobytes()).decode("ascii")
+
+
+def _from_text(text: str, shape: list[int]) -> Tensor:
+    array = np.frombuffer(base64.b64decode(text), dtype="<f8").reshape(shape)
+    return torch.from_numpy(array.astype(np.float64))

@@ -1,11 +1,13 @@
 """Which argument bounds which module; the registry that :func:`pnp_lip.certify` goes by.
 
 A rule belongs to one class exactly: a subclass may compute something else, so it needs its own.
+A module without a rule is traced and bounded through its graph, see
+:mod:`pnp_lip.certifier.structure`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +16,17 @@ from torch.nn.utils import parametrize
 
 from pnp_lip.certifier.statement import Statement, compose
 
-__all__ = ["Refusal", "Settings", "apply_rule", "chain", "register_rule"]
+__all__ = [
+    "Refusal",
+    "Settings",
+    "apply_rule",
+    "chain",
+    "has_rule",
+    "keeps_shape",
+    "plain_type",
+    "register_rule",
+    "require_plain",
+]
 
 
 class Refusal(ValueError):
@@ -34,55 +46,101 @@ class Settings:
 
 Rule = Callable[[nn.Module, str, Settings], Statement]
 _RULES: dict[type[nn.Module], Rule] = {}
+_KEEPING: set[type[nn.Module]] = set()
 
 
-def register_rule(*kinds: type[nn.Module]) -> Callable[[Rule], Rule]:
+def register_rule(*kinds: type[nn.Module], keeps_shape: bool = False) -> Callable[[Rule], Rule]:
     """Decorator: this function proves a bound for modules of exactly these classes.
 
     The function takes the module, its path in the network (for messages) and the
     :class:`Settings`, and returns a :class:`~pnp_lip.certifier.statement.Statement`. It is trusted:
     a wrong rule makes wrong certificates.
+
+    Args:
+        kinds: the classes.
+        keeps_shape: the output always has the shape of the input; needed where an output of such a
+            module is added to something else.
     """
 
     def add(rule: Rule) -> Rule:
         for kind in kinds:
             _RULES[kind] = rule
+            (_KEEPING.add if keeps_shape else _KEEPING.discard)(kind)
         return rule
 
     return add
 
 
+def has_rule(module: nn.Module) -> bool:
+    """Whether a rule is registered for exactly this class."""
+    return plain_type(module) in _RULES
+
+
+def keeps_shape(module: nn.Module) -> bool:
+    """Whether the rule of this class says that outputs have the shape of inputs."""
+    return plain_type(module) in _KEEPING
+
+
 def apply_rule(module: nn.Module, name: str, settings: Settings) -> Statement:
-    """The statement that the registered rule proves for ``module``.
+    """What is proved of ``module``: by the rule of its class, else through its traced graph.
 
     Raises:
-        Refusal: no rule for this class, hooks that may change the output, or values that are not
-            finite.
+        Refusal: a part without a rule, hooks that may change the output, values that are not
+            finite, or a graph that cannot be traced or bounded.
     """
-    kind = _plain_type(module)
-    if kind not in _RULES:
+    from pnp_lip.certifier.structure import bound_graph  # it calls this function in turn
+
+    require_plain(module, name)
+    kind = plain_type(module)
+    if kind in _RULES:
+        try:
+            return _RULES[kind](module, name, settings).named(name)
+        except Refusal:
+            raise
+        except (TypeError, ValueError) as error:
+            raise Refusal(f"'{name or 'the network'}' cannot be bounded: {error}") from error
+    if kind.__module__.startswith("torch."):
         raise Refusal(
             f"no rule for {kind.__module__}.{kind.__qualname__} at '{name or 'the network'}': "
             f"nothing is claimed about it; register one with pnp_lip.certifier.register_rule"
         )
-    if module._forward_hooks or module._forward_pre_hooks:
-        raise Refusal(f"'{name or 'the network'}' has forward hooks, which may change its output")
-    for key, value in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise Refusal(f"'{name}.{key}'".replace("'.", "'") + " contains NaN or infinity")
-    return _RULES[kind](module, name, settings).named(name)
+    return bound_graph(module, name, settings).named(name)
 
 
-def chain(modules: list[tuple[str, nn.Module]], prefix: str, settings: Settings) -> Statement:
-    """The composition of named children, the first applied first."""
+def chain(modules: Iterable[tuple[str, nn.Module]], prefix: str, settings: Settings) -> Statement:
+    """The composition of named modules, the first applied first; one may occur several times."""
     parts = [
         apply_rule(module, f"{prefix}.{name}" if prefix else name, settings)
         for name, module in modules
     ]
-    return compose(tuple(parts))
+    return compose(parts)
 
 
-def _plain_type(module: nn.Module) -> type[nn.Module]:
+def require_plain(module: nn.Module, name: str) -> None:
+    """Refuse what could make a module compute something else than its class does.
+
+    Raises:
+        Refusal: hooks, methods replaced on the instance, parametrisations in training mode, or
+            parameters that are not finite.
+    """
+    where = f"'{name or 'the network'}'"
+    everywhere = nn.modules.module
+    if module._forward_hooks or module._forward_pre_hooks:
+        raise Refusal(f"{where} has forward hooks, which may change its output: remove them")
+    if everywhere._global_forward_hooks or everywhere._global_forward_pre_hooks:
+        raise Refusal("global forward hooks are set, which may change every output: remove them")
+    for key in vars(module):
+        if callable(getattr(type(module), key, None)):
+            raise Refusal(f"{where} has its own '{key}', which replaces that of its class")
+    if parametrize.is_parametrized(module) and module.training:
+        raise Refusal(f"{where} is parametrised and in training mode: call eval() first")
+    values = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+    for key, value in values:
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise Refusal(f"'{name}.{key}' contains NaN or infinity".replace("'.", "'"))
+
+
+def plain_type(module: nn.Module) -> type[nn.Module]:
     """The class of a module; of the underlying one where torch parametrised it."""
     kind = type(module)
     return kind.__bases__[0] if parametrize.is_parametrized(module) else kind

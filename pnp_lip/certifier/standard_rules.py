@@ -1,23 +1,20 @@
-"""Rules for torch's layers and for ours."""
+"""Rules for torch's layers with weights and for ours."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from pnp_lip.certifier.outward import add_up, divide_up, multiply_up
+from pnp_lip.certifier.execution import Execution, relaxed_execution, step_execution
+from pnp_lip.certifier.outward import multiply_up, round_up, sqrt_up
 from pnp_lip.certifier.rules import Refusal, Settings, apply_rule, chain, register_rule
-from pnp_lip.certifier.slopes import slope_interval
-from pnp_lip.certifier.statement import (
-    IDENTITY,
-    Statement,
-    averaged_with_identity,
-    compose,
-    lipschitz,
-)
+from pnp_lip.certifier.slopes import roundings_of, slope_interval
+from pnp_lip.certifier.statement import Statement, averaged_with_identity, lipschitz
 from pnp_lip.denoiser import LipschitzDenoiser
 from pnp_lip.layers import ConvGradientStep, GradientStep
 from pnp_lip.norms import NormBound, convolution_norm, matrix_norm, padding_factor
@@ -28,42 +25,54 @@ __all__: list[str] = []
 
 @register_rule(nn.Sequential)
 def _sequential(module: nn.Module, name: str, settings: Settings) -> Statement:
-    return chain(list(module.named_children()), name, settings)
+    # Not named_children(), which lists a module that is applied twice only once.
+    return chain(cast(Any, module)._modules.items(), name, settings)
 
 
-@register_rule(LipschitzDenoiser)
+@register_rule(LipschitzDenoiser, keeps_shape=True)
 def _denoiser(module: nn.Module, name: str, settings: Settings) -> Statement:
     prefix = f"{name}.layers" if name else "layers"
-    return chain(list(cast(LipschitzDenoiser, module).layers.named_children()), prefix, settings)
+    layers = enumerate(cast(LipschitzDenoiser, module).layers)
+    return chain([(str(index), layer) for index, layer in layers], prefix, settings)
 
 
-@register_rule(Relaxed)
+@register_rule(Relaxed, keeps_shape=True)
 def _relaxed(module: nn.Module, name: str, settings: Settings) -> Statement:
+    r"""For the stored :math:`\lambda` and for its rounding to float32, which is what acts there."""
     relaxed = cast(Relaxed, module)
     path = f"{name}.denoiser" if name else "denoiser"
+    if any(getattr(part, "inplace", False) for part in relaxed.denoiser.modules()):
+        raise Refusal(f"'{path}' works in place, and its input is used again: pass inplace=False")
     inner = apply_rule(relaxed.denoiser, path, settings)
-    return averaged_with_identity(inner, float(relaxed.relaxation))
+    weights = {float(relaxed.relaxation), float(relaxed.relaxation.float())}
+    if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
+        raise Refusal(f"'{name or 'the network'}' has the relaxation {max(weights)}: expected >= 0")
+    statement = max(
+        (averaged_with_identity(inner, weight) for weight in weights),
+        key=lambda one: (one.upper, one.averagedness or 0.0),
+    )
+    return replace(statement, execution=relaxed_execution(inner.execution, max(weights)))
 
 
-@register_rule(nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle)
-def _permutation(module: nn.Module, name: str, settings: Settings) -> Statement:
-    return lipschitz("permutation of entries", 1.0)
-
-
-@register_rule(nn.Dropout, nn.Dropout2d, nn.Dropout3d)
+@register_rule(nn.Dropout, nn.Dropout2d, nn.Dropout3d, keeps_shape=True)
 def _dropout(module: nn.Module, name: str, settings: Settings) -> Statement:
     if module.training:
         raise Refusal(f"'{name}' is dropout in training mode: call eval() first")
-    return IDENTITY
+    return Statement("dropout in eval mode, the identity", 1.0, 0.0, execution=Execution.exact())
 
 
-@register_rule(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+@register_rule(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, keeps_shape=True)
 def _batch_norm(module: nn.Module, name: str, settings: Settings) -> Statement:
+    r"""Entrywise with slopes :math:`g_c/\sqrt{v_c + \epsilon}`."""
     norm = cast(nn.BatchNorm2d, module)
     if norm.training or norm.running_var is None:
         raise Refusal(f"'{name}' normalises by the batch: call eval() and keep running statistics")
     variance = norm.running_var.double() + norm.eps
-    gains = torch.ones_like(variance) if norm.weight is None else norm.weight.detach().double().abs()
+    if not (variance > 0).all():
+        raise Refusal(f"'{name}' has a running variance that is not positive")
+    gains = (
+        torch.ones_like(variance) if norm.weight is None else norm.weight.detach().double().abs()
+    )
     # Three correctly rounded operations: each is off by less than one part in 2**52.
     upper = float((gains / variance.sqrt()).max()) * (1 + 2.0**-49)
     return lipschitz("batch norm in eval mode", upper)
@@ -85,7 +94,14 @@ def _convolution(module: nn.Module, name: str, settings: Settings) -> Statement:
         groups=layer.groups,
         gap=settings.gap,
     )
-    return _affine(bound, _padding_factor(layer))
+    factor = padding_factor(
+        layer.padding_mode,
+        layer.kernel_size,
+        layer.padding,
+        stride=layer.stride,
+        dilation=layer.dilation,
+    )
+    return _affine(bound, factor)
 
 
 @register_rule(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -102,45 +118,64 @@ def _transposed(module: nn.Module, name: str, settings: Settings) -> Statement:
     return _affine(bound, 1.0)
 
 
-@register_rule(GradientStep, ConvGradientStep)
+@register_rule(GradientStep, ConvGradientStep, keeps_shape=True)
 def _gradient_step(module: nn.Module, name: str, settings: Settings) -> Statement:
     r""":math:`x - \tau W^\top\sigma(Wx+b)` with slopes in [low, high]."""
     layer = cast(Any, module)
-    low, high = slope_interval(layer.activation, f"{name}.activation")
+    low, high = slope_interval(layer.activation, f"{name}.activation" if name else "activation")
     if low < 0:
         raise Refusal(f"'{name}': the activation decreases somewhere, the rule needs slope >= 0")
     weight = layer.weight.detach()
     dense = isinstance(module, GradientStep)
-    bound = (
-        matrix_norm(weight, gap=settings.gap) if dense else convolution_norm(weight, gap=settings.gap)
-    )
+    norm = matrix_norm if dense else convolution_norm
+    bound: NormBound = norm(weight, gap=settings.gap)
     tau = float(layer.tau)
-    step = multiply_up(multiply_up(abs(tau), high), multiply_up(bound.upper, bound.upper))
-    return _euler_step(tau, step, bound)
+    step = Fraction(tau) * Fraction(high) * Fraction(bound.upper) ** 2
+    statement = _euler_step(step, bound)
+    return replace(statement, execution=_step_execution(layer, bound, statement.upper))
 
 
-def _euler_step(tau: float, step: float, bound: NormBound) -> Statement:
+def _euler_step(step: Fraction, bound: NormBound) -> Statement:
     r"""The Jacobian is symmetric with spectrum in :math:`[1 - t, 1]`, :math:`t = \tau s^2` (or in
-    :math:`[1, 1 + t]` if the flow runs uphill)."""
-    norms = {"norm_upper": bound.upper, "norm_lower": bound.lower}
-    rule = "gradient step, tau |W|^2 <= " + f"{step:.6g}"
-    if tau < 0 < step:
-        return Statement("uphill " + rule, add_up(1.0, step), None, **norms)
+    :math:`[1, 1 - t]` for a negative ``t``, where the flow runs uphill)."""
+    rule = f"gradient step, tau |W|^2 <= {round_up(step):.6g}"
+    if step < 0:
+        return lipschitz("uphill " + rule, round_up(1 - step), bound=bound)
     if step <= 2:
-        return Statement(rule, 1.0, step / 2, **norms)
-    return Statement(rule, max(math.nextafter(1.0, 2.0), add_up(step, -1.0)), None, **norms)
+        return Statement(rule, 1.0, round_up(step / 2), bound=bound)
+    return lipschitz(rule, round_up(step - 1), bound=bound)
+
+
+def _step_execution(layer: Any, bound: NormBound, growth: float) -> Execution | None:
+    roundings, tau = roundings_of(layer.activation), float(layer.tau)
+    if roundings is None or tau < 0 or layer.weight.dtype != torch.float32:
+        return None
+    taps = (
+        layer.weight.detach().double().flatten(2)
+        if layer.weight.ndim > 2
+        else (layer.weight.detach().double()[..., None])
+    )
+    rows, columns, size = taps.shape
+    bias = torch.zeros(1) if layer.bias is None else layer.bias.detach()
+    return step_execution(
+        norm=bound.upper,
+        absolute_norm=_absolute_norm(taps),
+        bias=sqrt_up(sum((Fraction(b) ** 2 for b in bias.tolist()), Fraction(0))),
+        tau=tau,
+        growth=growth,
+        terms=(columns * size, rows * size),
+        roundings=roundings,
+    )
+
+
+def _absolute_norm(taps: Tensor) -> float:
+    r"""At least :math:`\||W|\|`: of the matrix of tap sums, because
+    :math:`|\hat w_{ij}(\omega)| \le \sum_a |w_{ij}(a)|`, and :math:`\|A\|^2 \le \|A\|_1\|A\|_\infty`."""
+    sums = taps.abs().sum(2)
+    slack = 1 + Fraction(1, 2**30)  # float64 sums of fewer than 2**20 terms
+    largest = Fraction(float(sums.sum(0).max())) * Fraction(float(sums.sum(1).max()))
+    return sqrt_up(largest * slack)
 
 
 def _affine(bound: NormBound, factor: float) -> Statement:
-    upper = multiply_up(bound.upper, factor)
-    return lipschitz(bound.rule, upper, norm_upper=bound.upper, norm_lower=bound.lower)
-
-
-def _padding_factor(layer: nn.Conv2d) -> float:
-    return padding_factor(
-        layer.padding_mode,
-        layer.kernel_size,
-        layer.padding,
-        stride=layer.stride,
-        dilation=layer.dilation,
-    )
+    return lipschitz(bound.rule, multiply_up(bound.upper, factor), bound=bound)

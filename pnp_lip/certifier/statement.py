@@ -3,17 +3,29 @@ r"""What is proved of a map, and how proofs compose.
 A statement says :math:`\mathrm{Lip}(T) \le u` and, if :math:`u \le 1`, that ``T`` is
 :math:`\alpha`-averaged: :math:`T = (1-\alpha)I + \alpha N` with ``N`` nonexpansive, for
 :math:`\alpha \in [0, 1]`. One means nothing beyond nonexpansive, one half firmly nonexpansive, zero
-the identity. All arithmetic rounds outward.
+the identity. Composition is computed with rational numbers; what is stored is rounded up.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
-from pnp_lip.certifier.outward import add_up, divide_up, multiply_up
+from pnp_lip.certifier.execution import Execution, compose_executions
+from pnp_lip.certifier.outward import multiply_up, round_up
+from pnp_lip.norms import NormBound
 
-__all__ = ["IDENTITY", "Statement", "averaged_with_identity", "compose", "lipschitz", "scaled"]
+__all__ = [
+    "IDENTITY",
+    "Statement",
+    "averaged_with_identity",
+    "combine",
+    "compose",
+    "lipschitz",
+    "scaled",
+]
 
 
 @dataclass(frozen=True)
@@ -25,7 +37,8 @@ class Statement:
         upper: :math:`u`, finite and nonnegative.
         averagedness: :math:`\alpha`, or ``None`` where :math:`u > 1`.
         name: path of the layer in the network, empty for the whole.
-        norm_upper, norm_lower: of the layer's weight, if it has one.
+        bound: the norm of the layer's weight with its proof, if it has a weight.
+        execution: what float32 arithmetic adds, ``None`` where it is not known.
         parts: what a composed statement rests on.
     """
 
@@ -33,8 +46,8 @@ class Statement:
     upper: float
     averagedness: float | None
     name: str = ""
-    norm_upper: float | None = None
-    norm_lower: float | None = None
+    bound: NormBound | None = None
+    execution: Execution | None = None
     parts: tuple[Statement, ...] = ()
 
     def __post_init__(self) -> None:
@@ -42,6 +55,18 @@ class Statement:
             raise ValueError(f"rule '{self.rule}' gives no finite bound: {self.upper}")
         if (self.averagedness is None) != (self.upper > 1):
             raise ValueError("averagedness is None exactly where the map may be expansive")
+        if self.averagedness is not None and not 0 <= self.averagedness <= 1:
+            raise ValueError(f"averagedness must lie in [0, 1], got {self.averagedness}")
+
+    @property
+    def norm_upper(self) -> float | None:
+        """Proved bound of the norm of the layer's weight."""
+        return None if self.bound is None else self.bound.upper
+
+    @property
+    def norm_lower(self) -> float | None:
+        """Attained by the layer's weight."""
+        return None if self.bound is None else self.bound.lower
 
     def leaves(self) -> tuple[Statement, ...]:
         """The statements about single layers, in order."""
@@ -55,30 +80,30 @@ class Statement:
 
 
 #: The identity map.
-IDENTITY = Statement("identity", 1.0, 0.0)
+IDENTITY = Statement("identity", 1.0, 0.0, execution=Execution.exact())
 
 
-def lipschitz(
-    rule: str, upper: float, *, norm_upper: float | None = None, norm_lower: float | None = None
-) -> Statement:
+def lipschitz(rule: str, upper: float, *, bound: NormBound | None = None) -> Statement:
     r"""A map of which only :math:`\mathrm{Lip} \le u` is known: :math:`(1+u)/2`-averaged if u <= 1."""
-    averagedness = min(1.0, add_up(1.0, upper) / 2) if upper <= 1 else None
-    return Statement(rule, upper, averagedness, norm_upper=norm_upper, norm_lower=norm_lower)
+    return Statement(rule, upper, _contraction(upper), bound=bound)
 
 
-def compose(parts: tuple[Statement, ...], rule: str = "composition") -> Statement:
+def compose(parts: Sequence[Statement], rule: str = "composition") -> Statement:
     r"""``parts[-1]`` after ... after ``parts[0]``.
 
     :math:`u = \prod u_i` and :math:`\alpha = K/(1+K)`, :math:`K = \sum\alpha_i/(1-\alpha_i)`
-    (Combettes and Yamada 2015).
+    (Combettes and Yamada 2015); also :math:`\alpha \le (1+u)/2`, which a contraction has.
     """
-    upper, odds = 1.0, 0.0
-    for part in parts:
-        upper = multiply_up(upper, part.upper)
-        odds = add_up(odds, _odds(part.averagedness))
-    alone = len(parts) == 1
-    averagedness = parts[0].averagedness if alone else (_share(odds) if upper <= 1 else None)
-    return Statement(rule, upper, averagedness, parts=parts)
+    parts = tuple(parts)
+    product = math.prod((Fraction(part.upper) for part in parts), start=Fraction(1))
+    upper = round_up(product)
+    averagedness = _contraction(upper)
+    if averagedness is not None:
+        averagedness = min(averagedness, round_up(_share([part.averagedness for part in parts])))
+    if len(parts) == 1:
+        averagedness = parts[0].averagedness
+    execution = compose_executions([(part.upper, part.execution) for part in parts])
+    return Statement(rule, upper, averagedness, execution=execution, parts=parts)
 
 
 def scaled(part: Statement, factor: float, rule: str) -> Statement:
@@ -87,29 +112,63 @@ def scaled(part: Statement, factor: float, rule: str) -> Statement:
     return replace(lipschitz(rule, upper), parts=(part,))
 
 
-def averaged_with_identity(part: Statement, weight: float) -> Statement:
-    r""":math:`(1-\lambda)I + \lambda T` for :math:`0 \le \lambda`: :math:`\lambda\alpha`-averaged."""
-    rule = f"(1 - {weight:.6g}) I + {weight:.6g} T"
+def combine(terms: Sequence[tuple[Fraction, Statement]], rule: str = "sum") -> Statement:
+    r""":math:`\sum_i c_i T_i`, all of the same input.
+
+    :math:`u = \sum |c_i| u_i`. If all :math:`T_i` are nonexpansive and :math:`\sum |c_i| \le 1`, the
+    rest of the weight may be given to the map 0, which is 1/2-averaged, and
+    :math:`\alpha = \sum_{c_i>0} c_i\alpha_i + \sum_{c_i<0} |c_i| + (1 - \sum|c_i|)/2`, because a
+    convex combination of averaged maps is averaged (Bauschke and Combettes 2017, prop. 4.42).
+    """
+    upper = round_up(sum((abs(c) * Fraction(part.upper) for c, part in terms), Fraction(0)))
+    averagedness = _contraction(upper)
+    weight = sum((abs(c) for c, _ in terms), Fraction(0))
+    if averagedness is not None and weight <= 1:
+        alpha = (1 - weight) / 2 + sum(
+            (abs(c) * _signed(c, part) for c, part in terms), Fraction(0)
+        )
+        averagedness = min(averagedness, round_up(alpha))
+    return Statement(rule, upper, averagedness, parts=tuple(part for _, part in terms))
+
+
+def averaged_with_identity(part: Statement, weight: float | Fraction) -> Statement:
+    r""":math:`(1-\lambda)I + \lambda T` for :math:`0 \le \lambda`: :math:`\lambda\alpha`-averaged.
+
+    For :math:`\lambda\alpha > 1` its Lipschitz constant is at most :math:`2\lambda\alpha - 1`.
+
+    Raises:
+        ValueError: a weight that is negative or not finite.
+    """
+    if not (math.isfinite(weight) and weight >= 0):
+        raise ValueError(f"expected a finite weight >= 0, got {weight}")
+    share = Fraction(weight)
+    rule = f"(1 - {float(weight):.6g}) I + {float(weight):.6g} T"
     if part.averagedness is None:
-        upper = add_up(abs(1 - weight), multiply_up(weight, part.upper))
+        upper = round_up(abs(1 - share) + share * Fraction(part.upper))
         return replace(lipschitz(rule, upper), parts=(part,))
-    averagedness = multiply_up(weight, part.averagedness)
+    averagedness = share * Fraction(part.averagedness)
     if averagedness <= 1:
-        return Statement(rule, 1.0, averagedness, parts=(part,))
-    upper = add_up(multiply_up(2.0, averagedness), -1.0)
-    return Statement(rule, max(upper, math.nextafter(1.0, 2.0)), None, parts=(part,))
+        return Statement(rule, 1.0, round_up(averagedness), parts=(part,))
+    return replace(lipschitz(rule, round_up(2 * averagedness - 1)), parts=(part,))
 
 
-def _odds(averagedness: float | None) -> float:
-    r"""At least :math:`\alpha/(1-\alpha)`."""
-    if averagedness is None or averagedness >= 1:
-        return math.inf
-    return divide_up(averagedness, math.nextafter(1 - averagedness, 0.0))
+def _contraction(upper: float) -> float | None:
+    r""":math:`(1+u)/2` for a contraction, ``None`` for what may be expansive."""
+    return round_up((1 + Fraction(upper)) / 2) if upper <= 1 else None
 
 
-def _share(odds: float) -> float:
-    r"""At least :math:`K/(1+K)`, for :math:`K \ge 0`."""
-    if odds == 0:
-        return 0.0
-    reciprocal = math.nextafter(1 / odds, 0.0)
-    return min(1.0, divide_up(1.0, math.nextafter(1 + reciprocal, 0.0)))
+def _share(alphas: Sequence[float | None]) -> Fraction:
+    r""":math:`K/(1+K)` with :math:`K = \sum\alpha_i/(1-\alpha_i)`; 1 if some map has none below 1."""
+    odds = Fraction(0)
+    for alpha in alphas:
+        if alpha is None or alpha >= 1:
+            return Fraction(1)
+        odds += Fraction(alpha) / (1 - Fraction(alpha))
+    return odds / (1 + odds)
+
+
+def _signed(coefficient: Fraction, part: Statement) -> Fraction:
+    """The averagedness of ``part`` or, for a negative coefficient, of minus it, which has none."""
+    if coefficient < 0 or part.averagedness is None:
+        return Fraction(1)
+    return Fraction(part.averagedness)

@@ -1,0 +1,90 @@
+"""Inputs from which witnesses are sought: parts of photographs, and the maps at a noise level."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import torch
+from deepinv.models import Denoiser
+from skimage import data
+from torch import Tensor, nn
+
+from pnp_lip.certifier.witness import Map, Witness, best_of, climb, power_witness
+from pnp_lip.images import to_channels
+
+__all__ = ["default_inputs", "measure"]
+
+#: Where the cuts lie: an eye with hair around it, and a leg of the tripod.
+_CUTS = (("astronaut", 95, 215), ("camera", 330, 230))
+_SIDE = 24
+#: Distances of a pair at the start, as multiples of the norm of the input.
+_RADII = (1e-3, 1.0)
+_POWER_STEPS, _CLIMBS = 12, 25
+
+
+def default_inputs(network: nn.Module) -> list[Tensor]:
+    """Inputs that fit the first layer of ``network``; none where that cannot be told."""
+    channels = getattr(network, "in_channels", None)
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            return [_noise(layer.in_features)]
+        if isinstance(layer, (nn.Conv1d, nn.ConvTranspose1d)):
+            return [_noise(layer.in_channels, 4 * _SIDE)]
+        if isinstance(layer, (nn.Conv3d, nn.ConvTranspose3d)):
+            return [_noise(layer.in_channels, 8, 8, 8)]
+        if channels is None and isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            channels = layer.in_channels
+    weight = getattr(network, "weight", None)
+    if not isinstance(channels, int) and isinstance(weight, Tensor) and weight.ndim in (2, 4):
+        return [_noise(weight.shape[1])] if weight.ndim == 2 else _photographs(weight.shape[1])
+    return _photographs(channels) if isinstance(channels, int) else []
+
+
+def measure(
+    network: nn.Module, inputs: Sequence[Tensor], sigma: tuple[float, ...]
+) -> Witness | None:
+    """The best witness over inputs, distances and noise levels; ``None`` if there is no input or the
+    network does not take it. For every distance the best pair of the power method is the
+    start of an ascent, all with a float64 copy of the network."""
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    exact = copy.deepcopy(network).double()
+    levels: tuple[float | None, ...] = sigma if isinstance(network, Denoiser) else (None,)
+    ends = []
+    for radius in _RADII:
+        found = []
+        for level, x in product(levels, inputs):
+            try:
+                witness = power_witness(
+                    _at(exact, level), x.to(device, torch.float64), radius, _POWER_STEPS
+                )
+            except RuntimeError:  # a shape that the network does not take
+                continue
+            found.append(witness.at_level(level))
+        if found:
+            start = best_of(found)
+            ends.append(climb(_at(exact, start.sigma), start, _CLIMBS))
+    return best_of(ends) if ends else None
+
+
+def _at(network: nn.Module, level: float | None) -> Map:
+    """``x -> D(x, level)``, or ``x -> D(x)``."""
+    return network if level is None else lambda x: network(x, level)
+
+
+def _photographs(channels: int) -> list[Tensor]:
+    """Cuts ``[1, channels, side, side]``; channels beyond three come from neighbouring cuts."""
+    found = []
+    for name, top, left in _CUTS:
+        pixels = to_channels(getattr(data, name)(), 1 if channels == 1 else 3)
+        shifts = range(-(-channels // len(pixels)))
+        parts = [pixels[:, top : top + _SIDE, left + 4 * s : left + 4 * s + _SIDE] for s in shifts]
+        found.append(torch.from_numpy(np.concatenate(parts)[:channels].copy())[None])
+    return found
+
+
+def _noise(*shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand((1, *shape), generator=generator, dtype=torch.float64)

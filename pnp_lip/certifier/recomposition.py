@@ -1,0 +1,69 @@
+r"""The bound of a network from the bounds of its layers again, in rational arithmetic.
+
+For checking: written on its own, shares no code with what proves. A claim is a pair of rationals,
+:math:`\mathrm{Lip}(T) \le u` and, if :math:`u \le 1`, averagedness :math:`\alpha`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+__all__ = ["Claim", "in_sequence", "of_entrywise", "of_gradient_step", "of_linear", "of_relaxation"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """``Lip(T) <= upper``; ``alpha`` is ``None`` where ``upper > 1``."""
+
+    upper: Fraction
+    alpha: Fraction | None
+
+
+def of_linear(norm: Fraction) -> Claim:
+    """Anything of which only a Lipschitz constant is known."""
+    return Claim(norm, (1 + norm) / 2 if norm <= 1 else None)
+
+
+def of_entrywise(low: Fraction, high: Fraction) -> Claim:
+    """A scalar map, entry by entry, with slopes in [low, high]."""
+    if low >= -1 and high <= 1:
+        return Claim(max(-low, high, Fraction(0)), (1 - low) / 2)
+    return of_linear(max(-low, high))
+
+
+def of_gradient_step(norm: Fraction, tau: Fraction, slope: Fraction) -> Claim:
+    r""":math:`x - \tau W^\top\sigma(Wx + b)`, slopes in [0, ``slope``]: with
+    :math:`t = \tau\,\mathrm{slope}\,\|W\|^2` the Jacobian's spectrum lies between 1 and 1 - t."""
+    t = tau * slope * norm * norm
+    if 0 <= t <= 2:
+        return Claim(Fraction(1), t / 2)
+    return of_linear(max(abs(1 - t), Fraction(1)))
+
+
+def in_sequence(claims: Sequence[Claim]) -> Claim:
+    r"""One after the other: constants multiply, and :math:`\alpha = K/(1+K)` with
+    :math:`K = \sum\alpha_i/(1-\alpha_i)`, or :math:`(1+u)/2` if that is less."""
+    if len(claims) == 1:
+        return claims[0]
+    upper, odds = Fraction(1), Fraction(0)
+    limited = True
+    for claim in claims:
+        upper *= claim.upper
+        if claim.alpha is None or claim.alpha >= 1:
+            limited = False
+        else:
+            odds += claim.alpha / (1 - claim.alpha)
+    if upper > 1:
+        return Claim(upper, None)
+    general = (1 + upper) / 2
+    return Claim(upper, min(general, odds / (1 + odds)) if limited else general)
+
+
+def of_relaxation(claim: Claim, weight: Fraction) -> Claim:
+    r""":math:`(1-\lambda)I + \lambda T`, for :math:`\lambda \ge 0`."""
+    if claim.alpha is None:
+        return of_linear(abs(1 - weight) + weight * claim.upper)
+    alpha = weight * claim.alpha
+    return Claim(Fraction(1), alpha) if alpha <= 1 else of_linear(2 * alpha - 1)
