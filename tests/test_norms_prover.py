@@ -81,6 +81,27 @@ def test_no_cell_that_holds_the_maximiser_passes_the_taylor_test_below_the_norm(
     assert not bool(passed[distance <= 1].any())
 
 
+@pytest.mark.parametrize("bits", [3, 4, 5])
+def test_the_taylor_remainder_covers_the_model_s_error_and_not_much_more(bits: int) -> None:
+    # G = 2 + 2 cos(2 omega), so M^2 = 4 and 2 r = 2 h; the model is that of a cosine.
+    step = 2 * math.pi / 2**bits
+    model = 2 + 2 * sum((-1) ** j * (2 * step) ** (2 * j) / math.factorial(2 * j) for j in range(3))
+    exact = 2 + 2 * math.cos(2 * step)
+    allowed = 4 * float(remainder((1.0,), (bits,)))
+    assert 0.8 * allowed <= abs(exact - model) <= allowed
+
+
+@pytest.mark.parametrize("order", [1, 16, 256])
+def test_the_threshold_pays_for_the_matrix_error_and_for_the_factorisation(order: int) -> None:
+    error = Fraction(1, 1000)
+    assert Fraction(shifted_threshold(Fraction(1), error, order)) <= 1 - error
+    # At least one rounding for each of the order's pivots, on the scale of the trace.
+    unshifted = Fraction(shifted_threshold(Fraction(1), Fraction(0), order))
+    assert 1 - unshifted >= order * Fraction(2 * order, 2**53)
+    assert 1 - unshifted <= order * Fraction(8 * order + 32, 2**53)
+    assert shifted_threshold(Fraction(0), Fraction(0), order) < 0
+
+
 def test_a_plateau_costs_few_cells_at_a_small_gap() -> None:
     n = torch.arange(5, dtype=torch.float64)
     rows = torch.cos(math.pi * (n + 0.5) * n[:, None] / 5)
