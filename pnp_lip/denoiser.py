@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from deepinv.models import Denoiser
 from torch import Tensor, device, nn
@@ -76,6 +76,19 @@ class LipschitzDenoiser(Denoiser):
             self.eval()
         self.to(device)
 
+    @classmethod
+    def from_weights(cls, source: str | Path, in_channels: int = 1) -> LipschitzDenoiser:
+        """A denoiser of whatever architecture the weights have.
+
+        Args:
+            source: a file written by :func:`pnp_lip.save`, or ``"default"``.
+            in_channels: which of the shipped weights; a file brings its own.
+        """
+        from pnp_lip.weights import read_weights
+
+        stored = read_weights(source, in_channels=in_channels)
+        return cls(stored.architecture["in_channels"], pretrained=source)
+
     @property
     def in_channels(self) -> int:
         """Channels of the images, 1 or 3."""
@@ -84,7 +97,7 @@ class LipschitzDenoiser(Denoiser):
     @property
     def receptive_radius(self) -> int:
         """Pixels from which an output pixel depends on the input, in each direction."""
-        return sum(2 * layer.padding for layer in self.layers)  # type: ignore[misc]
+        return sum(2 * cast(ConvGradientStep, layer).padding for layer in self.layers)
 
     def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
         """Denoise ``x``.

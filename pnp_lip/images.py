@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import png
 import torch
+from numpy.typing import DTypeLike
 from skimage import io
 from skimage.color import rgb2gray
 from torch import Tensor
 
 from pnp_lip.files import atomic_path
 
-__all__ = ["Image", "ImageFileError", "read_image", "to_channels", "write_image"]
+__all__ = ["Image", "ImageFileError", "read_image", "require_suffix", "to_channels", "write_image"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 
@@ -43,12 +45,12 @@ def read_image(path: str | Path) -> Image:
             numbers that are not finite or outside [0, 1].
     """
     path = Path(path)
-    _require_suffix(path)
+    require_suffix(path)
     if not path.is_file():
         raise ImageFileError(f"no such file: {path}")
     try:
-        array = np.load(path, allow_pickle=False) if path.suffix == ".npy" else io.imread(path)
-    except (OSError, ValueError, SyntaxError) as error:
+        array = _read_array(path)
+    except (OSError, ValueError, SyntaxError, png.Error) as error:
         raise ImageFileError(f"{path} cannot be read as an image: {error}") from error
     try:
         pixels = to_channels(array)
@@ -58,7 +60,7 @@ def read_image(path: str | Path) -> Image:
     return Image(torch.from_numpy(pixels.astype(np.float32))[None], dtype)
 
 
-def write_image(path: str | Path, pixels: Tensor, dtype: np.dtype = np.dtype(np.uint8)) -> None:
+def write_image(path: str | Path, pixels: Tensor, dtype: DTypeLike = np.uint8) -> None:
     """Write ``pixels`` (``[1, C, H, W]``, clipped to [0, 1]) atomically.
 
     Args:
@@ -70,16 +72,13 @@ def write_image(path: str | Path, pixels: Tensor, dtype: np.dtype = np.dtype(np.
         ImageFileError: an unknown suffix, or a place that cannot be written.
     """
     path = Path(path)
-    _require_suffix(path)
+    require_suffix(path)
     array = pixels[0].detach().clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
     array = array[..., 0] if array.shape[-1] == 1 else array
     stored = _quantise(array, _storable(path, np.dtype(dtype)))
     try:
         with atomic_path(path) as temporary:
-            if path.suffix == ".npy":
-                np.save(temporary, stored)
-            else:
-                io.imsave(temporary, stored, check_contrast=False)
+            _write_array(temporary, stored)
     except OSError as error:
         raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from error
 
@@ -110,6 +109,35 @@ def to_channels(array: np.ndarray, channels: int | None = None) -> np.ndarray:
     return values.transpose(2, 0, 1)
 
 
+def _read_array(path: Path) -> np.ndarray:
+    if path.suffix == ".npy":
+        return np.load(path, allow_pickle=False)
+    if _is_deep_png(path):
+        width, height, rows, info = png.Reader(filename=str(path)).asDirect()
+        return np.vstack([np.asarray(row, np.uint16) for row in rows]).reshape(
+            height, width, info["planes"]
+        )
+    return np.asarray(io.imread(path))
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    if path.suffix == ".npy":
+        np.save(path, array)
+    elif path.suffix.lower() == ".png" and array.dtype == np.uint16:
+        png.from_array(array.reshape(len(array), -1), "L;16" if array.ndim == 2 else "RGB;16").save(
+            str(path)
+        )
+    else:
+        io.imsave(path, array, check_contrast=False)
+
+
+def _is_deep_png(path: Path) -> bool:
+    """Whether this is a PNG of 16 bits, of which Pillow would keep 8 in colour."""
+    with path.open("rb") as file:
+        header = file.read(25)
+    return header[:8] == b"\x89PNG\r\n\x1a\n" and header[24:25] == b"\x10"
+
+
 def _in_unit_range(array: np.ndarray) -> np.ndarray:
     if array.dtype == bool:
         return array.astype(np.float64)
@@ -127,7 +155,8 @@ def _in_unit_range(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def _require_suffix(path: Path) -> None:
+def require_suffix(path: Path) -> None:
+    """Raise :class:`ImageFileError` unless the suffix is one this package reads and writes."""
     if path.suffix.lower() not in _SUFFIXES:
         raise ImageFileError(
             f"unknown suffix '{path.suffix}' of {path}: expected one of {', '.join(_SUFFIXES)}"

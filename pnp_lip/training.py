@@ -13,21 +13,28 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from tqdm import tqdm
 
+from pnp_lip.certifier import prove
 from pnp_lip.data import Photographs, read_folder
 from pnp_lip.denoiser import LipschitzDenoiser
-from pnp_lip.files import atomic_path
+from pnp_lip.files import atomic_path, write_text
 from pnp_lip.layers import hold
+from pnp_lip.weights import save
 
-__all__ = ["Training", "TrainingConfig", "noise_weight", "validation_psnr"]
+__all__ = ["Training", "TrainingConfig", "noise_weight", "train_with_progress", "validation_psnr"]
+
+#: Noise levels of an evaluation, in units of 1/255.
+_LEVELS = (5, 15, 25, 50)
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class TrainingConfig:
     Attributes:
         in_channels, depth, nf, kernel_size: sizes of the denoiser.
         train, validation: folders, see :func:`pnp_lip.data.find_data`.
+        validation_images: how many images an evaluation takes, at most 320 x 320 pixels of each.
         patch, batch: side of the patches in pixels, and patches a step.
         steps: length of the run.
         weight_rate, threshold_rate: largest learning rates of filters and of everything else.
@@ -53,6 +61,7 @@ class TrainingConfig:
     kernel_size: int = 7
     train: tuple[str, ...] = ("bsds500/train", "bsds500/test")
     validation: str = "bsds500/val32"
+    validation_images: int = 8
     patch: int = 64
     batch: int = 4
     steps: int = 50_000
@@ -76,7 +85,10 @@ class TrainingConfig:
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(table) - known):
             raise ValueError(f"{path}: unknown keys {unknown}; expected some of {sorted(known)}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in table.items()})
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in table.items()
+        }
+        return cls(**values)
 
 
 def noise_weight(sigma: Tensor) -> Tensor:
@@ -113,35 +125,60 @@ class Training:
 
     def __init__(self, config: TrainingConfig, folder: str | Path, device: str = "cpu") -> None:
         self.config, self.folder, self.device = config, Path(folder), torch.device(device)
-        sizes = {name: getattr(config, name) for name in ("in_channels", "depth", "nf", "kernel_size")}
+        sizes = {
+            name: getattr(config, name) for name in ("in_channels", "depth", "nf", "kernel_size")
+        }
         self.model = LipschitzDenoiser(**sizes, pretrained=None, device=self.device)
         self.average = LipschitzDenoiser(**sizes, pretrained=None, device=self.device).eval()
         self.optimizer = _optimizer(self.model, config)
         hold(self.model, self.optimizer, averagedness=config.averagedness)
         self.average.load_state_dict(self.model.state_dict())
         self.photographs = Photographs(config.train, config.in_channels, config.patch)
-        self.validation = read_folder(config.validation, config.in_channels)
+        images = read_folder(config.validation, config.in_channels)[: config.validation_images]
+        self.validation = [image[:, :320, :320] for image in images]
         self.step = 0
         self.curve: list[dict[str, float]] = []
         if self.checkpoint.is_file():
             self._restore()
 
     @property
+    def weights(self) -> Path:
+        """The averaged weights of the last evaluation."""
+        return self.folder / "weights.safetensors"
+
+    @property
     def checkpoint(self) -> Path:
         """The file a run continues from."""
         return self.folder / "checkpoint.safetensors"
 
-    def run(self, evaluate: Callable[[LipschitzDenoiser], dict[str, float]]) -> Iterator[float]:
-        """Yield the loss of every step; evaluate and write a checkpoint where the config says so."""
+    def run(self) -> Iterator[float]:
+        """Yield the loss of every step; evaluate and write a checkpoint where the config says so.
+
+        Raises:
+            RuntimeError: the averaged weights are not proved nonexpansive; nothing is written then.
+        """
         while self.step < self.config.steps:
             loss = self._advance()
             if self.step % self.config.evaluate_every == 0 or self.step == self.config.steps:
-                self.curve.append({"step": self.step, **evaluate(self.average)})
+                self.curve.append(self._evaluate())
                 self.save()
             yield loss
 
+    def _evaluate(self) -> dict[str, float]:
+        """PSNR on the validation images at several noise levels, and the proved averagedness."""
+        proved = prove(self.average)
+        if proved.averagedness is None:
+            raise RuntimeError(
+                f"step {self.step}: only Lip <= {proved.upper} is proved, training stops"
+            )
+        levels = {
+            f"psnr_{level}": validation_psnr(self.average, self.validation, level / 255)
+            for level in _LEVELS
+        }
+        return {"step": self.step, **levels, "averagedness": proved.averagedness}
+
     def save(self) -> None:
-        """Write the checkpoint atomically."""
+        """Write checkpoint, averaged weights and curve, each atomically."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
@@ -151,8 +188,11 @@ class Training:
             "step": str(self.step),
             "curve": json.dumps(self.curve),
         }
+        state = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         with atomic_path(self.checkpoint) as temporary:
-            save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, metadata)
+            save_file(state, temporary, metadata)
+        save(self.average, self.weights)
+        write_text(self.folder / "curve.json", json.dumps(self.curve, indent=1) + "\n")
 
     def _restore(self) -> None:
         try:
@@ -160,7 +200,9 @@ class Training:
                 metadata = file.metadata()
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
         except SafetensorError as error:
-            raise ValueError(f"{self.checkpoint} is damaged ({error}): remove it to start over") from error
+            raise ValueError(
+                f"{self.checkpoint} is damaged ({error}): remove it to start over"
+            ) from error
         if json.loads(metadata["config"]) != json.loads(json.dumps(asdict(self.config))):
             raise ValueError(
                 f"{self.checkpoint} belongs to another configuration: use another folder, or remove it"
@@ -201,6 +243,25 @@ class Training:
         decay = min(self.config.ema, self.step / (self.step + 10))
         for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
             kept.lerp_(new, 1 - decay)
+
+
+def train_with_progress(training: Training) -> None:
+    """Run to the end with a progress bar and a line for every evaluation."""
+    config = training.config
+    with tqdm(total=config.steps, initial=training.step, desc="training", disable=None) as bar:
+        evaluations = len(training.curve)
+        for loss in training.run():
+            bar.update()
+            bar.set_postfix_str(f"loss {loss:.2e}", refresh=False)
+            if len(training.curve) > evaluations:
+                evaluations = len(training.curve)
+                tqdm.write(_line(training.curve[-1]))
+
+
+def _line(evaluation: dict[str, float]) -> str:
+    levels = "  ".join(f"sigma {level}: {evaluation[f'psnr_{level}']:.2f} dB" for level in _LEVELS)
+    averagedness = evaluation["averagedness"]
+    return f"step {evaluation['step']:.0f}  {levels}  proved averagedness {averagedness:.4f}"
 
 
 def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:

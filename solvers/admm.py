@@ -73,9 +73,7 @@ class ADMM(PlugAndPlay):
     def _relax(self, statement: Statement | None) -> tuple[Statement | None, list[str]]:
         """What is proved of the denoiser as it will be applied, and what is missing."""
         if statement is None:
-            return None, [
-                f"{self.missing_statement()}: ADMM needs a firmly nonexpansive denoiser"
-            ]
+            return None, [f"{self.missing_statement()}: ADMM needs a firmly nonexpansive denoiser"]
         if statement.averagedness is None:
             return statement, [
                 f"ADMM needs a firmly nonexpansive denoiser, but only Lip <= {statement.upper:.6g} is "

@@ -41,11 +41,14 @@ class DataTerm:
         if type(fidelity) is not L2:
             raise TypeError(f"expected deepinv's L2 data fidelity, got {type(fidelity).__name__}")
         if not torch.isfinite(y).all():
-            raise ValueError("the observation y contains NaN or infinity: replace these entries first")
+            raise ValueError(
+                "the observation y contains NaN or infinity: replace these entries first"
+            )
         self.physics = physics
         self.weight = float(fidelity.norm)
         self.y = y
         self.adjoint_of_y: Tensor = physics.A_adjoint(y)
+        self._spectrum: Tensor | None = None
 
     @property
     def exact_prox(self) -> bool:
@@ -59,17 +62,20 @@ class DataTerm:
     def prox(self, z: Tensor, gamma: float) -> Tensor:
         r""":math:`\mathrm{prox}_{\gamma f}(z)`.
 
-        With :math:`A = U S V^\top` and :math:`u = z + \gamma w A^\top y` it is
-        :math:`u - V\,\mathrm{diag}(\gamma w s^2/(1 + \gamma w s^2))\,V^\top u`, also where ``V`` has
-        fewer columns than rows.
+        With :math:`A = U S V^\top` and :math:`g = \gamma w s^2` it is
+        :math:`z + V\,\mathrm{diag}(1 + g)^{-1}(\gamma w V^\top A^\top y - g V^\top z)`, also where
+        ``V`` has fewer columns than rows.
         """
         scale = gamma * self.weight
         if not isinstance(self.physics, DecomposablePhysics):
             proximal: Tensor = self.physics.prox_l2(z, self.y, scale)
             return proximal
-        u = z + scale * self.adjoint_of_y
+        if self._spectrum is None:
+            self._spectrum = self.physics.V_adjoint(self.adjoint_of_y)
         gains = scale * torch.as_tensor(self.physics.mask).abs().square()
-        return u - self.physics.V(gains / (1 + gains) * self.physics.V_adjoint(u))
+        spectrum = (scale * self._spectrum - gains * self.physics.V_adjoint(z)) / (1 + gains)
+        proximal = z + self.physics.V(spectrum)
+        return proximal
 
     def prox_residual(self, gamma: float = 1.0) -> float:
         r"""How far :meth:`prox` at :math:`z = A^\top y` is from its optimality condition.

@@ -80,7 +80,10 @@ class ForwardBackward(PlugAndPlay):
         smooth, convex = data.weight * bounds.upper**2, data.weight * bounds.lower**2
         stepsize = self.stepsize or _SHARE * 2 / smooth
         statement = self.statement()
-        violations = [*self._denoiser_violations(statement), *_step_violations(stepsize, smooth, bounds)]
+        violations = [
+            *self._denoiser_violations(statement),
+            *_step_violations(stepsize, smooth, bounds),
+        ]
         contraction = max(abs(1 - stepsize * convex), abs(1 - stepsize * smooth))
         only_nonexpansive = statement is None or not (statement.averagedness or 0) < 1
         contracts = convex > 0 and contraction < 1

@@ -107,13 +107,13 @@ def iterate(
         rule: when to stop.
         relaxation: the factor lambda of the Krasnosel'skii-Mann iteration, in (0, 1].
         callback: called with the iteration (from 1) and the new iterate.
-        progress: label of a progress bar; none without it.
+        progress: label of a progress bar on a terminal; none without it.
     """
     residuals: list[Tensor] = []
     lengths: list[Tensor] = []
     growth: Growth | None = None
     status = Status.MAX_ITERATIONS
-    bar = tqdm(total=rule.max_iter, desc=progress, disable=progress is None, leave=False)
+    bar = tqdm(total=rule.max_iter, desc=progress, disable=None if progress else True, leave=False)
     with bar:
         for iteration in range(1, rule.max_iter + 1):
             following = fixed_point_map(w)

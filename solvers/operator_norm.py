@@ -76,7 +76,9 @@ def _from_singular_values(physics: DecomposablePhysics) -> OperatorNorm:
 def _blur_bound(physics: Blur) -> float:
     """The largest bound over the filters of the batch and the channels, times the padding's."""
     kernels = physics.filter.flatten(0, 1)
-    mode = {"valid": "zeros", "constant": "zeros"}.get(physics.padding.lower(), physics.padding.lower())
+    mode = {"valid": "zeros", "constant": "zeros"}.get(
+        physics.padding.lower(), physics.padding.lower()
+    )
     size = tuple(kernels.shape[1:])
     factor = padding_factor(mode, size, tuple(side // 2 for side in size))
     return factor * max(convolution_norm(kernel[None, None]).upper for kernel in kernels)

@@ -79,7 +79,9 @@ class Plan:
             lines += [f"theorem: {self.theorem.name}", self.theorem.conclusion]
         else:
             lines += ["NO GUARANTEE: " + "; ".join(self.violations)]
-        return "\n".join([*lines, f"|A| <= {self.norm.upper:.6g}: {self.norm.source.value}", *self.remarks])
+        return "\n".join(
+            [*lines, f"|A| <= {self.norm.upper:.6g}: {self.norm.source.value}", *self.remarks]
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings for a report."""

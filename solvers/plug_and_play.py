@@ -114,7 +114,9 @@ class PlugAndPlay(Reconstructor, ABC):
         if not (math.isfinite(sigma) and sigma >= 0):
             raise ValueError(f"sigma must be a finite noise level >= 0, got {sigma}")
         if stepsize is not None and not (math.isfinite(stepsize) and stepsize > 0):
-            raise ValueError(f"stepsize must be positive, or None for the theorem's, got {stepsize}")
+            raise ValueError(
+                f"stepsize must be positive, or None for the theorem's, got {stepsize}"
+            )
         self.denoiser = denoiser
         self.sigma = sigma
         self.stepsize = stepsize

@@ -7,6 +7,7 @@ The slope holds for *every* value of the parameters below, so no training step c
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 
 import torch
@@ -79,7 +80,7 @@ class NoiseClip(Activation):
         self, channels: int, knots: tuple[float, ...], factors: tuple[float, ...] = (1.0,)
     ) -> None:
         super().__init__()
-        if len(knots) < 2 or any(b <= a for a, b in zip(knots, knots[1:], strict=False)):
+        if len(knots) < 2 or any(b <= a for a, b in itertools.pairwise(knots)):
             raise ValueError(f"knots must be at least two increasing noise levels, got {knots}")
         self.register_buffer("knots", torch.tensor(knots))
         start = torch.tensor(factors)[:, None, None]

@@ -39,13 +39,18 @@ def on_channel_axis(values: Tensor, t: Tensor) -> Tensor:
 
 
 class _ClipMixture(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, t: Tensor, thresholds: Tensor, shares: Tensor) -> Tensor:
-        ctx.save_for_backward(t, thresholds, shares)
-        out = torch.clamp(t, -thresholds[0], thresholds[0]).mul_(shares[0])
+    def forward(t: Tensor, thresholds: Tensor, shares: Tensor) -> Tensor:
+        out = torch.clamp(t, -thresholds[0], thresholds[0]) * shares[0]
         for threshold, share in zip(thresholds[1:], shares[1:], strict=True):
-            out.addcmul_(torch.clamp(t, -threshold, threshold), share)
+            out = torch.addcmul(out, torch.clamp(t, -threshold, threshold), share)
         return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:

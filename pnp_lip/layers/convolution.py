@@ -42,10 +42,15 @@ def _patch_form_pays(weight: Tensor) -> bool:
 
 
 class _Convolve(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(x, weight)
+    def forward(x: Tensor, weight: Tensor) -> Tensor:
         return functional.conv2d(x, weight, padding=weight.shape[-1] // 2)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -58,13 +63,18 @@ class _Convolve(torch.autograd.Function):
 
 
 class _ConvolveTranspose(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, z: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(z, weight)
+    def forward(z: Tensor, weight: Tensor) -> Tensor:
         size = weight.shape[-1]
         kernel = weight.flatten(1).mT.expand(len(z), -1, -1)
         patches = torch.bmm(kernel, z.flatten(2))
         return functional.fold(patches, z.shape[-2:], size, padding=size // 2)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:

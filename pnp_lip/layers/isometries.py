@@ -46,7 +46,9 @@ class Lift(Isometry):
         return torch.cat([x * self.scale] * self.copies, dim=1)
 
     def adjoint(self, z: Tensor) -> Tensor:
-        return self.scale * sum(z.chunk(self.copies, dim=1), torch.zeros((), dtype=z.dtype, device=z.device))
+        return self.scale * sum(
+            z.chunk(self.copies, dim=1), torch.zeros((), dtype=z.dtype, device=z.device)
+        )
 
 
 class Unshuffle(Isometry):

@@ -61,7 +61,9 @@ def save(denoiser: nn.Module, path: str | Path) -> None:
     path = Path(path)
     if path.suffix != ".safetensors":
         raise WeightsError(f"weights are stored as .safetensors, got {path}")
-    state = {name: value.detach().cpu().contiguous() for name, value in denoiser.state_dict().items()}
+    state = {
+        name: value.detach().cpu().contiguous() for name, value in denoiser.state_dict().items()
+    }
     metadata = {
         "format": _FORMAT,
         "architecture": json.dumps(denoiser.sizes, sort_keys=True),

@@ -1,0 +1,98 @@
+"""Two ways to hold the constraint in training, on the same network, data and noise.
+
+    PNP_LIP_DATA=... python -m benchmarks.constraint
+
+*Projection*: the stored filters are scaled back after every optimiser step. *Parametrisation*: free
+filters are divided by their norm in every forward pass. A third row trains without any constraint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from benchmarks.record import record
+from pnp_lip import LipschitzDenoiser
+from pnp_lip.certifier import prove
+from pnp_lip.data import Photographs, read_folder
+from pnp_lip.layers import hold
+from pnp_lip.norms import grid_norm
+from pnp_lip.training import noise_weight, validation_psnr
+
+AVERAGEDNESS = 0.9
+
+
+class Normalised(nn.Module):
+    """``W = V min(1, limit/|V|)`` with the derivative of the norm."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        limit = (2 * AVERAGEDNESS) ** 0.5 * (1 - 1e-6)
+        return weight * (limit / grid_norm(weight, points=64)).clamp(max=1.0)
+
+
+def train(how: str, steps: int) -> dict[str, float | str]:
+    """Train for ``steps`` and return quality, bound and time."""
+    torch.manual_seed(0)
+    denoiser = LipschitzDenoiser(1, pretrained=None)
+    if how == "parametrisation":
+        for layer in denoiser.layers:
+            parametrize.register_parametrization(layer, "weight", Normalised())
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in denoiser.named_parameters():
+        groups["weight" in name].append(parameter)
+    optimizer = torch.optim.Adam(
+        [{"params": groups[True], "lr": 5e-4}, {"params": groups[False], "lr": 3e-3}],
+        betas=(0.9, 0.99),
+    )
+    if how == "projection":
+        hold(denoiser, optimizer, averagedness=AVERAGEDNESS)
+    seconds = loop(denoiser, optimizer, steps)
+    for layer in denoiser.layers:
+        if parametrize.is_parametrized(layer):
+            parametrize.remove_parametrizations(layer, "weight")
+    images = [image[:, :200, :200] for image in read_folder("bsds500/val32", 1)[:8]]
+    return {
+        "psnr_25": validation_psnr(denoiser, images, 25 / 255),
+        "lipschitz_upper": prove(denoiser).upper,
+        "seconds_per_step": seconds / steps,
+    }
+
+
+def loop(denoiser: LipschitzDenoiser, optimizer: torch.optim.Optimizer, steps: int) -> float:
+    """Processor seconds of ``steps`` steps."""
+    photographs = Photographs(("bsds500/train",), 1, 64)
+    generator = torch.Generator().manual_seed(0)
+    start = time.process_time()
+    for _ in range(steps):
+        clean = photographs.patches(4, generator)
+        sigma = 50 / 255 * torch.rand(4, generator=generator)
+        noisy = clean + sigma[:, None, None, None] * torch.randn(clean.shape, generator=generator)
+        error = (denoiser(noisy, sigma) - clean).square().mean((1, 2, 3))
+        optimizer.zero_grad()
+        (noise_weight(sigma) * error).mean().backward()
+        optimizer.step()
+    return time.process_time() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=400)
+    options = parser.parse_args()
+    results = {how: train(how, options.steps) for how in ("projection", "parametrisation", "none")}
+    free = results["none"]["seconds_per_step"]
+    print(f"{'constraint':<17} {'PSNR at 25':>10} {'Lip <=':>10} {'time, ratio':>12}")
+    for how, row in results.items():
+        row["time_ratio"] = float(row["seconds_per_step"]) / float(free)
+        print(
+            f"{how:<17} {row['psnr_25']:>10.2f} {row['lipschitz_upper']:>10.4g} "
+            f"{row['time_ratio']:>12.3f}"
+        )
+    print("wrote", record("constraint", results, steps=options.steps))
+
+
+if __name__ == "__main__":
+    main()

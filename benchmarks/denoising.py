@@ -1,0 +1,104 @@
+"""PSNR of the shipped denoisers on BSD68 and CBSD68, beside total variation on the same noise.
+
+    PNP_LIP_DATA=... python -m benchmarks.denoising
+
+Noise comes from a generator seeded with 0 for every image. The weight of total variation is, for
+each noise level, the best of a grid on the first eight validation images (it is a fraction of the
+noise), so that neither method was tuned on the images reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from skimage.restoration import denoise_tv_chambolle
+from torch import Tensor
+from tqdm import tqdm
+
+from benchmarks.record import record
+from pnp_lip import LipschitzDenoiser, certify
+from pnp_lip.data import read_folder
+from pnp_lip.recipes.quality import psnr
+
+LEVELS = (5, 15, 25, 50)
+WEIGHTS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+SETS = {1: "bsd68", 3: "cbsd68"}
+
+Denoise = Callable[[Tensor, float], Tensor]
+
+
+def mean_psnr(denoise: Denoise, images: list[Tensor], level: int, label: str) -> float:
+    """Mean PSNR in dB; images are uint8 ``[C, H, W]``, ``level`` in units of 1/255."""
+    values = []
+    for image in tqdm(images, desc=label, leave=False, disable=None):
+        clean = image[None].float() / 255
+        generator = torch.Generator().manual_seed(0)
+        noisy = clean + level / 255 * torch.randn(clean.shape, generator=generator)
+        values.append(psnr(denoise(noisy, level / 255), clean))
+    return float(np.mean(values))
+
+
+def total_variation(weight: float) -> Denoise:
+    """Rudin-Osher-Fatemi denoising with ``weight`` times the noise level."""
+
+    def denoise(noisy: Tensor, sigma: float) -> Tensor:
+        pixels = noisy[0].permute(1, 2, 0).numpy()
+        smooth = denoise_tv_chambolle(
+            pixels, weight=weight * sigma, eps=1e-4, max_num_iter=300, channel_axis=-1
+        )
+        return torch.from_numpy(smooth).permute(2, 0, 1)[None].float()
+
+    return denoise
+
+
+def best_weight(channels: int, level: int) -> float:
+    """The weight of total variation that is best on the validation images."""
+    images = [image[:, :200, :200] for image in read_folder("bsds500/val32", channels)[:8]]
+    scores = {w: mean_psnr(total_variation(w), images, level, "weight of TV") for w in WEIGHTS}
+    return max(scores, key=lambda w: scores[w])
+
+
+def evaluate(channels: int, with_tv: bool) -> dict[str, object]:
+    """All numbers for grey (1) or colour (3)."""
+    images = read_folder(SETS[channels], channels)
+    denoiser = LipschitzDenoiser(channels)
+    certificate = certify(denoiser)
+    with torch.no_grad():
+        ours = {level: mean_psnr(denoiser, images, level, f"sigma {level}") for level in LEVELS}
+    classical = {}
+    for level in LEVELS if with_tv else ():
+        weight = best_weight(channels, level)
+        classical[level] = mean_psnr(total_variation(weight), images, level, f"TV, sigma {level}")
+    return {
+        "set": SETS[channels],
+        "images": len(images),
+        "parameters": sum(p.numel() for p in denoiser.parameters()),
+        "lipschitz_upper": certificate.upper,
+        "lipschitz_lower": certificate.lower,
+        "averagedness": certificate.averagedness,
+        "psnr": ours,
+        "psnr_total_variation": classical,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--channels", type=int, nargs="+", default=[1, 3])
+    parser.add_argument("--no-tv", action="store_true", help="leave total variation out")
+    options = parser.parse_args()
+    results = {SETS[c]: evaluate(c, not options.no_tv) for c in options.channels}
+    for name, result in results.items():
+        print(f"{name}: Lip in [{result['lipschitz_lower']:.6f}, {result['lipschitz_upper']:.6f}]")
+        for method in ("psnr", "psnr_total_variation"):
+            values = result[method]
+            assert isinstance(values, dict)
+            row = "  ".join(f"{level}: {value:.2f}" for level, value in values.items())
+            print(f"  {method:<22} {row}")
+    print("wrote", record("denoising", results, channels=options.channels))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Recipes: deblurring, inpainting and denoising, composed from the library."""

@@ -1,0 +1,78 @@
+"""Denoising: one application of the nonexpansive denoiser."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pnp_lip.certifier import Statement, prove
+from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.recipes.problem import gaussian_noise
+from pnp_lip.recipes.quality import quality
+from pnp_lip.versions import versions
+from pnp_lip.weights import weight_hash
+
+__all__ = ["Denoised", "add_noise", "denoise"]
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """A denoised image.
+
+    Attributes:
+        image, observation: restored and noisy, ``[1, C, H, W]``.
+        truth: the clean image, where it is known.
+        sigma: noise level given to the denoiser.
+        statement: what is proved of the denoiser.
+        weights_sha256: hash of its weights.
+    """
+
+    image: Tensor
+    observation: Tensor
+    truth: Tensor | None
+    sigma: float
+    statement: Statement
+    weights_sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report, as plain numbers and strings."""
+        return {
+            "task": "denoising",
+            **quality(self.observation, self.image, self.truth),
+            "lipschitz_upper": self.statement.upper,
+            "averagedness": self.statement.averagedness,
+            "sigma": self.sigma,
+            "weights_sha256": self.weights_sha256,
+            "versions": versions(),
+        }
+
+    def summary(self) -> str:
+        """The report for a person."""
+        report = self.to_dict()
+        lines = ["denoising"]
+        if self.truth is not None:
+            before, after = report["psnr_observation"], report["psnr_restoration"]
+            lines.append(f"  PSNR  {before:.2f} -> {after:.2f} dB")
+        bound = (
+            f"  denoiser    Lip(D) <= {self.statement.upper:.6g} (proved), sigma {self.sigma:.4g}"
+        )
+        return "\n".join([*lines, bound])
+
+
+def add_noise(x: Tensor, noise: float, seed: int) -> Tensor:
+    """``x`` with Gaussian noise of standard deviation ``noise``."""
+    return x + gaussian_noise(x, noise, seed)
+
+
+@torch.no_grad()
+def denoise(
+    y: Tensor, sigma: float, *, truth: Tensor | None = None, weights: str = "default"
+) -> Denoised:
+    """Denoise ``y`` (``[1, C, H, W]``) with strength ``sigma`` (in [0, 1]) on its device."""
+    denoiser = LipschitzDenoiser(y.shape[1], pretrained=weights, device=y.device)
+    image = denoiser(y, sigma).clamp(0, 1)
+    digest = weight_hash(denoiser.state_dict())
+    return Denoised(image, y, truth, sigma, prove(denoiser), digest)

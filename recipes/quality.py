@@ -1,0 +1,34 @@
+"""How close two images are."""
+
+from __future__ import annotations
+
+import math
+
+from skimage.metrics import structural_similarity
+from torch import Tensor
+
+__all__ = ["psnr", "quality", "ssim"]
+
+
+def psnr(image: Tensor, truth: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB for images in [0, 1]; ``image`` is clipped."""
+    error = float((image.clamp(0, 1) - truth).square().mean())
+    return math.inf if error == 0 else -10 * math.log10(error)
+
+
+def ssim(image: Tensor, truth: Tensor) -> float:
+    """Structural similarity of two images ``[1, C, H, W]`` in [0, 1] (Wang et al. 2004)."""
+    first, second = (t[0].clamp(0, 1).cpu().numpy() for t in (image, truth))
+    return float(structural_similarity(first, second, channel_axis=0, data_range=1.0))
+
+
+def quality(
+    observation: Tensor, restoration: Tensor, truth: Tensor | None
+) -> dict[str, float | None]:
+    """PSNR and SSIM of both images, as the entries of a report; ``None`` without the truth."""
+    images = {"observation": observation, "restoration": restoration}
+    return {
+        f"{name}_{what}": None if truth is None else measure(image, truth)
+        for name, measure in {"psnr": psnr, "ssim": ssim}.items()
+        for what, image in images.items()
+    }

@@ -1,0 +1,177 @@
+"""Run a solver on a problem, and report what came out: numbers, a figure, a file to repeat it by."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+from torch import Tensor
+
+from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.files import write_text
+from pnp_lip.images import write_image
+from pnp_lip.recipes.figure import save_figure
+from pnp_lip.recipes.problem import Problem
+from pnp_lip.recipes.quality import psnr, quality
+from pnp_lip.solvers import ADMM, ForwardBackward, PlugAndPlay, Solution
+from pnp_lip.versions import versions
+from pnp_lip.weights import weight_hash
+
+__all__ = ["SOLVERS", "Options", "Restoration", "restore"]
+
+SOLVERS = ("forward-backward", "admm")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to solve; the defaults of the command line.
+
+    Attributes:
+        sigma: strength of the denoiser in [0, 1].
+        solver: one of :data:`SOLVERS`.
+        stepsize: ``None`` takes it from the theorem.
+        max_iter, tol: when to stop.
+        device: where to compute.
+        seed: of everything random.
+        weights: ``"default"`` or a file.
+        verbose: show a progress bar.
+    """
+
+    sigma: float
+    solver: str = "forward-backward"
+    stepsize: float | None = None
+    max_iter: int = 300
+    tol: float = 1e-4
+    device: str = "cpu"
+    seed: int = 0
+    weights: str = "default"
+    verbose: bool = False
+
+    def __post_init__(self) -> None:
+        if self.solver not in SOLVERS:
+            raise ValueError(f"unknown solver '{self.solver}': expected {' or '.join(SOLVERS)}")
+
+    def build(self, denoiser: LipschitzDenoiser) -> PlugAndPlay:
+        """The solver these options describe."""
+        shared: dict[str, Any] = {
+            "stepsize": self.stepsize,
+            "max_iter": self.max_iter,
+            "tol": self.tol,
+            "verbose": self.verbose,
+        }
+        if self.solver == "admm":
+            return ADMM(denoiser, self.sigma, **shared)
+        return ForwardBackward(denoiser, self.sigma, box=(0.0, 1.0), **shared)
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """A solved problem.
+
+    Attributes:
+        problem, options, solution: what was asked, how, and the answer.
+        image: the restored image ``[1, C, H, W]`` in the frame of the observation.
+        psnr_curve: PSNR after every iteration, in dB; empty where the truth is unknown.
+        weights_sha256: hash of the denoiser's weights.
+    """
+
+    problem: Problem
+    options: Options
+    solution: Solution
+    image: Tensor
+    psnr_curve: tuple[float, ...]
+    weights_sha256: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report: results, guarantee, and everything needed to repeat the run."""
+        plan, statement = self.solution.plan, self.solution.plan.denoiser
+        return {
+            "task": self.problem.name,
+            **quality(self.problem.observation, self.image, self.problem.truth),
+            "lipschitz_upper": None if statement is None else statement.upper,
+            "averagedness": None if statement is None else statement.averagedness,
+            "theorem": plan.theorem.name if plan.theorem else None,
+            "solver": self.options.solver,
+            "stepsize": plan.stepsize,
+            "sigma": self.options.sigma,
+            "iterations": self.solution.iterations,
+            "residual": self.solution.residual,
+            "status": self.solution.status.name,
+            "message": self.solution.message,
+            "seed": self.options.seed,
+            "noise": self.problem.noise,
+            "plan": plan.to_dict(),
+            "options": asdict(self.options),
+            "settings": self.problem.settings,
+            "weights_sha256": self.weights_sha256,
+            "versions": versions(),
+        }
+
+    def summary(self) -> str:
+        """The report for a person."""
+        report, plan = self.to_dict(), self.solution.plan
+        lines = [f"{self.problem.name}: {self.solution.status.value}"]
+        if self.problem.truth is not None:
+            lines += [
+                f"  PSNR  {report['psnr_observation']:.2f} -> {report['psnr_restoration']:.2f} dB",
+                f"  SSIM  {report['ssim_observation']:.4f} -> {report['ssim_restoration']:.4f}",
+            ]
+        averagedness = report["averagedness"]
+        return "\n".join(
+            [
+                *lines,
+                f"  denoiser    Lip(D) <= {report['lipschitz_upper']:.6g} (proved), "
+                f"averagedness {averagedness:.4f}, sigma {self.options.sigma:.4g}",
+                *("  " + line for line in plan.summary().splitlines()),
+                f"  iterations  {report['iterations']}, fixed-point residual {report['residual']:.2e}",
+            ]
+        )
+
+    def save(self, path: str | Path, dtype: DTypeLike = np.uint8) -> tuple[Path, ...]:
+        """Write the image to ``path``, the figure to ``NAME.figure.png``, the report to ``NAME.json``.
+
+        Args:
+            path: where to write the image; its suffix chooses the format.
+            dtype: how to store the pixels.
+
+        Returns:
+            The three paths.
+        """
+        path = Path(path)
+        figure, report = path.with_suffix(".figure.png"), path.with_suffix(".json")
+        write_image(path, self.image, dtype)
+        save_figure(self, figure)
+        write_text(report, json.dumps(self.to_dict(), indent=2) + "\n")
+        return path, figure, report
+
+
+def restore(problem: Problem, options: Options) -> Restoration:
+    """Solve ``problem`` with the shipped (or given) denoiser.
+
+    Raises:
+        HypothesisViolated: the convergence theorem does not apply with these options.
+    """
+    channels = problem.start.shape[1]
+    denoiser = LipschitzDenoiser(channels, pretrained=options.weights, device=options.device)
+    solver = options.build(denoiser)
+    curve: list[float] = []
+
+    def record(iteration: int, x: Tensor) -> None:
+        if problem.truth is not None:
+            curve.append(psnr(problem.in_frame(x), problem.truth))
+
+    # An image of ADMM costs one more evaluation of the denoiser, so its curve is not recorded.
+    callback = record if options.solver == "forward-backward" else None
+    solution = solver.solve(problem.y, problem.physics, init=problem.start, callback=callback)
+    return Restoration(
+        problem,
+        options,
+        solution,
+        problem.in_frame(solution.x).clamp(0, 1),
+        tuple(curve),
+        weight_hash(denoiser.state_dict()),
+    )

@@ -1,0 +1,118 @@
+"""The loop: stopping, its free check of nonexpansiveness, and honest endings."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from pnp_lip.solvers.iteration import Status, StoppingRule, iterate
+
+RULE = StoppingRule(max_iter=200, tol=1e-8)
+START = torch.tensor([[1.0, 0.0], [3.0, 4.0]], dtype=torch.float64)
+
+
+def rotation(angle: float, factor: float = 1.0) -> Tensor:
+    c, s = factor * math.cos(angle), factor * math.sin(angle)
+    return torch.tensor([[c, -s], [s, c]], dtype=torch.float64)
+
+
+def test_a_contraction_converges_at_its_rate() -> None:
+    end = iterate(lambda w: 1.0 + 0.5 * (w - 1.0), START, RULE)
+    assert end.status is Status.CONVERGED
+    assert torch.allclose(end.w, torch.ones_like(end.w), atol=1e-7)
+    assert end.residuals.shape == (end.iterations, 2)
+    assert end.growth is None
+
+
+def test_a_rotation_needs_relaxation() -> None:
+    turn = rotation(1.0)
+    plain = iterate(lambda w: w @ turn, START, RULE)
+    relaxed = iterate(lambda w: w @ turn, START, StoppingRule(300, 1e-3), relaxation=0.5)
+    assert plain.status is Status.NO_FIXED_POINT
+    # The only fixed point is zero, so the relative residual stays; the step lengths vanish.
+    assert torch.linalg.vector_norm(relaxed.w) < 1e-9
+
+
+def test_a_translation_has_no_fixed_point() -> None:
+    end = iterate(lambda w: w + 1, START, RULE)
+    assert end.status is Status.NO_FIXED_POINT
+
+
+def test_slow_convergence_is_told_from_no_fixed_point() -> None:
+    end = iterate(lambda w: 0.99 * w + 0.01, START + 1, StoppingRule(100, 1e-12))
+    assert end.status is Status.MAX_ITERATIONS
+
+
+def test_an_expansive_map_is_caught_at_its_first_growth() -> None:
+    end = iterate(lambda w: w @ rotation(0.5, 1.1), START, RULE)
+    assert end.status is Status.EXPANSION
+    assert end.growth is not None
+    assert end.growth.iteration == 2
+    assert end.growth.ratio == pytest.approx(1.1)
+    assert end.iterations == 2
+
+
+def test_the_growing_image_of_the_batch_is_named() -> None:
+    def only_second(w: Tensor) -> Tensor:
+        return torch.stack([0.5 * w[0], 1.2 * w[1]])
+
+    end = iterate(only_second, START, RULE)
+    assert end.growth is not None
+    assert end.growth.image == 1
+
+
+def test_without_stopping_a_growth_is_still_recorded() -> None:
+    rule = StoppingRule(30, 1e-8, stop_on_growth=False)
+    end = iterate(lambda w: 1.1 * w, START, rule)
+    assert end.status is Status.EXPANSION
+    assert end.iterations == 30
+    assert end.growth is not None
+
+
+def test_nan_is_never_convergence() -> None:
+    calls = []
+
+    def spoiled(w: Tensor) -> Tensor:
+        calls.append(1)
+        return w * (float("nan") if len(calls) == 3 else 0.5)
+
+    end = iterate(spoiled, START, StoppingRule(50, 10.0 * 0 + 1e-30))
+    assert end.status is Status.NON_FINITE
+    assert end.iterations == 2
+    assert torch.isfinite(end.w).all()
+
+
+def test_rounding_is_not_taken_for_growth() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def rounded(w: Tensor) -> Tensor:
+        noise = torch.randn(w.shape, generator=generator)
+        return (0.9 * w + 0.1) * (1 + 2 * torch.finfo(torch.float32).eps * noise)
+
+    end = iterate(rounded, START.float(), StoppingRule(500, 0.0))
+    assert end.growth is None
+
+
+def test_every_image_has_to_converge() -> None:
+    rates = torch.tensor([[0.1], [0.9]], dtype=torch.float64)
+    end = iterate(lambda w: 1 + rates * (w - 1), START, StoppingRule(500, 1e-6))
+    assert end.status is Status.CONVERGED
+    assert bool((end.residuals[-1] <= 1e-6).all())
+    assert bool((end.residuals[-2] > 1e-6).any())
+
+
+@pytest.mark.parametrize(
+    ("iterations", "tol", "word"), [(0, 1e-3, "max_iter"), (5, float("nan"), "tol")]
+)
+def test_senseless_rules_are_refused(iterations: int, tol: float, word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        StoppingRule(iterations, tol)
+
+
+def test_the_callback_sees_every_iterate() -> None:
+    seen: list[int] = []
+    end = iterate(lambda w: 0.5 * w + 0.5, START, RULE, callback=lambda k, w: seen.append(k))
+    assert seen == list(range(1, end.iterations + 1))

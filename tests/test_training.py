@@ -1,0 +1,145 @@
+"""Training resumes to the bit, keeps the constraint, and loses nothing to bad input."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage import io
+
+from pnp_lip import LipschitzDenoiser
+from pnp_lip.certifier import prove
+from pnp_lip.data import Photographs, find_data
+from pnp_lip.photographs import photograph
+from pnp_lip.training import Training, TrainingConfig, train_with_progress, validation_psnr
+from pnp_lip.weights import weight_hash
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingConfig:
+    """A tiny run on two photographs below ``PNP_LIP_DATA``."""
+    monkeypatch.setenv("PNP_LIP_DATA", str(tmp_path / "data"))
+    for folder, name in (("train", "camera"), ("validation", "coins")):
+        pixels = (photograph(name)[0, 0].numpy() * 255).astype(np.uint8)
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        io.imsave(tmp_path / "data" / folder / "a.png", pixels[:96, :96])
+    return TrainingConfig(
+        depth=2,
+        nf=8,
+        kernel_size=3,
+        train=("train",),
+        validation="validation",
+        patch=24,
+        batch=2,
+        steps=12,
+        evaluate_every=4,
+        weight_rate=1e-2,
+        seed=7,
+    )
+
+
+def run(config: TrainingConfig, folder: Path, until: int | None = None) -> Training:
+    training = Training(config, folder)
+    for _ in training.run():
+        if training.step == until:
+            break
+    return training
+
+
+def test_a_run_that_was_cut_ends_with_the_same_bits(config: TrainingConfig, tmp_path: Path) -> None:
+    whole = run(config, tmp_path / "whole")
+    run(config, tmp_path / "cut", until=6)
+    assert json.loads((tmp_path / "cut" / "curve.json").read_text())[-1]["step"] == 4
+    continued = run(config, tmp_path / "cut")
+    assert weight_hash(continued.average.state_dict()) == weight_hash(whole.average.state_dict())
+    assert continued.curve == whole.curve
+    assert continued.step == 12
+
+
+def test_training_improves_the_validation_image(config: TrainingConfig, tmp_path: Path) -> None:
+    training = Training(replace(config, steps=60, evaluate_every=60), tmp_path / "run")
+    before = validation_psnr(training.average, training.validation, 25 / 255)
+    train_with_progress(training)
+    assert training.curve[-1]["psnr_25"] > before + 0.1
+
+
+def test_every_evaluation_is_certified_and_its_weights_are_written(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
+    training = run(config, tmp_path / "run")
+    denoiser = LipschitzDenoiser.from_weights(training.weights)
+    assert [entry["step"] for entry in training.curve] == [4, 8, 12]
+    assert prove(denoiser).averagedness == training.curve[-1]["averagedness"]
+    assert training.curve[-1]["averagedness"] < 1
+    for layer in prove(denoiser).leaves():
+        assert layer.averagedness is not None
+        assert layer.averagedness <= config.averagedness * 1.0011
+
+
+def test_training_stops_when_the_average_is_not_proved_nonexpansive(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
+    training = Training(config, tmp_path / "run")
+    for parameter in training.average.parameters():
+        parameter.data *= 1e3
+    with pytest.raises(RuntimeError, match="only Lip <="):
+        list(training.run())
+    assert not training.checkpoint.exists()
+
+
+def test_another_configuration_does_not_continue_a_checkpoint(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
+    run(config, tmp_path / "run", until=4)
+    with pytest.raises(ValueError, match="belongs to another configuration"):
+        Training(replace(config, seed=8), tmp_path / "run")
+
+
+def test_a_damaged_checkpoint_is_named(config: TrainingConfig, tmp_path: Path) -> None:
+    checkpoint = run(config, tmp_path / "run", until=4).checkpoint
+    checkpoint.write_bytes(checkpoint.read_bytes()[:200])
+    with pytest.raises(ValueError, match="is damaged"):
+        Training(config, tmp_path / "run")
+
+
+def test_configurations_are_read_from_toml(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('steps = 5\nsigma = [1, 2]\ntrain = ["a", "b"]\n')
+    config = TrainingConfig.read(path)
+    assert (config.steps, config.sigma, config.train) == (5, (1, 2), ("a", "b"))
+    path.write_text("stepps = 5\n")
+    with pytest.raises(ValueError, match=r"unknown keys \['stepps'\]; expected some of"):
+        TrainingConfig.read(path)
+
+
+@pytest.mark.parametrize("name", ["grey", "colour"])
+def test_the_configurations_of_the_shipped_weights_can_be_read(name: str) -> None:
+    from pnp_lip.weights import shipped
+
+    path = shipped(1 if name == "grey" else 3).with_suffix(".toml")
+    sizes = LipschitzDenoiser(1 if name == "grey" else 3).sizes
+    config = TrainingConfig.read(path)
+    assert {size: getattr(config, size) for size in sizes} == sizes
+
+
+def test_missing_data_say_where_they_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PNP_LIP_DATA", raising=False)
+    with pytest.raises(FileNotFoundError, match="set PNP_LIP_DATA to the folder"):
+        find_data("no/such/set")
+
+
+def test_patches_that_do_not_fit_are_refused(config: TrainingConfig) -> None:
+    with pytest.raises(ValueError, match="patches of 200 pixels do not fit"):
+        Photographs(config.train, 1, 200)
+
+
+def test_patches_depend_on_the_generator_only(config: TrainingConfig) -> None:
+    photographs = Photographs(config.train, 3, 16)
+    first, again = (photographs.patches(3, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert torch.equal(first, again)
+    assert first.shape == (3, 3, 16, 16)
+    assert not torch.equal(first, photographs.patches(3, torch.Generator().manual_seed(2)))

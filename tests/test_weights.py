@@ -1,0 +1,89 @@
+"""Weight files come back to the bit, and damage is noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pnp_lip import LipschitzDenoiser, WeightsError, save
+from pnp_lip.weights import read_weights, shipped, weight_hash
+
+
+@pytest.fixture
+def saved(small_denoiser: LipschitzDenoiser, tmp_path: Path) -> Path:
+    path = tmp_path / "weights.safetensors"
+    save(small_denoiser, path)
+    return path
+
+
+def test_a_reloaded_denoiser_gives_equal_bits(
+    small_denoiser: LipschitzDenoiser, saved: Path
+) -> None:
+    again = LipschitzDenoiser.from_weights(saved)
+    x = torch.rand(1, 1, 9, 11)
+    assert torch.equal(again(x, 0.1), small_denoiser(x, 0.1))
+    assert weight_hash(again.state_dict()) == weight_hash(small_denoiser.state_dict())
+    assert not again.training
+
+
+def test_truncated_weights_are_refused(saved: Path) -> None:
+    saved.write_bytes(saved.read_bytes()[:-100])
+    with pytest.raises(WeightsError, match="truncated"):
+        LipschitzDenoiser.from_weights(saved)
+
+
+def test_tampered_weights_are_refused(saved: Path) -> None:
+    content = bytearray(saved.read_bytes())
+    content[-5] ^= 1
+    saved.write_bytes(bytes(content))
+    with pytest.raises(WeightsError, match="was changed after it was written"):
+        LipschitzDenoiser.from_weights(saved)
+
+
+def test_foreign_safetensors_are_refused(saved: Path, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign.safetensors"
+    save_file(load_file(saved), foreign)
+    with pytest.raises(WeightsError, match=r"was not written by pnp_lip\.save"):
+        read_weights(foreign)
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*nowhere"):
+        read_weights(tmp_path / "nowhere.safetensors")
+
+
+def test_weights_for_other_channels_are_not_shipped() -> None:
+    with pytest.raises(WeightsError, match="shipped for 1 and 3 channels, not for 2"):
+        shipped(2)
+
+
+def test_only_safetensors_are_written(small_denoiser: LipschitzDenoiser, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"stored as \.safetensors"):
+        save(small_denoiser, tmp_path / "weights.pt")
+
+
+def test_the_hash_sees_names_shapes_types_and_bytes() -> None:
+    base = {"a": torch.arange(4.0)}
+    others: list[dict[str, torch.Tensor]] = [
+        {"b": torch.arange(4.0)},
+        {"a": torch.arange(4.0).reshape(2, 2)},
+        {"a": torch.arange(4.0).double()},
+        {"a": torch.arange(4.0) + torch.tensor([0, 0, 0, 1e-6])},
+        {"a": torch.arange(4.0), "b": torch.zeros(0)},
+    ]
+    hashes = {weight_hash(state) for state in [base, *others]}
+    assert len(hashes) == len(others) + 1
+    assert weight_hash({"a": torch.arange(4.0)}) == weight_hash(base)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_shipped_certificate_is_about_the_shipped_weights(channels: int) -> None:
+    import json
+
+    path = shipped(channels)
+    certificate = json.loads(path.with_suffix(".certificate.json").read_text())
+    assert certificate["sha256"] == read_weights("default", channels).sha256
+    assert path.stat().st_size < 5e6
