@@ -31,10 +31,8 @@ LAYERS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
 
 def stored(weight: Tensor, gap: float = 1e-3, **layer: Any) -> dict[str, Any]:
     """A bound as it comes back from a file."""
-    if weight.ndim == 2:
-        bound = matrix_norm(weight, gap=gap)
-    else:
-        bound = convolution_norm(weight, gap=gap, **layer)
+    norm = matrix_norm if weight.ndim == 2 else convolution_norm
+    bound = norm(weight, gap=gap, **layer)
     return json.loads(json.dumps(bound.to_json()))
 
 
