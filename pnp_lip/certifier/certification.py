@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 import pnp_lip.certifier.resampling_rules
@@ -10,19 +11,27 @@ from pnp_lip.certifier.certificate import Certificate
 from pnp_lip.certifier.examples import default_inputs, measure
 from pnp_lip.certifier.rules import Settings, apply_rule
 from pnp_lip.certifier.statement import Statement
+from pnp_lip.certifier.tracing import inputs_of_modules
 from pnp_lip.versions import versions
 from pnp_lip.weights import weight_hash
 
 __all__ = ["certify", "prove"]
 
 
-def prove(network: nn.Module, *, gap: float = 1e-3) -> Statement:
-    """The proved half of :func:`certify`: no images, no measurement.
+def prove(network: nn.Module, *, gap: float = 1e-3, example: Tensor | None = None) -> Statement:
+    """The proved half of :func:`certify`: no measurement.
+
+    Args:
+        network: as in :func:`certify`.
+        gap: as in :func:`certify`.
+        example: an input; needed only where a traced graph is to be compared with its module and
+            the shape of inputs cannot be told from the layers.
 
     Raises:
         Refusal: some part of the network has no rule, named together with the remedy.
     """
-    return apply_rule(network, "", Settings(gap))
+    seen = {} if example is None else inputs_of_modules(network, example)
+    return apply_rule(network, "", Settings(gap, seen))
 
 
 def certify(
@@ -51,9 +60,14 @@ def certify(
     Raises:
         Refusal: some part of the network has no rule, named together with the remedy.
     """
-    statement = prove(network, gap=gap)
+    example = None if images is None else images[:1].to(_dtype(network))
+    statement = prove(network, gap=gap, example=example)
     inputs = default_inputs(network) if images is None else list(images.split(1))
     witness = measure(network, inputs, sigma)
     digest = weight_hash(network.state_dict())
     kind = f"{type(network).__module__}.{type(network).__qualname__}"
     return Certificate(statement, witness, digest, gap, versions(), kind)
+
+
+def _dtype(network: nn.Module) -> torch.dtype:
+    return next((p.dtype for p in network.parameters()), torch.float32)

@@ -166,7 +166,7 @@ for _target in (torch.flatten, torch.reshape, torch.permute, torch.transpose, to
     register_function_rule(_target)(Rearranged)
 
 
-@register_function_rule("contiguous", "clone", torch.clone)
+@register_function_rule("contiguous", "clone", torch.clone, "float", "double")
 def _same(*args: Any, **kwargs: Any) -> Answer:
     return nn.Identity()
 

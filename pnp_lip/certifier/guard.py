@@ -9,18 +9,18 @@ what it is in float32; only an excess beyond that is a violation, and then the p
 from __future__ import annotations
 
 import copy
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from deepinv.models import Denoiser
 from torch import Tensor, nn
 
 from pnp_lip.certifier.rules import Settings, apply_rule, register_rule
 from pnp_lip.certifier.statement import Statement
-from pnp_lip.files import atomic_path
+from pnp_lip.certifier.witness import Witness
 
 __all__ = ["Guard", "GuardViolation", "Violation"]
 
@@ -47,13 +47,9 @@ class Violation:
     bound: float
     sigma: float | None
 
-    def save(self, folder: str | Path) -> tuple[Path, Path]:
-        """Write the two images, unrounded, as ``counterexample_x.npy`` and ``.._y.npy``."""
-        paths = tuple(Path(folder) / f"counterexample_{name}.npy" for name in "xy")
-        for path, image in zip(paths, (self.x, self.y), strict=True):
-            with atomic_path(path) as temporary:
-                np.save(temporary, image.detach().cpu().numpy())
-        return paths[0], paths[1]
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write the two images, see :meth:`pnp_lip.certifier.Witness.save`."""
+        return Witness(self.x, self.y, self.ratio, self.sigma).save(folder)
 
 
 class GuardViolation(RuntimeError):
@@ -81,6 +77,7 @@ class Guard(Denoiser):
     Attributes:
         violations: what was recorded.
         checked: number of pairs of images compared so far.
+        explained: how many of them exceeded the bound in float32 but not in float64.
 
     Raises:
         ValueError: a bound that is not positive, or an unknown ``on_violation``.
@@ -95,7 +92,7 @@ class Guard(Denoiser):
         execution: float = 1.0,
     ) -> None:
         super().__init__()
-        if not (bound > 0 and np.isfinite(bound)):
+        if not (bound > 0 and math.isfinite(bound)):
             raise ValueError(f"bound must be a positive number, got {bound}")
         if on_violation not in ("raise", "record"):
             raise ValueError(f"on_violation must be 'raise' or 'record', got {on_violation!r}")
@@ -103,7 +100,7 @@ class Guard(Denoiser):
         self.in_channels = getattr(denoiser, "in_channels", None)
         self.bound, self.on_violation, self.execution = float(bound), on_violation, execution
         self.violations: list[Violation] = []
-        self.checked = 0
+        self.checked = self.explained = 0
         self._last: tuple[Tensor, Tensor, Any] | None = None
 
     def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
@@ -138,12 +135,10 @@ class Guard(Denoiser):
         moved = float(torch.linalg.vector_norm(images[0] - images[1]))
         rounding = _DOUBLE * self.execution * float(_norms(x.double()) + _norms(y.double()))
         if moved <= self.bound * apart + rounding:
+            self.explained += 1
             return
-        number = _level(sigma)
-        violation = Violation(
-            x.clone(), y.clone(), moved / apart if apart > 0 else float("inf"), self.bound,
-            number[0] if isinstance(number, tuple) and number else number,
-        )  # fmt: skip
+        ratio = moved / apart if apart > 0 else math.inf
+        violation = Violation(x.clone(), y.clone(), ratio, self.bound, _number(sigma))
         if self.on_violation == "raise":
             raise GuardViolation(violation)
         self.violations.append(violation)
@@ -163,6 +158,13 @@ def _norms(images: Tensor) -> Tensor:
 def _level(sigma: Any) -> Any:
     """The noise level as a value that can be compared."""
     return tuple(sigma.detach().flatten().tolist()) if isinstance(sigma, Tensor) else sigma
+
+
+def _number(sigma: Any) -> float | None:
+    """The noise level of one image, for the record."""
+    if isinstance(sigma, Tensor):
+        return float(sigma.flatten()[0]) if sigma.numel() else None
+    return None if sigma is None else float(sigma)
 
 
 def _at(sigma: Any, index: int, count: int) -> Any:

@@ -8,7 +8,8 @@ A module without a rule is traced and bounded through its graph, see
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import nn
@@ -39,9 +40,11 @@ class Settings:
 
     Attributes:
         gap: relative distance allowed between the upper and the lower bound of a norm.
+        inputs: what modules were seen to read, by their identity, when an example was run.
     """
 
     gap: float = 1e-3
+    inputs: dict[int, tuple[Any, ...]] = field(default_factory=dict)
 
 
 Rule = Callable[[nn.Module, str, Settings], Statement]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pnp_lip.certifier.rules import keeps_shape, plain_type
 
-__all__ = ["Shape", "Source", "after_module", "fits", "rearranged", "same_shape"]
+__all__ = ["Shape", "Source", "after_module", "beside", "fits", "rearranged", "same_shape"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -91,9 +91,10 @@ def after_module(module: nn.Module, shape: Shape, source: Source, label: str) ->
         steps = _convolution_steps(layer, kind in _TRANSPOSED)
         return _stepped(replace(shape, channels=layer.out_channels), steps)
     if kind is nn.Linear:
-        if shape.features is None:
+        if shape.features is None and not shape.steps:
             source.features = layer.in_features
-        return replace(shape, features=layer.out_features)
+        kept = layer.in_features == layer.out_features
+        return shape if kept else replace(shape, features=layer.out_features)
     if kind in (nn.PixelShuffle, nn.PixelUnshuffle) and isinstance(shape.channels, int):
         return _shuffled(layer, shape, kind is nn.PixelShuffle)
     if kind in _POOLS and not layer.ceil_mode:
@@ -106,6 +107,17 @@ def after_module(module: nn.Module, shape: Shape, source: Source, label: str) ->
     if keeps_shape(module):
         return shape
     return rearranged(shape, label)
+
+
+def beside(shapes: list[Shape], source: Source, label: str) -> Shape:
+    """The shape of tensors concatenated along the channels."""
+    counts = [source.channels if s.channels is None else s.channels for s in shapes]
+    first = shapes[0]
+    alike = all((s.features, s.steps) == (first.features, first.steps) for s in shapes)
+    known = [count for count in counts if isinstance(count, int)]
+    if alike and len(known) == len(counts) and source.axes is not None:
+        return replace(first, channels=sum(known))
+    return rearranged(Shape(), label)
 
 
 def same_shape(a: Shape, b: Shape, source: Source) -> bool:
@@ -140,7 +152,9 @@ def fits(constant: Tensor, shape: Shape, source: Source) -> bool:
 def _stepped(shape: Shape, step: tuple[Any, ...]) -> Shape:
     if all(axis.is_identity for axis in step):
         return shape
-    return replace(shape, steps=(*shape.steps, step))
+    # A step changes the last axis, too: what a linear layer said about it is no longer comparable.
+    features = None if shape.features is None else f"{shape.features} then {step}"
+    return replace(shape, features=features, steps=(*shape.steps, step))
 
 
 def _convolution_steps(layer: Any, transposed: bool) -> tuple[_Window, ...]:

@@ -24,6 +24,7 @@ from pnp_lip.certifier.shapes import (
     Shape,
     Source,
     after_module,
+    beside,
     fits,
     rearranged,
     same_shape,
@@ -67,7 +68,7 @@ def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
     with trace(module, name) as traced:
         bounder = _Bounder(traced, name, settings)
         statement = bounder.run()
-        require_agreement(traced, name, bounder.source)
+        require_agreement(traced, name, bounder.source, settings.inputs.get(id(module)))
     return statement
 
 
@@ -194,7 +195,8 @@ class _Bounder:
             raise self._refusal(node, f"cannot be bounded: {error}") from error
         if isinstance(answer, nn.Module):
             statement = apply_rule(answer, self._label(node), self.settings)
-            return self._applied(node, statement, answer, str((node.args[1:], node.kwargs)))
+            label = f"{_title(node.target)}{node.args[1:]}{node.kwargs}"
+            return self._applied(node, statement, answer, label)
         return self._applied(
             node, answer.named(self._label(node)), None, node.name, rule.keeps_shape
         )
@@ -219,6 +221,7 @@ class _Bounder:
 
     def _linear(self, node: fx.Node, kind: str) -> _Moving:
         """Sums, differences, multiples, negatives."""
+        self._require_plain_call(node, {"alpha"} if kind in ("add", "subtract") else set())
         if kind == "negative":
             return self._multiple(self._moving(node.args[0]), Fraction(-1))
         if kind in ("multiply", "divide"):
@@ -278,15 +281,22 @@ class _Bounder:
 
     def _join(self, node: fx.Node) -> _Moving:
         r"""Concatenation: :math:`\|(T_1x, T_2x)\|^2 = \|T_1x\|^2 + \|T_2x\|^2`."""
+        self._require_plain_call(node, {"dim", "axis"})
         parts = node.args[0]
         if isinstance(parts, fx.Node):  # what chunk or split returned
             return self._moving(parts)
         assert isinstance(parts, (list, tuple))
         operands = [self._operand(part) for part in parts]
-        return self._gathered(node, operands, rearranged(Shape(), node.name), "concatenation")
+        axis = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
+        joined = rearranged(Shape(), node.name)
+        shapes = [v.shape for v in operands if isinstance(v, _Moving)]
+        if axis == 1 and node.target is not torch.stack and len(shapes) == len(operands):
+            joined = beside(shapes, self.source, node.name)
+        return self._gathered(node, operands, joined, "concatenation")
 
     def _extreme(self, node: fx.Node) -> _Moving:
         r"""``|max(a, b) - max(a', b')|^2 <= |a - a'|^2 + |b - b'|^2``, entry by entry."""
+        self._require_plain_call(node, set())
         if len(node.args) != 2 or not isinstance(node.args[1], fx.Node):
             raise self._refusal(node, "has a rule for two tensors only")
         a, b = self._operand(node.args[0]), self._operand(node.args[1])
@@ -356,6 +366,12 @@ class _Bounder:
                 node, f"gives {what} several tensors that depend on the input, or not as its first"
             )
 
+    def _require_plain_call(self, node: fx.Node, allowed: set[str]) -> None:
+        """No argument by keyword that could change what is computed, a rounding mode for instance."""
+        unknown = sorted(set(node.kwargs) - allowed)
+        if unknown or not node.args:
+            raise self._refusal(node, f"is called with {unknown or 'no positional argument'}")
+
     def _require_fit(self, node: fx.Node, constant: _Constant, tensor: _Moving) -> None:
         value = constant.value
         fitting = _is_number(value) or (
@@ -398,7 +414,7 @@ def _title(target: Any) -> str:
     return f"{module}.{getattr(target, '__name__', target)}"
 
 
-_SHAPE_QUERIES: set[Any] = {"size", "dim", "numel", "ndimension", "type", "is_floating_point"}
+_SHAPE_QUERIES: set[Any] = {"size", "dim", "numel", "ndimension", "is_floating_point"}
 _ATTRIBUTES = {"shape", "ndim", "dtype", "device", "is_cuda"}
 _LINEAR: dict[Any, str] = {
     target: kind

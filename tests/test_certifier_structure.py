@@ -1,0 +1,372 @@
+"""Networks bounded through their graph, against dense Jacobians; and what is refused."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from deepinv.models import DnCNN
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parametrize
+
+from pnp_lip.certifier import (
+    Refusal,
+    Settings,
+    Statement,
+    lipschitz,
+    prove,
+    register_function_rule,
+    register_rule,
+)
+from pnp_lip.layers import ConvGradientStep
+
+
+class Network(nn.Module):
+    """A forward written as a function of the module and its input."""
+
+    def __init__(self, function: Callable[..., Tensor], **modules: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(self, x)
+
+
+def _conv(c_in: int = 2, c_out: int = 2, k: int = 3, **options: object) -> nn.Conv2d:
+    return nn.Conv2d(c_in, c_out, k, padding=k // 2, **options)  # type: ignore[arg-type]
+
+
+def _jacobian(network: nn.Module, *shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn((1, *shape), generator=generator, dtype=torch.float64)
+    jacobian = torch.func.jacrev(network.double())(x)
+    network.float()
+    return jacobian.reshape(-1, x.numel())
+
+
+def _norm(network: nn.Module, *shape: int, seed: int = 0) -> float:
+    return float(torch.linalg.matrix_norm(_jacobian(network, *shape, seed=seed).detach(), 2))
+
+
+def _require_bound(network: nn.Module, *shape: int, loose: float = math.inf) -> Statement:
+    """The bound holds at random inputs, and is at most ``loose`` times the largest norm there."""
+    statement = prove(network)
+    largest = max(_norm(network, *shape, seed=seed) for seed in range(3))
+    assert largest <= statement.upper * (1 + 1e-9)
+    assert statement.upper <= loose * largest
+    if statement.averagedness is not None:
+        alpha = statement.averagedness
+        for seed in range(3):
+            matrix = _jacobian(network, *shape, seed=seed)
+            eye = torch.eye(len(matrix), dtype=torch.float64)
+            if matrix.shape[0] == matrix.shape[1] and alpha > 0:
+                shifted = (matrix - (1 - alpha) * eye) / alpha
+                assert torch.linalg.matrix_norm(shifted, 2) <= 1 + 1e-9
+    return statement
+
+
+CASES: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
+    "residual": lambda: (Network(lambda m, x: x + m.c(torch.relu(m.c(x))), c=_conv()), (2, 5, 6)),
+    "difference": lambda: (Network(lambda m, x: x - 0.5 * m.c(x), c=_conv()), (2, 5, 6)),
+    "concatenation": lambda: (
+        Network(lambda m, x: torch.cat([x, m.a(x), -x], 1), a=_conv()),
+        (2, 5, 6),
+    ),
+    "maximum": lambda: (
+        Network(lambda m, x: torch.maximum(m.a(x), m.b(x)), a=_conv(), b=_conv()),
+        (2, 5, 6),
+    ),
+    "dense skip": lambda: (
+        Network(lambda m, x: m.b(torch.cat([x, functional.relu(m.a(x))], 1)) + x,
+                a=_conv(), b=_conv(4, 2)),
+        (2, 5, 6),
+    ),
+    "down and up": lambda: (
+        Network(lambda m, x: x + m.up(torch.tanh(m.down(x))) / 4,
+                down=nn.Conv2d(1, 3, 2, stride=2), up=nn.ConvTranspose2d(3, 1, 2, stride=2)),
+        (1, 6, 6),
+    ),
+    "shuffled": lambda: (
+        Network(lambda m, x: functional.pixel_shuffle(m.c(functional.pixel_unshuffle(x, 2)), 2),
+                c=_conv(4, 4)),
+        (1, 6, 6),
+    ),
+    "average pool": lambda: (nn.Sequential(nn.AvgPool2d(3, stride=1, padding=1)), (1, 8, 8)),
+    "strided pool": lambda: (nn.Sequential(nn.AvgPool2d(3, stride=2)), (1, 9, 9)),
+    "max pool": lambda: (Network(lambda m, x: functional.max_pool2d(x, 3, stride=2)), (1, 9, 9)),
+    "nearest": lambda: (nn.Sequential(nn.Upsample(scale_factor=(2, 3))), (1, 4, 4)),
+    "interpolation": lambda: (
+        Network(lambda m, x: functional.interpolate(x, scale_factor=2)), (1, 4, 4)
+    ),
+    "circular pad": lambda: (nn.Sequential(nn.CircularPad2d(2)), (1, 4, 4)),
+    "reflection pad": lambda: (nn.Sequential(nn.ReflectionPad2d((1, 2, 2, 1))), (1, 4, 4)),
+    "zero pad": lambda: (Network(lambda m, x: functional.pad(x, (1, 2))), (1, 4, 4)),
+    "mean": lambda: (Network(lambda m, x: x.mean((2, 3))), (2, 4, 4)),
+    "slice": lambda: (Network(lambda m, x: x[:, :1] * 3), (2, 4, 4)),
+    "chunks": lambda: (
+        Network(lambda m, x: torch.cat([2 * torch.chunk(x, 2, 1)[0], x], 1)),
+        (2, 4, 4),
+    ),
+    "convex": lambda: (
+        Network(lambda m, x: x + 0.25 * (m.c(x) - x),
+                c=ConvGradientStep(torch.randn(3, 1, 3, 3) / 9)),
+        (1, 5, 5),
+    ),
+    "affine": lambda: (nn.Sequential(_conv(), nn.BatchNorm2d(2).eval(), nn.GELU()), (2, 5, 5)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_traced_bound_is_above_every_jacobian(name: str) -> None:
+    torch.manual_seed(0)
+    network, shape = CASES[name]()
+    _require_bound(network.eval(), *shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "loose"),
+    [("average pool", 1.2), ("strided pool", 1.1), ("nearest", 1.001), ("slice", 1.001),
+     ("circular pad", 1.51), ("max pool", 2.01)],
+)  # fmt: skip
+def test_a_bound_without_weights_is_close_to_the_norm(name: str, loose: float) -> None:
+    network, shape = CASES[name]()
+    _require_bound(network, *shape, loose=loose)
+
+
+@given(st.integers(0, 10**6), st.lists(st.sampled_from("+-c2m"), min_size=1, max_size=5))
+@settings(max_examples=15, deadline=None)
+def test_random_linear_graphs_are_bounded_by_their_dense_matrix(seed: int, plan: list[str]) -> None:
+    torch.manual_seed(seed)
+
+    def forward(m: Network, x: Tensor) -> Tensor:
+        values = [x, m.a(x)]
+        for index, operation in enumerate(plan):
+            first, second = values[-1], values[index % len(values)]
+            if operation == "+":
+                values.append(first + 0.5 * second)
+            elif operation == "-":
+                values.append(second - first)
+            elif operation == "c":
+                values.append(m.b(torch.cat([first, second], 1)))
+            elif operation == "2":
+                values.append(m.a(first) / 2)
+            else:
+                values.append(0.25 * m.a(second) + 0.75 * second)
+        return values[-1]
+
+    _require_bound(Network(forward, a=_conv(), b=_conv(4, 2)), 2, 4, 4)
+
+
+def test_the_identity_branch_counts() -> None:
+    network = Network(lambda m, x: x + m.c(x), c=_conv(1, 1, 1, bias=False))
+    with torch.no_grad():
+        network.c.weight.fill_(1.0)  # type: ignore[union-attr, operator]
+    assert prove(network).upper == pytest.approx(2.0, rel=2e-3)
+    assert prove(network).upper >= 2
+
+
+def test_a_chain_of_convex_combinations_stays_averaged() -> None:
+    step = ConvGradientStep(torch.randn(3, 1, 3, 3) / 9)
+    block = Network(lambda m, x: 0.5 * x + 0.5 * m.c(x), c=step)
+    alpha = prove(step).averagedness
+    twice = prove(Network(lambda m, x: m.d(m.c(x)), c=block, d=block)).averagedness
+    assert alpha is not None
+    odds = 2 * (alpha / 2) / (1 - alpha / 2)
+    assert twice == pytest.approx(odds / (1 + odds), rel=1e-12)
+
+
+def test_a_layer_applied_twice_is_bounded_twice() -> None:
+    layer = nn.Linear(2, 2, bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(2 * torch.eye(2))
+    assert prove(nn.Sequential(layer, layer)).upper >= 4
+
+
+def test_deep_residual_networks_do_not_repeat_their_trunk() -> None:
+    blocks = [Network(lambda m, x: x + m.c(x), c=_conv()) for _ in range(12)]
+    assert len(prove(nn.Sequential(*blocks)).leaves()) == 12
+
+
+def test_deepinv_dncnn_is_bounded_through_its_graph() -> None:
+    network = DnCNN(1, 1, depth=4, nf=4, pretrained=None)
+    statement = prove(network)
+    names = [leaf.name for leaf in statement.leaves() if leaf.bound is not None]
+    assert names == ["in_conv", "conv_list.0", "conv_list.1", "out_conv"]
+    norms = [leaf.upper for leaf in statement.leaves()]
+    assert statement.upper == pytest.approx(1 + math.prod(norms), rel=1e-9)
+
+
+def test_a_parametrised_layer_is_bounded_with_the_weight_that_acts() -> None:
+    class Triple(nn.Module):
+        def forward(self, weight: Tensor) -> Tensor:
+            return 3 * weight
+
+    layer = _conv(1, 1).eval()
+    before = prove(layer).upper
+    parametrize.register_parametrization(layer, "weight", Triple())
+    assert prove(layer.eval()).upper == pytest.approx(3 * before, rel=2e-3)
+
+
+class _Doubling(nn.Module):
+    """Not traceable: converts to numpy."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.from_numpy(2 * x.detach().numpy())
+
+
+def test_a_registered_rule_bounds_a_layer_of_ones_own() -> None:
+    class Own(_Doubling):
+        pass
+
+    @register_rule(Own, keeps_shape=True)
+    def _own(module: nn.Module, name: str, settings: Settings) -> Statement:
+        return lipschitz("doubling", 2.0)
+
+    assert prove(Network(lambda m, x: x + m.o(x), o=Own())).upper == 3.0
+
+
+def test_a_registered_function_rule_bounds_a_call() -> None:
+    network = Network(lambda m, x: x + torch.sin(x))
+    with pytest.raises(Refusal, match=r"node 'sin'.*register_function_rule"):
+        prove(network)
+
+    @register_function_rule(torch.sin, keeps_shape=True)
+    def _sine() -> Statement:
+        return lipschitz("sine", 1.0)
+
+    assert prove(network).upper == 2.0
+
+
+class _TenTimes(nn.ReLU):
+    def forward(self, x: Tensor) -> Tensor:
+        return 10 * super().forward(x)
+
+
+def test_a_subclass_is_not_covered_by_the_rule_of_its_parent() -> None:
+    assert prove(nn.ReLU()).upper == 1
+    assert prove(_TenTimes()).upper == 10  # traced, not taken for a ReLU
+
+
+def _hooked() -> nn.Module:
+    layer = nn.ReLU()
+    layer.register_forward_hook(lambda module, args, out: 10 * out)
+    return layer
+
+
+def _replaced() -> nn.Module:
+    layer = nn.ReLU()
+    layer.forward = lambda x: 10 * x  # type: ignore[method-assign, assignment]
+    return layer
+
+
+def _infinite() -> nn.Module:
+    layer = nn.Linear(2, 2)
+    layer.weight.data[0, 0] = math.inf
+    return layer
+
+
+class _Typed(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return 5 * x if isinstance(x, Tensor) else x
+
+
+def _increment(m: nn.Module, x: Tensor) -> Tensor:
+    y = x
+    x += 1.0
+    return x + y
+
+
+REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "decision": (
+        lambda: Network(lambda m, x: x if x.sum() > 0 else -x),
+        "cannot be traced.*register_rule",
+    ),
+    "function": (lambda: Network(lambda m, x: torch.exp(x)), r"node 'exp' \(.*exp\).*has no rule"),
+    "method": (lambda: Network(lambda m, x: x.exp()), "method exp.*register_function_rule"),
+    "module": (lambda: Network(lambda m, x: m.g(x), g=nn.GroupNorm(1, 2)), "GroupNorm at 'g'"),
+    "product": (lambda: Network(lambda m, x: x * x), "multiplies or divides two tensors"),
+    "reciprocal": (lambda: Network(lambda m, x: 1 / x), "divides by a tensor"),
+    "rounding": (
+        lambda: Network(lambda m, x: torch.div(x, 0.4, rounding_mode="floor")),
+        "called with .'rounding_mode'.",
+    ),
+    "broadcast": (
+        lambda: Network(lambda m, x: m.a(x) + m.b(x), a=_conv(2, 1), b=_conv(2, 8)),
+        "shapes are not known to be equal",
+    ),
+    "shrinking": (
+        lambda: Network(lambda m, x: x + m.a(x), a=nn.Conv2d(2, 2, 3)),
+        "shapes are not known to be equal",
+    ),
+    "constant": (
+        lambda: Network(lambda m, x: m.a(x) + torch.ones(8, 1, 1), a=_conv(1, 1)),
+        "may repeat the tensor",
+    ),
+    "gather": (
+        lambda: Network(lambda m, x: x[torch.zeros(9, dtype=torch.long)]),
+        "may repeat entries",
+    ),
+    "random": (lambda: Network(lambda m, x: x + torch.randn(())), "draws random numbers"),
+    "type check": (_Typed, "does not compute what the module does"),
+    "in place": (
+        lambda: Network(lambda m, x: x - m.r(x), r=nn.ReLU(inplace=True)),
+        "in-place call has changed",
+    ),
+    "in-place sum": (lambda: Network(_increment), "does not compute what the module does"),
+    "view in place": (
+        lambda: Network(lambda m, x: x - torch.relu_(x.view(-1)).view(x.shape)),
+        "in-place call has changed",
+    ),
+    "numpy": (lambda: Network(lambda m, x: m.d(x), d=_Doubling()), "cannot be traced"),
+    "training dropout": (lambda: nn.Sequential(nn.Dropout(0.5)), "dropout in training mode"),
+    "training norm": (lambda: nn.Sequential(nn.BatchNorm2d(2)), "normalises by the batch"),
+    "training parametrisation": (
+        lambda: nn.utils.parametrizations.spectral_norm(_conv()),
+        "parametrised and in training mode",
+    ),
+    "hook": (lambda: nn.Sequential(_hooked()), "'0' has forward hooks"),
+    "hooked activation": (
+        lambda: ConvGradientStep(torch.ones(1, 1, 3, 3), _hooked()),  # type: ignore[arg-type]
+        "'activation' has forward hooks",
+    ),
+    "replaced method": (lambda: nn.Sequential(_replaced()), "has its own 'forward'"),
+    "infinity": (lambda: nn.Sequential(_infinite()), "'0.weight' contains NaN or infinity"),
+    "ceiling": (lambda: nn.AvgPool2d(2, ceil_mode=True), "fewer samples at the border"),
+    "bilinear": (lambda: nn.Upsample(scale_factor=2, mode="bilinear"), "mode 'nearest'"),
+    "adaptive": (lambda: nn.AdaptiveAvgPool2d(3), "pool to 1"),
+    "clamp": (
+        lambda: Network(lambda m, x: torch.clamp(x, max=torch.ones(()))),
+        "clamp with tensors",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_proved_is_refused_with_its_name(name: str) -> None:
+    build, message = REFUSED[name]
+    with pytest.raises(Refusal, match=message):
+        prove(build())
+
+
+def test_a_network_of_one_size_needs_an_example() -> None:
+    torch.manual_seed(0)
+    network = Network(lambda m, x: m.l(torch.relu(x).flatten(1)), l=nn.Linear(32, 3))
+    with pytest.raises(Refusal, match="pass one with example="):
+        prove(network)
+    within = nn.Sequential(_conv(), network)
+    statement = prove(within, example=torch.rand(1, 2, 4, 4))
+    assert _norm(within, 2, 4, 4) <= statement.upper
+
+
+def test_tracing_leaves_the_module_as_it_was() -> None:
+    network = Network(lambda m, x: x + torch.ones(()))
+    before = set(vars(network))
+    prove(network)
+    assert set(vars(network)) == before
