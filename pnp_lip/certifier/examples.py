@@ -28,6 +28,8 @@ _POWER_STEPS, _CLIMBS = 12, 25
 def default_inputs(network: nn.Module) -> list[Tensor]:
     """Inputs that fit the first layer of ``network``; none where that cannot be told."""
     channels = getattr(network, "in_channels", None)
+    if isinstance(channels, int):
+        return _photographs(channels)
     for layer in network.modules():
         if isinstance(layer, nn.Linear):
             return [_noise(layer.in_features)]
@@ -35,12 +37,13 @@ def default_inputs(network: nn.Module) -> list[Tensor]:
             return [_noise(layer.in_channels, 4 * _SIDE)]
         if isinstance(layer, (nn.Conv3d, nn.ConvTranspose3d)):
             return [_noise(layer.in_channels, 8, 8, 8)]
-        if channels is None and isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-            channels = layer.in_channels
-    weight = getattr(network, "weight", None)
-    if not isinstance(channels, int) and isinstance(weight, Tensor) and weight.ndim in (2, 4):
-        return [_noise(weight.shape[1])] if weight.ndim == 2 else _photographs(weight.shape[1])
-    return _photographs(channels) if isinstance(channels, int) else []
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            return _photographs(layer.in_channels)
+    weights = [value for value in network.parameters() if value.ndim in (2, 4)]
+    if not weights:
+        return []
+    inputs = weights[0].shape[1]
+    return [_noise(inputs)] if weights[0].ndim == 2 else _photographs(inputs)
 
 
 def measure(

@@ -1,0 +1,268 @@
+"""Certificates as files, what is rejected when they are checked again, and execution errors."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from pnp_lip import LipschitzDenoiser, certify, firmly_nonexpansive
+from pnp_lip.certifier import (
+    Certificate,
+    CertificateRejected,
+    Guard,
+    check_certificate,
+    prove,
+    register_slope,
+)
+from pnp_lip.layers import ConvGradientStep, GradientStep, NoiseClip
+from pnp_lip.weights import weight_hash
+
+pytest.importorskip("flint", reason="checking a certificate needs python-flint")
+
+Data = dict[str, Any]
+
+
+@pytest.fixture
+def sequence() -> nn.Sequential:
+    """What a user may write: affine layers and activations."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Conv2d(2, 1, 3, padding=1), nn.Sigmoid()
+    )
+
+
+@pytest.fixture(scope="module")
+def certificate() -> tuple[LipschitzDenoiser, Certificate]:
+    """A denoiser whose bound is strict, with its certificate; not to be changed."""
+    torch.manual_seed(0)
+    denoiser = LipschitzDenoiser(1, depth=2, nf=4, kernel_size=3, pretrained=None).eval()
+    return denoiser, certify(denoiser)
+
+
+@pytest.fixture
+def certified(
+    certificate: tuple[LipschitzDenoiser, Certificate],
+) -> tuple[LipschitzDenoiser, Data]:
+    """The same, to be tampered with."""
+    return copy.deepcopy(certificate[0]), json.loads(json.dumps(certificate[1].to_dict()))
+
+
+def test_a_certificate_survives_its_file(
+    certificate: tuple[LipschitzDenoiser, Certificate], tmp_path: Path
+) -> None:
+    value = certificate[1]
+    value.save(tmp_path / "certificate.json")
+    assert Certificate.load(tmp_path / "certificate.json").to_dict() == value.to_dict()
+
+
+def test_a_file_that_is_not_a_certificate_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "other.json"
+    path.write_text("{}")
+    with pytest.raises(ValueError, match="expected format"):
+        Certificate.load(path)
+    path.write_text("not json")
+    with pytest.raises(ValueError, match=r"other.json is not a certificate"):
+        Certificate.load(path)
+    with pytest.raises(CertificateRejected, match="not a certificate"):
+        check_certificate(path, nn.ReLU())
+
+
+def test_the_three_claims_are_kept_apart(
+    certificate: tuple[LipschitzDenoiser, Certificate],
+) -> None:
+    claims = certificate[1].claims
+    assert "In real arithmetic" in str(claims["network"])
+    assert "rounding errors" in str(claims["computation"])
+    assert "float32" in str(claims["execution"])
+
+
+def test_an_execution_error_that_is_not_known_is_null(sequence: nn.Sequential) -> None:
+    certificate = certify(sequence)
+    assert certificate.execution is None
+    assert certificate.to_dict()["claims"]["execution"] is None
+
+
+def test_a_certificate_is_confirmed_for_a_network_and_for_its_tensors(
+    certificate: tuple[LipschitzDenoiser, Certificate], tmp_path: Path
+) -> None:
+    path = tmp_path / "certificate.json"
+    denoiser, value = certificate
+    value.save(path)
+    check_certificate(path, denoiser)
+    check_certificate(path, denoiser.state_dict())
+
+
+def test_a_relaxed_and_a_guarded_denoiser_are_confirmed(
+    certificate: tuple[LipschitzDenoiser, Certificate],
+) -> None:
+    firm = Guard(firmly_nonexpansive(certificate[0], 1.0))
+    value = certify(firm, sigma=(0.1,))
+    assert value.averagedness is not None
+    assert value.averagedness <= 0.5
+    check_certificate(value, firm)
+    relaxed = certify(firm.denoiser, sigma=(0.1,))
+    check_certificate(relaxed, firm.denoiser.state_dict())
+
+
+def test_a_sequence_is_confirmed_only_with_the_network(sequence: nn.Sequential) -> None:
+    certificate = certify(sequence)
+    check_certificate(certificate, sequence)
+    with pytest.raises(CertificateRejected, match="pass the network"):
+        check_certificate(certificate, sequence.state_dict())
+
+
+def _lower(entry: Data, key: str) -> None:
+    entry[key] -= 1e-9
+
+
+def _lower_cover(data: Data) -> None:
+    """Lower a layer's bound and everything that must agree with it."""
+    layer = data["layers"][0]
+    layer["bound"]["upper"] -= 1e-9
+
+
+def _remove_cell(data: Data) -> None:
+    cells = data["layers"][0]["bound"]["cover"]["cells"]
+    cells[min(cells)].pop()
+
+
+TAMPERED: dict[str, tuple[Callable[[Data], Any], str]] = {
+    "bound": (lambda d: _lower(d, "upper"), "claimed bound .* of the network is below"),
+    "averagedness": (
+        lambda d: _lower(d, "averagedness"),
+        "claimed averagedness .* of the network is below",
+    ),
+    "layer bound": (
+        lambda d: _lower(d["layers"][1], "upper"),
+        r"claimed bound .* of layer 'layers.1' is below",
+    ),
+    "layer averagedness": (
+        lambda d: _lower(d["layers"][1], "averagedness"),
+        r"claimed averagedness .* of layer 'layers.1' is below",
+    ),
+    "norm": (_lower_cover, r"layer 'layers.0': the claimed upper bound"),
+    "cell": (_remove_cell, r"layer 'layers.0': "),
+    "missing layer": (lambda d: d["layers"].pop(), r"ends before layer 'layers.1'"),
+    "extra layer": (lambda d: d["layers"].append(d["layers"][0]), "the network has not"),
+    "order": (lambda d: d["layers"].reverse(), r"expected layer 'layers.0'"),
+    "no proof": (lambda d: d["layers"][0].update(bound=None), "has no bound of its weight"),
+    "hash": (lambda d: d.update(sha256="0" * 64), "not the ones that were certified"),
+    "lower bound": (lambda d: d.update(lower=0.5), "not the gain of the witness"),
+    "contradiction": (lambda d: d.update(lower=1.1), "contradicts the upper bound"),
+    "no witness": (lambda d: d.update(witness=None), "without a witness"),
+    "text": (lambda d: d.update(upper="1"), "claimed bound '1'"),
+    "entry": (lambda d: d["layers"][0].pop("upper"), "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+def test_a_certificate_that_was_tampered_with_is_rejected(
+    name: str, certified: tuple[LipschitzDenoiser, Data]
+) -> None:
+    denoiser, data = certified
+    tamper, reason = TAMPERED[name]
+    tamper(data)
+    with pytest.raises(CertificateRejected, match=reason):
+        check_certificate(data, denoiser)
+
+
+def test_a_tampered_weight_is_rejected(certified: tuple[LipschitzDenoiser, Data]) -> None:
+    denoiser, data = certified
+    state = {name: value.clone() for name, value in denoiser.state_dict().items()}
+    state["layers.0.weight"].view(-1)[0] += 1e-7
+    with pytest.raises(CertificateRejected, match="not the ones that were certified"):
+        check_certificate(data, state)
+
+
+def test_a_tampered_weight_is_rejected_even_with_its_hash(
+    certified: tuple[LipschitzDenoiser, Data],
+) -> None:
+    denoiser, data = certified
+    louder = copy.deepcopy(denoiser)
+    with torch.no_grad():
+        louder.layers[0].weight.mul_(1.5)  # type: ignore[operator, union-attr]
+    data["sha256"] = weight_hash(louder.state_dict())
+    with pytest.raises(CertificateRejected, match="not the one that the bound was proved for"):
+        check_certificate(data, louder)
+
+
+def test_a_false_witness_is_rejected(certified: tuple[LipschitzDenoiser, Data]) -> None:
+    denoiser, data = certified
+    data["lower"] = data["witness"]["gain"] = 1.0
+    with pytest.raises(CertificateRejected, match="the witness has the gain"):
+        check_certificate(data, denoiser)
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"),
+    [
+        (nn.Sequential(nn.GELU()), "'0' is a GELU, which cannot be checked again"),
+        (nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect")), "reflect padding"),
+        (nn.Sequential(nn.AvgPool2d(2)), "AvgPool2d, which cannot be checked again"),
+    ],
+)
+def test_what_cannot_be_checked_again_is_named(network: nn.Module, reason: str) -> None:
+    with pytest.raises(CertificateRejected, match=reason):
+        check_certificate(certify(network), network)
+
+
+def test_tensors_that_a_denoiser_does_not_have_are_named(
+    certified: tuple[LipschitzDenoiser, Data],
+) -> None:
+    denoiser, data = certified
+    state = dict(denoiser.state_dict()) | {"layers.0.bias": torch.ones(8)}
+    data["sha256"] = weight_hash(state)
+    with pytest.raises(CertificateRejected, match=r"has no tensor 'layers.0.bias'"):
+        check_certificate(data, state)
+
+
+def test_the_file_holds_one_line_a_layer(
+    certificate: tuple[LipschitzDenoiser, Certificate], tmp_path: Path
+) -> None:
+    path = tmp_path / "certificate.json"
+    certificate[1].save(path)
+    lines = path.read_text().splitlines()
+    assert sum(line.startswith('{"name": "layers.') for line in lines) == 2
+    assert json.loads("\n".join(lines))["layers"][0]["gap"] <= 1.01e-3
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("seed", range(3))
+def test_float32_stays_within_the_stated_execution_error(bias: bool, seed: int) -> None:
+    torch.manual_seed(seed)
+    activation = NoiseClip(6, (0.1, 0.5), (1.0, 0.5))
+    step = ConvGradientStep(torch.randn(6, 2, 3, 3) / 9, activation, tau=0.7, bias=bias)
+    if step.bias is not None:
+        nn.init.normal_(step.bias)
+    execution = prove(step).execution
+    assert execution is not None
+    x, sigma = torch.randn(1, 2, 20, 20), torch.tensor([0.2])
+    exact = copy.deepcopy(step).double()(x.double(), sigma.double())
+    error = float(torch.linalg.vector_norm(step(x, sigma).double() - exact))
+    assert 0 < error <= execution.error(float(x.norm()), 400)
+    assert (execution.offset > 0) == bias
+    assert float(exact.norm()) <= execution.growth * float(x.norm()) + execution.shift * 20
+
+
+def test_execution_errors_of_a_chain_add_up(small_denoiser: LipschitzDenoiser) -> None:
+    statement = prove(small_denoiser)
+    parts = [leaf.execution for leaf in statement.leaves()]
+    assert statement.execution is not None
+    assert statement.execution.relative >= sum(part.relative for part in parts if part is not None)
+
+
+def test_no_execution_error_is_stated_for_an_unknown_activation() -> None:
+    class Cube(nn.Module):
+        def forward(self, t: torch.Tensor, sigma: torch.Tensor | None = None) -> torch.Tensor:
+            return torch.tanh(t)
+
+    register_slope(Cube, lambda _: (0.0, 1.0))
+    step = GradientStep(3, 3, Cube())  # type: ignore[arg-type]
+    assert prove(step).execution is None
