@@ -1,0 +1,29 @@
+"""1-Lipschitz networks of the density theorems: trained, compiled from formulas, and certified."""
+
+from pnp_lip.networks.classification import Fit, temperature_loss, train
+from pnp_lip.networks.constraint import hold_network, project_network
+from pnp_lip.networks.fixed_width import FixedWidthNetwork
+from pnp_lip.networks.free_width import FreeWidthNetwork
+from pnp_lip.networks.max_min import MaxMin, maximum, minimum, separating
+from pnp_lip.networks.representation import from_max_min
+from pnp_lip.networks.robustness import certified_accuracy, certified_radius, predict
+from pnp_lip.networks.rules import prove_outputs
+
+__all__ = [
+    "Fit",
+    "FixedWidthNetwork",
+    "FreeWidthNetwork",
+    "MaxMin",
+    "certified_accuracy",
+    "certified_radius",
+    "from_max_min",
+    "hold_network",
+    "maximum",
+    "minimum",
+    "predict",
+    "project_network",
+    "prove_outputs",
+    "separating",
+    "temperature_loss",
+    "train",
+]

@@ -1,0 +1,146 @@
+r"""Keeping whole networks 1-Lipschitz while an ordinary optimiser trains, in one of two ways.
+
+*Projection*: every matrix is divided by its norm where that exceeds its bound. *Orthogonal*: every
+matrix takes one step towards the nearest one with orthonormal rows or columns,
+:math:`W \leftarrow 1.5\,W - 0.5\,WW^\top W`, which moves each singular value *s* to
+:math:`1.5s - 0.5s^3`, at most 1 in absolute value for :math:`0 \le s \le 2` (Björck and Bowie 1971).
+Rows bounded one by one are divided by their norm in both.
+
+Both act on the stored weights after each step of the optimiser: nothing is normalised in the
+forward pass and nothing is kept beside the weights, so no norm can go stale. What is computed
+here is not trusted: :func:`pnp_lip.certifier.prove` bounds the stored weights again.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from pnp_lip.layers import GradientStep
+from pnp_lip.networks.fixed_width import TOP, BlockMap, FixedWidthNetwork
+from pnp_lip.networks.free_width import FreeWidthNetwork
+
+__all__ = ["Constraint", "hold_network", "project_network", "retract"]
+
+#: How matrices are kept; see the module.
+Constraint = Literal["orthogonal", "projection"]
+
+#: Relative room for the rounding of float32, of the norms here and of the weights written.
+_ROOM = 4e-6
+
+
+def hold_network(
+    model: nn.Module, optimizer: Optimizer, *, constraint: Constraint = "orthogonal"
+) -> RemovableHandle:
+    """Apply :func:`project_network` to ``model`` now and after every step of ``optimizer``.
+
+    Returns:
+        A handle whose ``remove()`` ends the constraint.
+    """
+    project_network(model, constraint=constraint)
+    return optimizer.register_step_post_hook(
+        lambda *_: project_network(model, constraint=constraint)
+    )
+
+
+@torch.no_grad()
+def project_network(model: nn.Module, *, constraint: Constraint = "orthogonal") -> None:
+    """Bring the networks inside ``model`` into their set, in place.
+
+    Args:
+        model: any module; the networks of this package in it are projected.
+        constraint: see the module.
+
+    Raises:
+        ValueError: an unknown constraint, or a model that holds no network of this package.
+    """
+    if constraint not in ("orthogonal", "projection"):
+        raise ValueError(f"constraint must be 'orthogonal' or 'projection', got {constraint!r}")
+    networks = [m for m in model.modules() if isinstance(m, (FreeWidthNetwork, FixedWidthNetwork))]
+    if not networks:
+        raise ValueError(
+            f"expected a FreeWidthNetwork or FixedWidthNetwork, {type(model).__name__} holds none: "
+            f"use pnp_lip.layers.hold for single gradient steps"
+        )
+    for network in networks:
+        if isinstance(network, FreeWidthNetwork):
+            _project_free(network, constraint)
+        else:
+            _project_fixed(network, constraint)
+
+
+def retract(weight: Tensor) -> Tensor:
+    r""":math:`1.5\,W - 0.5\,WW^\top W`, of norm at most 1 for every ``W``.
+
+    A ``W`` whose norm is not seen to be at most 2 by :math:`\|W\|^{8} \le \|(W^\top W)^4\|_F` is
+    divided by its norm before.
+    """
+    gram = _gram(weight)
+    power = torch.linalg.matrix_power(gram, 4)
+    if not torch.linalg.matrix_norm(power) <= 2.0**8:
+        weight = weight / torch.linalg.matrix_norm(weight, ord=2)
+        gram = _gram(weight)
+    cube = gram @ weight if weight.shape[0] <= weight.shape[1] else weight @ gram
+    return 1.5 * weight - 0.5 * cube
+
+
+def _gram(weight: Tensor) -> Tensor:
+    """The smaller of the two Gram matrices."""
+    return weight @ weight.T if weight.shape[0] <= weight.shape[1] else weight.T @ weight
+
+
+def _project_free(network: FreeWidthNetwork, constraint: Constraint) -> None:
+    _bound_matrix(network.lift.weight, constraint)
+    for step in network.steps:
+        _bound_step(step, constraint)
+    if network.held_readout == "whole":
+        _bound_matrix(network.readout.weight, constraint)
+    else:
+        _shrink_rows(network.readout.weight, split=0)
+
+
+def _project_fixed(network: FixedWidthNetwork, constraint: Constraint) -> None:
+    _bound_block(network.lift, constraint, split=0)
+    for one in network.maps:
+        _bound_block(one, constraint, split=TOP)
+    for one in network.steps:
+        _bound_step(one.step, constraint)
+    _shrink_rows(network.readout.weight, split=TOP)
+
+
+def _bound_block(block: BlockMap, constraint: Constraint, *, split: int) -> None:
+    _shrink_rows(block.top.weight, split=split)
+    _bound_matrix(block.low.weight, constraint)
+
+
+def _bound_step(step: GradientStep, constraint: Constraint) -> None:
+    r""":math:`\tau\|W\|^2 \le 2` with :math:`\tau \ge 0`; orthogonal weights need no norm for it."""
+    if constraint == "orthogonal":
+        step.tau.clamp_(0.0, 2.0)
+        _bound_matrix(step.weight, constraint)
+        return
+    step.tau.clamp_(min=0.0)
+    _shrink(step.weight, torch.sqrt(2 / step.tau))
+
+
+def _bound_matrix(weight: Tensor, constraint: Constraint) -> None:
+    if constraint == "orthogonal":
+        weight.copy_((1 - _ROOM) * retract(weight))
+    else:
+        _shrink(weight, torch.ones((), dtype=weight.dtype, device=weight.device))
+
+
+def _shrink(weight: Tensor, limit: Tensor) -> None:
+    """Scale ``weight`` to a norm of at most ``limit``."""
+    norm = torch.linalg.matrix_norm(weight, ord=2)
+    weight.mul_(((1 - _ROOM) * limit / norm).clamp(max=1.0))
+
+
+def _shrink_rows(weight: Tensor, *, split: int) -> None:
+    r"""Scale each row *a* to :math:`\sum_{i \le k}|a_i| + \|a_{k+1:}\|_2 \le 1`, ``k = split``."""
+    norms = weight[:, :split].abs().sum(1) + torch.linalg.vector_norm(weight[:, split:], dim=1)
+    weight.mul_(((1 - _ROOM) / norms).clamp(max=1.0)[:, None])

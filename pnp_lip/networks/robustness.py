@@ -1,0 +1,83 @@
+r"""Radii within which a prediction cannot change, from a proved Lipschitz constant.
+
+With :math:`\ell` the constant of the logits and :math:`m` the margin between the first and the second:
+
+* one logit, the class being its sign: :math:`|f|/\ell`;
+* *l2*, :math:`\|f(x)-f(y)\|_2 \le \ell\|x-y\|_2`: :math:`m/(\sqrt 2\,\ell)`, because
+  :math:`f_i - f_j = \langle e_i - e_j, f\rangle` is :math:`\sqrt 2\,\ell`-Lipschitz;
+* *mixed*, :math:`|f_i(x)-f_i(y)| \le \ell\|x-y\|_2` for each *i*: :math:`m/(2\ell)`.
+
+(Tsuzuku, Sato, Sugiyama, NeurIPS 2018.) A radius is rounded down from the logits as given; what
+executing the network in floating point adds to them is not part of it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+__all__ = ["Norm", "certified_accuracy", "certified_radius", "predict"]
+
+#: In which norm of the logits the constant holds; see the module.
+Norm = Literal["l2", "mixed"]
+
+#: Of fewer than eight roundings in float64.
+_DOWN = 1 - 2.0**-49
+
+
+def predict(logits: Tensor) -> Tensor:
+    """Classes ``[B]`` of ``logits`` ``[B, K]``; for ``K = 1`` whether the logit is positive."""
+    _require_logits(logits)
+    return (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(dim=1)
+
+
+def certified_radius(logits: Tensor, lipschitz: float, *, norm: Norm = "l2") -> Tensor:
+    """Euclidean radii ``[B]`` (float64) of open balls in which the prediction stays.
+
+    Args:
+        logits: ``[B, K]``; ``K = 1`` is a binary classifier by sign, for which both norms agree.
+        lipschitz: proved constant of the map from input to logits, positive.
+        norm: of the logits; see the module. A temperature belongs to the loss, not in here.
+
+    Raises:
+        ValueError: misshapen logits, a constant that is not positive, or an unknown norm.
+    """
+    _require_logits(logits)
+    if norm not in ("l2", "mixed"):
+        raise ValueError(f"norm must be 'l2' or 'mixed', got {norm!r}")
+    if not (lipschitz > 0 and math.isfinite(lipschitz)):
+        raise ValueError(f"lipschitz must be a positive bound, got {lipschitz}")
+    values = logits.detach().double()
+    if values.shape[1] == 1:
+        return _DOWN * values[:, 0].abs() / lipschitz
+    best = values.topk(2, dim=1).values
+    factor = math.sqrt(2) if norm == "l2" else 2.0
+    return _DOWN * (best[:, 0] - best[:, 1]) / (factor * lipschitz)
+
+
+def certified_accuracy(
+    logits: Tensor, labels: Tensor, radius: float, lipschitz: float, *, norm: Norm = "l2"
+) -> float:
+    """Share of inputs that are classified correctly in the whole closed ball of ``radius`` >= 0.
+
+    Args:
+        logits, lipschitz, norm: as in :func:`certified_radius`.
+        labels: classes ``[B]``, 0 and 1 for ``K = 1``.
+        radius: in the units of the input; 0 gives the accuracy, except that ties count as wrong.
+
+    Raises:
+        ValueError: as in :func:`certified_radius`, or labels of another length.
+    """
+    radii = certified_radius(logits, lipschitz, norm=norm)
+    if labels.shape != radii.shape:
+        raise ValueError(f"labels must have shape {tuple(radii.shape)}, got {tuple(labels.shape)}")
+    right = (predict(logits) == labels.to(logits.device)) & (radii > radius)
+    return float(right.double().mean())
+
+
+def _require_logits(logits: Tensor) -> None:
+    if logits.ndim != 2 or logits.shape[1] < 1 or not torch.isfinite(logits).all():
+        raise ValueError(f"logits must be finite of shape [B, K], got {tuple(logits.shape)}")
