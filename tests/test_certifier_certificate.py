@@ -187,7 +187,7 @@ def test_a_tampered_weight_is_rejected_even_with_its_hash(
     denoiser, data = certified
     louder = copy.deepcopy(denoiser)
     with torch.no_grad():
-        louder.layers[0].weight.mul_(1.5)  # type: ignore[operator, union-attr]
+        louder.get_parameter("layers.0.weight").mul_(1.5)
     data["sha256"] = weight_hash(louder.state_dict())
     with pytest.raises(CertificateRejected, match="not the one that the bound was proved for"):
         check_certificate(data, louder)

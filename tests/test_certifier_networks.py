@@ -40,7 +40,8 @@ def test_spectral_norm_of_torch_is_exposed_on_a_convolution() -> None:
     layer = nn.utils.parametrizations.spectral_norm(
         nn.Conv2d(3, 8, 3, padding=1), n_power_iterations=100
     ).eval()
-    reshaped = torch.linalg.matrix_norm(layer.weight.flatten(1).detach(), 2)
+    weight: Tensor = layer.weight
+    reshaped = torch.linalg.matrix_norm(weight.flatten(1).detach(), 2)
     assert float(reshaped) == pytest.approx(1.0, abs=1e-3)
     certificate = certify(layer)
     _require_exposed(layer, 1.2, certificate)
@@ -77,6 +78,8 @@ def test_a_step_length_from_one_power_step_is_exposed() -> None:
 class Backbone(nn.Module):
     """Layers in a dictionary, used through their names: a scan of known children finds none."""
 
+    tail: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.parts = nn.ModuleDict({"head": nn.Conv2d(1, 4, 3, padding=1, bias=False)})
@@ -91,7 +94,7 @@ def test_no_convolution_is_dropped_however_it_is_called() -> None:
     torch.manual_seed(0)
     network = Backbone()
     certificate = certify(network)
-    head = convolution_norm(network.parts["head"].weight.detach())  # type: ignore[arg-type]
+    head = convolution_norm(network.get_parameter("parts.head.weight").detach())
     tail = convolution_norm(network.tail.detach())
     assert certificate.upper == pytest.approx(head.upper * tail.upper, rel=1e-12)
     _require_exposed(network, 1.0, certificate)

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 import pnp_lip.certifier.resampling_rules
 import pnp_lip.certifier.standard_rules  # noqa: F401  (both register their rules)
+from pnp_lip.certifier.agreement import inputs_of_modules
 from pnp_lip.certifier.certificate import Certificate
 from pnp_lip.certifier.examples import default_inputs, measure
 from pnp_lip.certifier.rules import Settings, apply_rule
 from pnp_lip.certifier.statement import Statement
-from pnp_lip.certifier.tracing import inputs_of_modules
 from pnp_lip.versions import versions
 from pnp_lip.weights import weight_hash
 
