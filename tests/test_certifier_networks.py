@@ -40,7 +40,7 @@ def test_spectral_norm_of_torch_is_exposed_on_a_convolution() -> None:
     layer = nn.utils.parametrizations.spectral_norm(
         nn.Conv2d(3, 8, 3, padding=1), n_power_iterations=100
     ).eval()
-    weight: Tensor = layer.weight
+    weight = torch.as_tensor(layer.weight)
     reshaped = torch.linalg.matrix_norm(weight.flatten(1).detach(), 2)
     assert float(reshaped) == pytest.approx(1.0, abs=1e-3)
     certificate = certify(layer)
