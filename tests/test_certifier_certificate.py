@@ -200,6 +200,11 @@ def test_a_false_witness_is_rejected(certified: tuple[LipschitzDenoiser, Data]) 
         check_certificate(data, denoiser)
 
 
+def test_a_parametrised_layer_is_confirmed_with_the_weight_that_acts() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 2, 3, padding=1)).eval()
+    check_certificate(certify(layer), layer)
+
+
 @pytest.mark.parametrize(
     ("network", "reason"),
     [

@@ -340,6 +340,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "replaced method": (lambda: nn.Sequential(_replaced()), "has its own 'forward'"),
     "infinity": (lambda: nn.Sequential(_infinite()), "'0.weight' contains NaN or infinity"),
     "ceiling": (lambda: nn.AvgPool2d(2, ceil_mode=True), "fewer samples at the border"),
+    "indices": (lambda: nn.MaxPool2d(2, return_indices=True), "returns indices"),
     "bilinear": (lambda: nn.Upsample(scale_factor=2, mode="bilinear"), "mode 'nearest'"),
     "adaptive": (lambda: nn.AdaptiveAvgPool2d(3), "pool to 1"),
     "clamp": (
@@ -362,6 +363,8 @@ def test_a_network_of_one_size_needs_an_example() -> None:
     with pytest.raises(Refusal, match="pass one with example="):
         prove(network)
     within = nn.Sequential(_conv(), network)
+    with pytest.raises(ValueError, match=r"does not take the example of shape \(1, 1, 4, 4\)"):
+        prove(within, example=torch.rand(1, 1, 4, 4))
     statement = prove(within, example=torch.rand(1, 2, 4, 4))
     assert _norm(within, 2, 4, 4) <= statement.upper
 

@@ -55,7 +55,11 @@ def require_agreement(
 
 
 def inputs_of_modules(network: nn.Module, example: Tensor) -> dict[int, tuple[Any, ...]]:
-    """Run ``network`` on ``example`` and note what every module inside is given first."""
+    """Run ``network`` on ``example`` and note what every module inside is given first.
+
+    Raises:
+        ValueError: the network does not take the example.
+    """
     seen: dict[int, tuple[Any, ...]] = {}
 
     def note(module: nn.Module, arguments: tuple[Any, ...]) -> None:
@@ -66,6 +70,10 @@ def inputs_of_modules(network: nn.Module, example: Tensor) -> dict[int, tuple[An
     try:
         with torch.no_grad():
             network(example, *([0.1] if isinstance(network, Denoiser) else []))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"the network does not take the example of shape {tuple(example.shape)}: {error}"
+        ) from error
     finally:
         for handle in handles:
             handle.remove()

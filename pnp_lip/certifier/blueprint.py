@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pnp_lip.certifier.ball_checker import CertificateRejected
 from pnp_lip.certifier.guard import Guard
-from pnp_lip.certifier.rules import Refusal, require_plain
+from pnp_lip.certifier.rules import Refusal, plain_type, require_plain
 from pnp_lip.denoiser import LipschitzDenoiser
 from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, MonotoneSpline, NoiseClip, ReLU
 from pnp_lip.relaxation import Relaxed
@@ -94,7 +94,7 @@ def of_network(module: nn.Module, name: str = "") -> Plan:
         return _chain(module._modules.items(), path)
     if type(module) in (GradientStep, ConvGradientStep):
         return _step(module, name)
-    if type(module) in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d):
+    if plain_type(module) in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d):
         return _affine(module, name)
     return _entrywise(module, name)
 

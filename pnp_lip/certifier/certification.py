@@ -28,6 +28,7 @@ def prove(network: nn.Module, *, gap: float = 1e-3, example: Tensor | None = Non
             the shape of inputs cannot be told from the layers.
 
     Raises:
+        ValueError: the network does not take the example.
         Refusal: some part of the network has no rule, named together with the remedy.
     """
     seen = {} if example is None else inputs_of_modules(network, example)
@@ -58,6 +59,7 @@ def certify(
         The certificate: ``upper`` (proved), ``lower`` (measured), ``averagedness``.
 
     Raises:
+        ValueError: the network does not take the images.
         Refusal: some part of the network has no rule, named together with the remedy.
     """
     example = None if images is None else images[:1].to(_dtype(network))

@@ -73,6 +73,8 @@ def _max_pool(module: nn.Module, name: str, settings: Settings) -> Statement:
     """``|max_W a - max_W b|^2 <= sum_W (a - b)^2``, and a sample lies in at most ``m`` windows."""
     pool: Any = module
     axes = int(type(module).__name__[-2])
+    if pool.return_indices:
+        raise Refusal(f"'{name}' returns indices, which jump: use return_indices=False")
     windows = 1
     for k, s, d in zip(
         _tuple(pool.kernel_size, axes),
