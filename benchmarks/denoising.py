@@ -61,7 +61,7 @@ def best_weight(channels: int, level: int) -> float:
     return max(scores, key=lambda w: scores[w])
 
 
-def evaluate(channels: int, with_tv: bool) -> dict[str, object]:
+def evaluate(channels: int, tv_levels: list[int]) -> dict[str, object]:
     """All numbers for grey (1) or colour (3)."""
     images = read_folder(SETS[channels], channels)
     denoiser = LipschitzDenoiser(channels)
@@ -69,7 +69,7 @@ def evaluate(channels: int, with_tv: bool) -> dict[str, object]:
     with torch.no_grad():
         ours = {level: mean_psnr(denoiser, images, level, f"sigma {level}") for level in LEVELS}
     classical = {}
-    for level in LEVELS if with_tv else ():
+    for level in tv_levels:
         weight = best_weight(channels, level)
         classical[level] = mean_psnr(total_variation(weight), images, level, f"TV, sigma {level}")
     return {
@@ -87,9 +87,11 @@ def evaluate(channels: int, with_tv: bool) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--channels", type=int, nargs="+", default=[1, 3])
-    parser.add_argument("--no-tv", action="store_true", help="leave total variation out")
+    parser.add_argument(
+        "--tv", type=int, nargs="*", default=LEVELS, help="noise levels at which to run TV as well"
+    )
     options = parser.parse_args()
-    results = {SETS[c]: evaluate(c, not options.no_tv) for c in options.channels}
+    results = {SETS[c]: evaluate(c, list(options.tv)) for c in options.channels}
     for name, result in results.items():
         print(f"{name}: Lip in [{result['lipschitz_lower']:.6f}, {result['lipschitz_upper']:.6f}]")
         for method in ("psnr", "psnr_total_variation"):
@@ -97,7 +99,7 @@ def main() -> None:
             assert isinstance(values, dict)
             row = "  ".join(f"{level}: {value:.2f}" for level, value in values.items())
             print(f"  {method:<22} {row}")
-    print("wrote", record("denoising", results, channels=options.channels))
+    print("wrote", record("denoising", results, channels=options.channels, tv=list(options.tv)))
 
 
 if __name__ == "__main__":

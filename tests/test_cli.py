@@ -116,6 +116,16 @@ def test_certify_prints_both_bounds_and_writes_the_certificate(
     assert json.loads((folder / "certificate.json").read_text())["upper"] == 1
 
 
+def test_certify_checks_a_certificate_again_and_rejects_another(
+    folder: Path, weights: LipschitzDenoiser, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("certify", "good.safetensors", "-o", "good.json", "--witness", "pair") == 0
+    assert len(list((folder / "pair").iterdir())) >= 2
+    assert run("certify", "good.safetensors", "--check", "good.json") == 0
+    assert run("certify", "expansive.safetensors", "--check", "good.json") == 1
+    assert "REJECTED: the weights hash to" in capsys.readouterr().out
+
+
 def test_certify_exits_with_one_where_the_bound_is_not_proved(
     weights: LipschitzDenoiser, capsys: pytest.CaptureFixture[str]
 ) -> None:

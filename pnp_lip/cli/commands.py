@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pnp_lip.certifier import Certificate, certify
+from pnp_lip.certifier import Certificate, CertificateRejected, certify, check_certificate
 from pnp_lip.denoiser import LipschitzDenoiser
 from pnp_lip.files import require_writable, write_text
 from pnp_lip.images import Image, ImageFileError, read_image, require_suffix, write_image
@@ -82,11 +82,15 @@ def certify_weights(options: argparse.Namespace) -> int:
     if options.output:
         require_writable(options.output)
     denoiser = LipschitzDenoiser.from_weights(options.weights, options.channels)
+    if options.check:
+        return _check(options.check, denoiser)
     certificate = certify(denoiser, gap=options.gap)
     print(_table(certificate))
     if options.output:
         certificate.save(options.output)
         print(f"wrote {options.output}")
+    if options.witness and certificate.witness:
+        print("wrote " + ", ".join(map(str, certificate.witness.save(options.witness))))
     met = certificate.upper <= options.bound
     print(f"Lip(D) <= {options.bound:g}: {'proved' if met else 'NOT proved'}")
     return 0 if met else 1
@@ -149,6 +153,19 @@ def _solve(problem: Problem, strength: float, image: Image, options: argparse.Na
     written = restoration.save(options.output, image.dtype)
     print(restoration.summary())
     print("wrote " + ", ".join(str(path) for path in written))
+    return 0
+
+
+def _check(certificate: str, denoiser: LipschitzDenoiser) -> int:
+    """Prove a stored certificate again; 1 if it is rejected."""
+    try:
+        check_certificate(certificate, denoiser)
+    except CertificateRejected as reason:
+        print(f"REJECTED: {reason}")
+        return 1
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    print(f"accepted: every bound of {certificate} was proved again")
     return 0
 
 

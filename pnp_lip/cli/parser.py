@@ -106,8 +106,10 @@ def _certify(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "certify",
         help="prove a denoiser's Lipschitz constant",
         description="Print the proved bound of every layer and of the whole network, the measured "
-        "lower bound, and which solvers these allow. Exit code 1 if the bound asked for is not "
-        "proved, 2 if the weights cannot be read.",
+        "lower bound, and which solvers these allow. With --check, a stored certificate is proved "
+        "again by a separate program in ball arithmetic (pip install 'pnp-lip[check]'). Exit code 1 "
+        "if the bound asked for is not proved or the certificate is rejected, 2 if a file cannot "
+        "be read.",
     )
     parser.add_argument(
         "weights",
@@ -126,6 +128,12 @@ def _certify(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="relative gap between the norm bounds (default 1e-3)",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write the certificate as JSON")
+    parser.add_argument(
+        "--check", metavar="CERTIFICATE", help="verify this certificate of the weights again"
+    )
+    parser.add_argument(
+        "--witness", metavar="FOLDER", help="write the two images that attain the lower bound"
+    )
     parser.set_defaults(run=commands.certify_weights)
 
 
