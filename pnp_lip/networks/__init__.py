@@ -5,6 +5,7 @@ from pnp_lip.networks.constraint import hold_network, project_network
 from pnp_lip.networks.fixed_width import FixedWidthNetwork
 from pnp_lip.networks.free_width import FreeWidthNetwork
 from pnp_lip.networks.max_min import MaxMin, maximum, minimum, separating
+from pnp_lip.networks.moons import TwoMoons, two_moons
 from pnp_lip.networks.representation import from_max_min
 from pnp_lip.networks.robustness import certified_accuracy, certified_radius, predict
 from pnp_lip.networks.rules import prove_outputs
@@ -14,6 +15,7 @@ __all__ = [
     "FixedWidthNetwork",
     "FreeWidthNetwork",
     "MaxMin",
+    "TwoMoons",
     "certified_accuracy",
     "certified_radius",
     "from_max_min",
@@ -26,4 +28,5 @@ __all__ = [
     "separating",
     "temperature_loss",
     "train",
+    "two_moons",
 ]

@@ -95,7 +95,7 @@ def _gram(weight: Tensor) -> Tensor:
 
 def _project_free(network: FreeWidthNetwork, constraint: Constraint) -> None:
     _bound_matrix(network.lift.weight, constraint)
-    for step in network.steps:
+    for step in network.gradient_steps:
         _bound_step(step, constraint)
     if network.held_readout == "whole":
         _bound_matrix(network.readout.weight, constraint)
@@ -105,10 +105,10 @@ def _project_free(network: FreeWidthNetwork, constraint: Constraint) -> None:
 
 def _project_fixed(network: FixedWidthNetwork, constraint: Constraint) -> None:
     _bound_block(network.lift, constraint, split=0)
-    for one in network.maps:
+    for one in network.affine_maps:
         _bound_block(one, constraint, split=TOP)
-    for one in network.steps:
-        _bound_step(one.step, constraint)
+    for step in network.gradient_steps:
+        _bound_step(step, constraint)
     _shrink_rows(network.readout.weight, split=TOP)
 
 

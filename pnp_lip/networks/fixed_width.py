@@ -22,6 +22,8 @@ for 1-Lipschitz ResNets*, NeurIPS 2025, Theorem 4.1).
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -112,17 +114,30 @@ class FixedWidthNetwork(nn.Module):
             BlockMap(width, width - TOP, width) for _ in range(max(depth - 1, 0))
         )
         self.readout = orthogonal_linear(width, outputs)
-        for step in self.steps:
-            step.step.tau.requires_grad_(learn_tau)
+        for step in self.gradient_steps:
+            step.tau.requires_grad_(learn_tau)
         self._start_top_rows()
+
+    @property
+    def gradient_steps(self) -> list[GradientStep]:
+        r"""The steps :math:`\Phi_\ell` inside the residual layers, the first applied first."""
+        return [cast(MaxMinStep, step).step for step in self.steps]
+
+    @property
+    def affine_maps(self) -> list[BlockMap]:
+        r"""The maps :math:`A_\ell` between the residual layers, the first applied first."""
+        return [cast(BlockMap, one) for one in self.maps]
+
+    @property
+    def features(self) -> int:
+        """Dimension of the input."""
+        return self.lift.low.in_features
 
     @torch.no_grad()
     def _start_top_rows(self) -> None:
-        nn.init.normal_(self.lift.top.weight)
-        self.lift.top.weight.div_(
-            torch.linalg.vector_norm(self.lift.top.weight, dim=1, keepdim=True)
-        )
-        for layer in [*(one.top for one in self.maps), self.readout]:
+        lift = nn.init.normal_(self.lift.top.weight)
+        lift.div_(torch.linalg.vector_norm(lift, dim=1, keepdim=True))
+        for layer in [*(one.top for one in self.affine_maps), self.readout]:
             rows = torch.randn(layer.weight[:, TOP:].shape)
             rows = rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
             kept = torch.eye(TOP).repeat(-(-len(rows) // TOP), 1)[: len(rows)]

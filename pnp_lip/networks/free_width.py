@@ -11,7 +11,7 @@ Schönlieb, *Approximation theory for 1-Lipschitz ResNets*, NeurIPS 2025, Theore
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 from torch import Tensor, nn
 
@@ -67,8 +67,18 @@ class FreeWidthNetwork(nn.Module):
         self.lift = orthogonal_linear(features, width)
         self.steps = nn.ModuleList(GradientStep(width, hidden, tau=2.0) for _ in range(depth))
         self.readout = orthogonal_linear(width, outputs)
-        for step in self.steps:
+        for step in self.gradient_steps:
             step.tau.requires_grad_(learn_tau)
+
+    @property
+    def gradient_steps(self) -> list[GradientStep]:
+        """The steps between lift and readout, the first applied first."""
+        return [cast(GradientStep, step) for step in self.steps]
+
+    @property
+    def features(self) -> int:
+        """Dimension of the input."""
+        return self.lift.in_features
 
     def forward(self, x: Tensor) -> Tensor:
         z = self.lift(x)

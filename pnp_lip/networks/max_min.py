@@ -80,7 +80,8 @@ def minimum(f: MaxMin, g: MaxMin) -> MaxMin:
 
 
 def separating(x: Tensor, y: Tensor, u: float, v: float) -> MaxMin:
-    r"""An affine ``f`` with ``f(x) = u`` and ``f(y) = v``: :math:`f = u + (u-v)\langle x-y, \cdot - x\rangle/\|x-y\|^2`.
+    r"""The affine ``f`` of least slope with ``f(x) = u`` and ``f(y) = v``,
+    :math:`f = u + (u-v)\langle x-y, \cdot - x\rangle/\|x-y\|^2`.
 
     Raises:
         ValueError: two equal points, or :math:`|u - v| > \|x - y\|`, which no such function has.
@@ -105,7 +106,9 @@ def _at_most_unit(row: Tensor) -> Tensor:
     """``row`` with a norm of at most 1 in exact arithmetic."""
     norm = float(torch.linalg.vector_norm(row))
     if norm > 1 + _TOLERANCE:
-        raise ValueError(f"expected gradients of norm at most 1, got one of {norm}: divide it by that")
+        raise ValueError(
+            f"expected gradients of norm at most 1, got one of {norm}: divide it by that"
+        )
     while sum((Fraction(value) ** 2 for value in row.tolist()), Fraction(0)) > 1:
         row = row * (1 - math.ldexp(1.0, -52)) / max(norm, 1.0)
         norm = 1.0

@@ -6,8 +6,8 @@ waits in the third coordinate. Width ``d + 3`` and depth :math:`\sum_i |S_i| - 1
 
 *Free width.* The step :math:`y - w\,\mathrm{relu}(\langle w, y\rangle)` with :math:`w = e_i - e_j`, for
 which :math:`\tau\|w\|^2 = 2`, replaces :math:`(y_i, y_j)` by :math:`(\min, \max)`. With
-:math:`C = (1-c)I + c\,\mathbf 1\mathbf 1^\top` the functionals :math:`v_i = C^{1/2}e_i` are unit vectors that
-swap when the coordinates do, so they can be sorted in place. The lift needs
+:math:`C = (1-c)I + c\,\mathbf 1\mathbf 1^\top` the functionals :math:`v_i = C^{1/2}e_i` are unit
+vectors that swap when the coordinates do, so they can be sorted in place. The lift needs
 :math:`C^{1/2}Q = A` with :math:`\|Q\| \le 1`, which exists exactly if :math:`AA^\top \preceq C`: then
 :math:`Q = C^{-1/2}A`, made an isometry by further coordinates that nothing reads. So this
 compiles every ``f`` of two pieces (:math:`c = \langle a_1, a_2\rangle`), all with :math:`\|A\| \le 1`
@@ -26,6 +26,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from pnp_lip.layers import GradientStep
 from pnp_lip.networks.fixed_width import TOP, BlockMap, FixedWidthNetwork
 from pnp_lip.networks.free_width import FreeWidthNetwork
 from pnp_lip.networks.max_min import MaxMin
@@ -33,10 +34,13 @@ from pnp_lip.networks.max_min import MaxMin
 __all__ = ["fixed_width_network", "free_width_network", "from_max_min"]
 
 #: Relative room for roundings of a lift that is an isometry up to them, per dimension.
-_ULPS = 2.0**-49
-#: How far below 1 the correlation of the functionals stays, so that C is invertible.
-_LEAST = 1e-6
-_INFEASIBLE = 1e-9
+_ULPS = 2.0**-51
+#: How far below 1 the correlation of the functionals stays, so that offsets of pieces fit.
+_APART = 1e-9
+#: A root of the other eigenvalue of C below this is taken for 0.
+_FLAT = 1e-6
+#: What a lift may fail its equations by, and be taken for rounding.
+_TOLERANCE = 1e-11
 
 #: A top row of a block map: index of a piece (>= 0), ~index of a kept coordinate, or nothing.
 _Row = int | None
@@ -72,10 +76,12 @@ def fixed_width_network(form: MaxMin) -> FixedWidthNetwork:
     d = form.features
     network = FixedWidthNetwork(d, d + TOP, len(stages), hidden=1).double()
     first = stages[0] if stages else (None, None, None)
-    for block, stage in zip([network.lift, *network.maps], [first, *stages[1:]], strict=True):
+    for block, stage in zip(
+        [network.lift, *network.affine_maps], [first, *stages[1:]], strict=True
+    ):
         _write_block(block, form, stage)
-    for step in network.steps:
-        step.step.weight.zero_()
+    for step in network.gradient_steps:
+        step.weight.zero_()
     _write_row(network.readout.weight[0], network.readout.bias[0:1], form, result)
     return network
 
@@ -126,28 +132,48 @@ def free_width_network(form: MaxMin) -> FreeWidthNetwork:
     """
     form = _used_pieces(form)
     pieces, d = form.a.shape
-    gram = form.a @ form.a.T
-    c = _correlation(gram)
-    root, inverse = _powers(pieces, c)
     layers, result = _tournaments(form.groups)
-    network = FreeWidthNetwork(d, pieces + d, len(layers), hidden=1).double()
+    root, inverse = _powers(pieces, _correlation(form.a @ form.a.T))
+    seen = _feasible(root, inverse @ form.a, form.a)
     shrink = 1 - (pieces + d) * _ULPS
-    seen = inverse @ form.a
-    rest = torch.eye(d, dtype=torch.float64) - seen.T @ seen
-    values, vectors = torch.linalg.eigh(rest)
-    unseen = values.clamp(min=0).sqrt()[:, None] * vectors.T
-    network.lift.weight.copy_(shrink * torch.cat([seen, unseen]))
-    network.lift.bias.copy_(torch.cat([inverse @ form.b, torch.zeros(d, dtype=torch.float64)]))
-    for step, pairs in zip(network.steps, layers, strict=True):
-        rows = torch.zeros(len(pairs), pieces + d, dtype=torch.float64)
-        for row, (low, high) in zip(rows, pairs, strict=True):
-            row[low], row[high] = 1.0, -1.0
-        step.weight = torch.nn.Parameter(rows)
-        step.bias = torch.nn.Parameter(torch.zeros(len(pairs), dtype=torch.float64))
-        step.tau.fill_(1.0)
+    mean = form.b.mean()
+    network = FreeWidthNetwork(d, pieces + d, len(layers), hidden=1).double()
+    network.lift.weight.copy_(shrink * torch.cat([seen, _completion(seen)]))
+    network.lift.bias[:pieces] = inverse @ (form.b - mean)
+    for step, pairs in zip(network.gradient_steps, layers, strict=True):
+        _write_swaps(step, pairs)
     network.readout.weight.zero_()
     network.readout.weight[0, :pieces] = shrink * root[result]
+    network.readout.bias.fill_(mean)
     return network
+
+
+def _feasible(root: Tensor, seen: Tensor, a: Tensor) -> Tensor:
+    """``seen`` with a norm of at most 1, if that needs no more than rounding."""
+    norm = float(torch.linalg.matrix_norm(seen, ord=2))
+    missed = float((root @ seen - a).abs().max())
+    if norm > 1 + _TOLERANCE or missed > _TOLERANCE:
+        size = float(torch.linalg.matrix_norm(a, ord=2))
+        raise ValueError(
+            f"these pieces do not fit the free width: expected a lift of norm at most 1, got "
+            f"{max(norm, 1 + missed):.9g}; use theorem='4.1', or divide the pieces by {size:.6g}"
+        )
+    return seen / max(norm, 1.0)
+
+
+def _completion(seen: Tensor) -> Tensor:
+    """``R`` such that ``Q`` above ``R`` is an isometry."""
+    values, vectors = torch.linalg.eigh(torch.eye(seen.shape[1], dtype=seen.dtype) - seen.T @ seen)
+    return values.clamp(min=0).sqrt()[:, None] * vectors.T
+
+
+def _write_swaps(step: GradientStep, pairs: list[tuple[int, int]]) -> None:
+    rows = torch.zeros(len(pairs), step.weight.shape[1], dtype=torch.float64)
+    for row, (low, high) in zip(rows, pairs, strict=True):
+        row[low], row[high] = 1.0, -1.0
+    step.weight = torch.nn.Parameter(rows)
+    step.bias = torch.nn.Parameter(torch.zeros(len(pairs), dtype=torch.float64))
+    step.tau.fill_(1.0)
 
 
 def _used_pieces(form: MaxMin) -> MaxMin:
@@ -159,7 +185,7 @@ def _used_pieces(form: MaxMin) -> MaxMin:
 
 
 def _correlation(gram: Tensor) -> float:
-    r"""The ``c`` for which the least eigenvalue of :math:`C - AA^\top` is largest: it is concave in ``c``."""
+    r"""The ``c`` with the largest least eigenvalue of :math:`C - AA^\top`, which is concave in ``c``."""
     pieces = len(gram)
     if pieces == 1:
         return 0.0
@@ -168,29 +194,21 @@ def _correlation(gram: Tensor) -> float:
     def room(c: float) -> float:
         return float(torch.linalg.eigvalsh((1 - c) * identity + c * ones - gram)[0])
 
-    low, high = _LEAST - 1 / (pieces - 1), 1 - _LEAST
+    low, high = -1 / (pieces - 1), 1 - _APART
     for _ in range(90):
         left, right = low + 0.382 * (high - low), high - 0.382 * (high - low)
         low, high = (left, high) if room(left) < room(right) else (low, right)
-    best = (low + high) / 2
-    if room(best) < -_INFEASIBLE:
-        size = float(torch.linalg.eigvalsh(gram)[-1]) ** 0.5
-        raise ValueError(
-            f"these pieces do not fit the free width: the least eigenvalue of C - A A^T is "
-            f"{room(best):.3g}, expected >= 0; use theorem='4.1', or divide the pieces by {size:.6g}"
-        )
-    return best
+    return (low + high) / 2
 
 
 def _powers(pieces: int, c: float) -> tuple[Tensor, Tensor]:
-    r""":math:`C^{1/2}` and :math:`C^{-1/2}`, from the two eigenvalues :math:`1-c` and :math:`1+(N-1)c`."""
+    r""":math:`C^{1/2}` and its pseudo-inverse, from the eigenvalues :math:`1-c` and :math:`1+(N-1)c`."""
     identity = torch.eye(pieces, dtype=torch.float64)
     mean = torch.full_like(identity, 1 / pieces)
-    small, large = (1 - c) ** 0.5, (1 + (pieces - 1) * c) ** 0.5
-    return (
-        small * (identity - mean) + large * mean,
-        (identity - mean) / small + mean / large,
-    )
+    small, large = (1 - c) ** 0.5, max(1 + (pieces - 1) * c, 0.0) ** 0.5
+    large = large if large > _FLAT else 0.0
+    inverse = mean / large if large else torch.zeros_like(mean)
+    return small * (identity - mean) + large * mean, (identity - mean) / small + inverse
 
 
 def _tournaments(

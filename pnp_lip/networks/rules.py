@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import cast
 
-from torch import Tensor, nn
+from torch import nn
 
 from pnp_lip.certifier import Refusal, Settings, Statement, compose, register_rule
 from pnp_lip.certifier.outward import round_up, sqrt_up
@@ -33,35 +34,40 @@ def prove_outputs(network: FreeWidthNetwork | FixedWidthNetwork, *, gap: float =
     Raises:
         Refusal: hooks, replaced methods, foreign parts, or weights that are not finite.
     """
+    body = _body(network, "", gap)
     split = TOP if type(network) is FixedWidthNetwork else 0
     upper = max(row_norm(row, split) for row in network.readout.weight)
     readout = _leaf("readout", "readout, largest row", upper)
-    return compose([*_body(network, "", gap), readout], "outputs one by one")
+    return compose([*body, readout], "outputs one by one")
 
 
 @register_rule(FreeWidthNetwork)
 def _free_width(module: nn.Module, name: str, settings: Settings) -> Statement:
-    readout = _matrix("readout", module.readout, settings.gap)
-    return compose([*_body(module, name, settings.gap), readout], "network of gradient steps")
+    network = cast(FreeWidthNetwork, module)
+    body = _body(network, name, settings.gap)
+    readout = _matrix("readout", network.readout, settings.gap)
+    return compose([*body, readout], "network of gradient steps")
 
 
 @register_rule(FixedWidthNetwork)
 def _fixed_width(module: nn.Module, name: str, settings: Settings) -> Statement:
     """The readout is bounded row by row, or by its columns and its last block: the smaller one."""
-    weight = module.readout.weight.detach()
+    network = cast(FixedWidthNetwork, module)
+    body = _body(network, name, settings.gap)
+    weight = network.readout.weight.detach()
     by_rows = hypotenuse([row_norm(row, TOP) for row in weight])
     parts = [row_norm(weight[:, index], 0) for index in range(TOP)]
     low = sqrt_up(square_norm(weight[:, TOP:], settings.gap)[0])
     by_columns = round_up(sum((Fraction(part) for part in [*parts, low]), Fraction(0)))
     readout = _leaf("readout", "readout, mixed to Euclidean norm", min(by_rows, by_columns))
-    return compose([*_body(module, name, settings.gap), readout], "network of fixed width")
+    return compose([*body, readout], "network of fixed width")
 
 
 def _body(network: nn.Module, name: str, gap: float) -> list[Statement]:
     """The statements about everything but the readout, the first applied first."""
     _require_own_parts(network, name)
     if type(network) is FreeWidthNetwork:
-        return [_matrix("lift", network.lift, gap), *_steps(network, gap)]
+        return list(_free_body(network, gap))
     if type(network) is FixedWidthNetwork:
         return list(_fixed_body(network, gap))
     raise Refusal(
@@ -70,20 +76,24 @@ def _body(network: nn.Module, name: str, gap: float) -> list[Statement]:
     )
 
 
-def _steps(network: FreeWidthNetwork, gap: float) -> Iterator[Statement]:
-    for index, step in enumerate(network.steps):
+def _free_body(network: FreeWidthNetwork, gap: float) -> Iterator[Statement]:
+    yield _matrix("lift", network.lift, gap)
+    for index, step in enumerate(network.gradient_steps):
         yield _step(f"steps.{index}", step, gap)
 
 
 def _fixed_body(network: FixedWidthNetwork, gap: float) -> Iterator[Statement]:
     yield _block("lift", network.lift, 0, gap)
-    for index, step in enumerate(network.steps):
-        yield _step(f"steps.{index}", step.step, gap, "max, min, identity and ", mixed=True)
+    for index, step in enumerate(network.gradient_steps):
+        yield _step(f"steps.{index}", step, gap, "max, min, identity and ", mixed=True)
         if index < len(network.maps):
-            yield _block(f"maps.{index}", network.maps[index], TOP, gap)
+            yield _block(f"maps.{index}", network.affine_maps[index], TOP, gap)
 
 
 def _block(name: str, block: BlockMap, split: int, gap: float) -> Statement:
+    inputs, seen = block.top.weight.shape[1], block.low.weight.shape[1]
+    if seen != inputs - split:
+        raise Refusal(f"the lower block of '{name}' sees {seen} coordinates, not {inputs - split}")
     low = sqrt_up(square_norm(block.low.weight, gap)[0])
     top = max(row_norm(row, split) for row in block.top.weight)
     return _leaf(name, f"mixed norm, rows {top:.9g}, block {low:.9g}", max(top, low))
@@ -94,7 +104,7 @@ def _step(
 ) -> Statement:
     r"""The Jacobian of a step has its spectrum in :math:`[1 - \tau\|W\|^2, 1]`."""
     low, high = slope_interval(step.activation, f"{name}.activation")
-    tau = Fraction(float(step.tau))
+    tau = Fraction(step.tau.item())
     if low < 0 or tau < 0:
         raise Refusal(f"'{name}' has the slope {low} and tau = {float(tau)}: expected both >= 0")
     square, bound = square_norm(step.weight, gap)
@@ -124,12 +134,5 @@ def _require_own_parts(network: nn.Module, name: str) -> None:
         if part is not network and not activation and type(part) not in _CLASSES:
             raise Refusal(
                 f"'{path}' is a {type(part).__qualname__}, which is no part of a "
-                f"{type(network).__qualname__}: register a rule for your own class"
+                f"{type(network).__qualname__}: register a rule for a class of your own"
             )
-    _require_tensor_parameters(network)
-
-
-def _require_tensor_parameters(network: nn.Module) -> None:
-    for path, value in network.named_parameters():
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            raise Refusal(f"'{path}' is {value.dtype}: expected floating-point weights")
