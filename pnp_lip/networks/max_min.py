@@ -20,7 +20,7 @@ __all__ = ["MaxMin", "maximum", "minimum", "separating"]
 _TOLERANCE = 1e-12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MaxMin:
     """The function of the module.
 

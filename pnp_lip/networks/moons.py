@@ -11,7 +11,7 @@ from torch import Tensor
 __all__ = ["TwoMoons", "two_moons"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TwoMoons:
     """Points ``[N, 2]`` in units of the training set's standard deviations, and classes ``[N]``."""
 
