@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from pnp_lip.certifier import Statement, prove
 from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.files import write_text
+from pnp_lip.images import write_image
+from pnp_lip.recipes.figure import before_and_after, save_figure
 from pnp_lip.recipes.problem import gaussian_noise
 from pnp_lip.recipes.quality import quality
 from pnp_lip.versions import versions
@@ -28,6 +35,7 @@ class Denoised:
         sigma: noise level given to the denoiser.
         statement: what is proved of the denoiser.
         weights_sha256: hash of its weights.
+        seed: of the noise that was added, where some was.
     """
 
     image: Tensor
@@ -36,6 +44,7 @@ class Denoised:
     sigma: float
     statement: Statement
     weights_sha256: str
+    seed: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report, as plain numbers and strings."""
@@ -44,7 +53,14 @@ class Denoised:
             **quality(self.observation, self.image, self.truth),
             "lipschitz_upper": self.statement.upper,
             "averagedness": self.statement.averagedness,
+            "theorem": None,
+            "solver": None,
+            "stepsize": None,
             "sigma": self.sigma,
+            "iterations": 1,
+            "residual": None,
+            "status": "DENOISED",
+            "seed": self.seed,
             "weights_sha256": self.weights_sha256,
             "versions": versions(),
         }
@@ -61,6 +77,15 @@ class Denoised:
         )
         return "\n".join([*lines, bound])
 
+    def save(self, path: str | Path, dtype: DTypeLike = np.uint8) -> tuple[Path, ...]:
+        """Write the image to ``path``, ``NAME.figure.png`` and ``NAME.json``; return the paths."""
+        path = Path(path)
+        figure, report = path.with_suffix(".figure.png"), path.with_suffix(".json")
+        write_image(path, self.image, dtype)
+        save_figure(before_and_after(self.observation, self.image, self.truth), figure)
+        write_text(report, json.dumps(self.to_dict(), indent=2) + "\n")
+        return path, figure, report
+
 
 def add_noise(x: Tensor, noise: float, seed: int) -> Tensor:
     """``x`` with Gaussian noise of standard deviation ``noise``."""
@@ -69,10 +94,15 @@ def add_noise(x: Tensor, noise: float, seed: int) -> Tensor:
 
 @torch.no_grad()
 def denoise(
-    y: Tensor, sigma: float, *, truth: Tensor | None = None, weights: str = "default"
+    y: Tensor,
+    sigma: float,
+    *,
+    truth: Tensor | None = None,
+    weights: str = "default",
+    seed: int | None = None,
 ) -> Denoised:
     """Denoise ``y`` (``[1, C, H, W]``) with strength ``sigma`` (in [0, 1]) on its device."""
     denoiser = LipschitzDenoiser(y.shape[1], pretrained=weights, device=y.device)
     image = denoiser(y, sigma).clamp(0, 1)
     digest = weight_hash(denoiser.state_dict())
-    return Denoised(image, y, truth, sigma, prove(denoiser), digest)
+    return Denoised(image, y, truth, sigma, prove(denoiser), digest, seed)

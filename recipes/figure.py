@@ -1,9 +1,9 @@
-"""The picture of a restoration: truth, observation, result, a zoom of each, and the convergence."""
+"""Pictures of a restoration: the images, a zoom of each, and plots of how it went."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,47 +14,89 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pnp_lip.files import atomic_path
+from pnp_lip.recipes.quality import psnr
 
-if TYPE_CHECKING:
-    from pnp_lip.recipes.restoration import Restoration
-
-__all__ = ["save_figure"]
+__all__ = ["Plot", "before_and_after", "curve", "residual_curve", "save_figure", "words"]
 
 Pixels = NDArray[np.float32]
+Plot = Callable[[Axes], None]
 
 
-def save_figure(restoration: Restoration, path: str | Path) -> None:
-    """Draw ``restoration`` and write it atomically to ``path``."""
-    panels = _panels(restoration)
-    figure = Figure(figsize=(3.6 * (len(panels) + 1.2), 7.4), layout="constrained")
+def before_and_after(
+    observation: Tensor, restoration: Tensor, truth: Tensor | None
+) -> list[tuple[str, Tensor]]:
+    """Titles and images, the truth first and with PSNR where it is known."""
+    panels = [] if truth is None else [("truth", truth)]
+    for title, image in (("observation", observation), ("restoration", restoration)):
+        label = title if truth is None else f"{title}, {psnr(image, truth):.2f} dB"
+        panels.append((label, image))
+    return panels
+
+
+def save_figure(
+    panels: Sequence[tuple[str, Tensor]], path: str | Path, plots: Sequence[Plot] = ()
+) -> None:
+    """Draw the images with a zoom below each, and up to two plots beside; written atomically.
+
+    Args:
+        panels: titles and images ``[1, C, H, W]`` in [0, 1], all of one size.
+        path: where to write, as PNG.
+        plots: functions that draw into axes.
+    """
+    columns = len(panels) + bool(plots)
+    figure = Figure(figsize=(3.8 * columns, 7.4), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, len(panels) + 1, width_ratios=[1.0] * len(panels) + [1.2])
-    top, left, side = _window(panels[0][1])
+    grid = figure.add_gridspec(2, columns)
+    top, left, side = _window(_pixels(panels[0][1]))
     for column, (title, image) in enumerate(panels):
+        pixels = _pixels(image)
         whole, detail = (figure.add_subplot(grid[row, column]) for row in range(2))
-        _show(whole, image, title)
+        _show(whole, pixels, title)
         whole.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor="tab:orange"))
-        _show(detail, image[top : top + side, left : left + side], "")
-    _convergence(figure.add_subplot(grid[0, -1]), restoration)
-    _quality(figure.add_subplot(grid[1, -1]), restoration)
+        _show(detail, pixels[top : top + side, left : left + side], "")
+    for row, plot in enumerate(plots):
+        plot(figure.add_subplot(grid[row, -1]))
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=100)
 
 
-def _panels(restoration: Restoration) -> list[tuple[str, Pixels]]:
-    """Titles and images, the known truth first."""
-    problem, report = restoration.problem, restoration.to_dict()
-    panels = []
-    known = problem.truth is not None
-    if problem.truth is not None:
-        panels.append(("truth", _pixels(problem.truth)))
-    for title, image, key in (
-        ("observation", problem.observation, "psnr_observation"),
-        ("restoration", restoration.image, "psnr_restoration"),
-    ):
-        label = f"{title}, {report[key]:.2f} dB" if known else title
-        panels.append((label, _pixels(image)))
-    return panels
+def residual_curve(residuals: Tensor, tol: float) -> Plot:
+    """The largest residual of the batch in every iteration (``[iterations, B]``), and the tolerance."""
+
+    def plot(axes: Axes) -> None:
+        largest = residuals.max(dim=1).values.numpy() if len(residuals) else np.empty(0)
+        axes.semilogy(np.arange(1, len(largest) + 1), largest)
+        axes.axhline(tol, color="gray", linestyle=":", label="tolerance")
+        axes.legend()
+        _finish(axes, "fixed-point residual")
+
+    return plot
+
+
+def curve(values: Sequence[float], title: str) -> Plot:
+    """One number for every iteration."""
+
+    def plot(axes: Axes) -> None:
+        axes.plot(range(1, len(values) + 1), values)
+        _finish(axes, title)
+
+    return plot
+
+
+def words(text: str) -> Plot:
+    """A paragraph in the place of a plot."""
+
+    def plot(axes: Axes) -> None:
+        axes.set_axis_off()
+        axes.text(0, 1, text, va="top", wrap=True, fontsize=9)
+
+    return plot
+
+
+def _finish(axes: Axes, title: str) -> None:
+    axes.set_title(title)
+    axes.set_xlabel("iteration")
+    axes.grid(alpha=0.3)
 
 
 def _pixels(image: Tensor) -> Pixels:
@@ -71,34 +113,11 @@ def _show(axes: Axes, pixels: Pixels, title: str) -> None:
 def _window(pixels: Pixels) -> tuple[int, int, int]:
     """Top, left and side of the square with the strongest edges."""
     grey = pixels if pixels.ndim == 2 else pixels.mean(-1)
-    side = max(8, min(grey.shape) // 4)
-    rows, columns = np.gradient(grey)
-    strength = np.pad(np.hypot(rows, columns).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    sums = (strength[side:, side:] - strength[:-side, side:] - strength[side:, :-side]) + strength[
-        :-side, :-side
-    ]
-    top, left = np.unravel_index(int(sums.argmax()), sums.shape)
+    side = min(*grey.shape, max(8, min(grey.shape) // 4))
+    if min(grey.shape) < 2:
+        return 0, 0, side
+    strength = np.hypot(*np.gradient(grey)).cumsum(0).cumsum(1)
+    sums = np.pad(strength, ((1, 0), (1, 0)))
+    inside = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
+    top, left = np.unravel_index(int(inside.argmax()), inside.shape)
     return int(top), int(left), side
-
-
-def _convergence(axes: Axes, restoration: Restoration) -> None:
-    residuals = restoration.solution.residuals.max(dim=1).values.numpy()
-    axes.semilogy(np.arange(1, len(residuals) + 1), residuals)
-    axes.axhline(restoration.options.tol, color="gray", linestyle=":", label="tolerance")
-    axes.set_title("fixed-point residual")
-    axes.set_xlabel("iteration")
-    axes.grid(alpha=0.3)
-    axes.legend()
-
-
-def _quality(axes: Axes, restoration: Restoration) -> None:
-    """The PSNR curve where there is one, else the guarantee in words."""
-    if restoration.psnr_curve:
-        curve = restoration.psnr_curve
-        axes.plot(range(1, len(curve) + 1), curve)
-        axes.set_title("PSNR in dB")
-        axes.set_xlabel("iteration")
-        axes.grid(alpha=0.3)
-        return
-    axes.set_axis_off()
-    axes.text(0, 1, restoration.solution.plan.summary(), va="top", wrap=True, fontsize=9)

@@ -14,7 +14,7 @@ from torch import Tensor
 from pnp_lip.denoiser import LipschitzDenoiser
 from pnp_lip.files import write_text
 from pnp_lip.images import write_image
-from pnp_lip.recipes.figure import save_figure
+from pnp_lip.recipes.figure import before_and_after, curve, residual_curve, save_figure, words
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.recipes.quality import psnr, quality
 from pnp_lip.solvers import ADMM, ForwardBackward, PlugAndPlay, Solution
@@ -144,7 +144,10 @@ class Restoration:
         path = Path(path)
         figure, report = path.with_suffix(".figure.png"), path.with_suffix(".json")
         write_image(path, self.image, dtype)
-        save_figure(self, figure)
+        panels = before_and_after(self.problem.observation, self.image, self.problem.truth)
+        second = curve(self.psnr_curve, "PSNR in dB") if self.psnr_curve else words(self.summary())
+        first = residual_curve(self.solution.residuals, self.options.tol)
+        save_figure(panels, figure, (first, second))
         write_text(report, json.dumps(self.to_dict(), indent=2) + "\n")
         return path, figure, report
 

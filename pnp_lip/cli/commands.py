@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,8 @@ import torch
 
 from pnp_lip.certifier import Certificate, CertificateRejected, certify, check_certificate
 from pnp_lip.denoiser import LipschitzDenoiser
-from pnp_lip.files import require_writable, write_text
-from pnp_lip.images import Image, ImageFileError, read_image, require_suffix, write_image
+from pnp_lip.files import require_writable
+from pnp_lip.images import Image, ImageFileError, read_image, require_suffix
 from pnp_lip.photographs import PHOTOGRAPHS, photograph
 from pnp_lip.recipes import deblur as deblurring
 from pnp_lip.recipes import denoise as denoising
@@ -67,13 +66,15 @@ def denoise(options: argparse.Namespace) -> int:
     clean = image.pixels.to(options.device)
     noisy = denoising.add_noise(clean, options.sigma, options.seed) if simulate else clean
     result = denoising.denoise(
-        noisy, options.sigma, truth=clean if simulate else None, weights=options.weights
+        noisy,
+        options.sigma,
+        truth=clean if simulate else None,
+        weights=options.weights,
+        seed=options.seed if simulate else None,
     )
-    path = Path(options.output)
-    write_image(path, result.image, image.dtype)
-    write_text(path.with_suffix(".json"), json.dumps(result.to_dict(), indent=2) + "\n")
+    written = result.save(options.output, image.dtype)
     print(result.summary())
-    print(f"wrote {path}, {path.with_suffix('.json')}")
+    print("wrote " + ", ".join(str(path) for path in written))
     return 0
 
 
