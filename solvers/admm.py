@@ -54,7 +54,7 @@ class ADMM(PlugAndPlay):
             denoiser=relaxed,
             norm=bounds,
             violations=tuple(violations),
-            remarks=_remarks(relaxed, bounds, data),
+            remarks=_remarks(relaxed, bounds, data, stepsize),
         )
 
     def fixed_point_map(self, data: DataTerm, plan: Plan, start: Tensor) -> FixedPointMap:
@@ -103,12 +103,17 @@ def _prox_violations(data: DataTerm, stepsize: float) -> list[str]:
     ]
 
 
-def _remarks(applied: Statement | None, norm: OperatorNorm, data: DataTerm) -> tuple[str, ...]:
+def _remarks(
+    applied: Statement | None, norm: OperatorNorm, data: DataTerm, stepsize: float
+) -> tuple[str, ...]:
     remarks = []
     if applied is not None and applied.parts and applied.rule.startswith("(1"):
         remarks.append(f"the denoiser is applied as {applied.rule}, which is firmly nonexpansive")
     if not data.exact_prox:
-        remarks.append(f"the proximity operator is inexact: {data.physics.max_iter} steps at most")
+        remarks.append(
+            f"the proximity operator is computed by conjugate gradients (relative defect "
+            f"{data.prox_residual(stepsize):.1e}); the theorem is about the exact one"
+        )
     if norm.source is NormSource.ESTIMATE:
         remarks.append("the default stepsize rests on an estimate of |A|; convergence does not")
     return tuple(remarks)

@@ -126,6 +126,25 @@ def test_certify_checks_a_certificate_again_and_rejects_another(
     assert "REJECTED: the weights hash to" in capsys.readouterr().out
 
 
+def test_certify_takes_a_module_of_the_user(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "my_models.py").write_text(
+        "import torch\nfrom torch import nn\n\n\ndef network():\n    torch.manual_seed(0)\n"
+        "    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 3))\n\n\n"
+        "expansive = nn.Conv2d(1, 1, 1)\nnn.init.constant_(expansive.weight, 3.0)\nnumber = 3\n"
+    )
+    monkeypatch.delitem(sys.modules, "my_models", raising=False)
+    assert run("certify", "my_models:network", "--bound", "100", "-o", "mine.json") == 0
+    assert run("certify", "my_models:network", "--check", "mine.json") == 0
+    assert run("certify", "my_models:expansive") == 1
+    assert "are a counterexample" in capsys.readouterr().out
+    assert (folder / "counterexample").is_dir()
+    assert run("certify", "my_models:number") == 2
+    assert run("certify", "my_models:nothing") == 2
+    assert "cannot be imported" in capsys.readouterr().err
+
+
 def test_certify_exits_with_one_where_the_bound_is_not_proved(
     weights: LipschitzDenoiser, capsys: pytest.CaptureFixture[str]
 ) -> None:

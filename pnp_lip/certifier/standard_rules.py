@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any, cast
@@ -101,6 +102,12 @@ def _convolution(module: nn.Module, name: str, settings: Settings) -> Statement:
         stride=layer.stride,
         dilation=layer.dilation,
     )
+    if factor > 1:
+        warnings.warn(
+            f"'{name}': {layer.padding_mode} padding multiplies the bound by {factor:.4g}; zero or "
+            f"circular padding costs nothing",
+            stacklevel=2,
+        )
     return _affine(bound, factor)
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from pnp_lip.certifier import Certificate, CertificateRejected, certify, check_certificate
-from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.cli.network import load_network
 from pnp_lip.files import require_writable
 from pnp_lip.images import Image, ImageFileError, read_image, require_suffix
 from pnp_lip.photographs import PHOTOGRAPHS, photograph
@@ -82,16 +83,20 @@ def certify_weights(options: argparse.Namespace) -> int:
     """``pnp-lip certify``."""
     if options.output:
         require_writable(options.output)
-    denoiser = LipschitzDenoiser.from_weights(options.weights, options.channels)
+    network = load_network(options.weights, options.channels)
     if options.check:
-        return _check(options.check, denoiser)
-    certificate = certify(denoiser, gap=options.gap)
+        return _check(options.check, network)
+    certificate = certify(network, gap=options.gap)
     print(_table(certificate))
     if options.output:
         certificate.save(options.output)
         print(f"wrote {options.output}")
-    if options.witness and certificate.witness:
-        print("wrote " + ", ".join(map(str, certificate.witness.save(options.witness))))
+    violated = certificate.lower > options.bound
+    folder = options.witness or ("counterexample" if violated else None)
+    if folder and certificate.witness:
+        print("wrote " + ", ".join(map(str, certificate.witness.save(folder))))
+    if violated:
+        print(f"Lip(D) > {options.bound:g}: the two images written are a counterexample")
     met = certificate.upper <= options.bound
     print(f"Lip(D) <= {options.bound:g}: {'proved' if met else 'NOT proved'}")
     return 0 if met else 1
@@ -157,10 +162,10 @@ def _solve(problem: Problem, strength: float, image: Image, options: argparse.Na
     return 0
 
 
-def _check(certificate: str, denoiser: LipschitzDenoiser) -> int:
+def _check(certificate: str, network: nn.Module) -> int:
     """Prove a stored certificate again; 1 if it is rejected."""
     try:
-        check_certificate(certificate, denoiser)
+        check_certificate(certificate, network)
     except CertificateRejected as reason:
         print(f"REJECTED: {reason}")
         return 1

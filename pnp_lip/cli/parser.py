@@ -115,7 +115,8 @@ def _certify(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "weights",
         nargs="?",
         default="default",
-        help="a .safetensors file written by pnp-lip; the shipped weights without it",
+        help="a .safetensors file written by pnp-lip, or package.module:name for an nn.Module of "
+        "your own (the import runs its code); the shipped weights without it",
     )
     parser.add_argument(
         "--channels", type=int, default=1, help="which shipped weights: 1 grey (default), 3 colour"
@@ -132,7 +133,10 @@ def _certify(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--check", metavar="CERTIFICATE", help="verify this certificate of the weights again"
     )
     parser.add_argument(
-        "--witness", metavar="FOLDER", help="write the two images that attain the lower bound"
+        "--witness",
+        metavar="FOLDER",
+        help="write the two images that attain the lower bound; they are written to "
+        "'counterexample' in any case where they violate the bound asked for",
     )
     parser.set_defaults(run=commands.certify_weights)
 
