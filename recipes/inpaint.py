@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from deepinv.physics import Inpainting
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from pnp_lip.recipes.problem import Problem, gaussian_noise
@@ -63,7 +64,14 @@ def observed(y: Tensor, mask: Tensor, noise: float) -> Problem:
 
 def _problem(y: Tensor, mask: Tensor, truth: Tensor | None, noise: float) -> Problem:
     physics = Inpainting(tuple(y.shape[1:]), mask=mask.expand_as(y)[0], device=y.device)
-    mean = y.sum(dim=(2, 3), keepdim=True) / mask.sum(dim=(2, 3), keepdim=True)
-    start = y + (1 - mask) * mean
+    start = _nearest_known(y, mask)
     settings: dict[str, object] = {"missing": float(1 - mask.mean())}
     return Problem("inpainting", physics, y, start, y, truth, noise, settings=settings)
+
+
+def _nearest_known(y: Tensor, mask: Tensor) -> Tensor:
+    """Every missing pixel with the value of a nearest known one: where the iteration starts."""
+    missing = (mask[0, 0] == 0).cpu().numpy()
+    rows, columns = distance_transform_edt(missing, return_distances=False, return_indices=True)
+    filled: Tensor = y[..., torch.from_numpy(rows), torch.from_numpy(columns)]
+    return filled

@@ -162,6 +162,15 @@ def test_known_pixels_without_noise_are_the_truth() -> None:
     assert problem.settings["missing"] == pytest.approx(0.3, abs=0.2)
 
 
+def test_inpainting_starts_from_the_nearest_known_pixels() -> None:
+    x = torch.rand(1, 3, 6, 7)
+    mask = torch.zeros(1, 1, 6, 7)
+    mask[..., 0, 0] = mask[..., 5, 6] = 1
+    start = inpaint.observed(x, mask, 0.0).start
+    assert torch.equal(start[..., 1, 1], x[..., 0, 0])
+    assert torch.equal(start[..., 4, 6], x[..., 5, 6])
+
+
 def test_denoising_reports_its_gain_and_bound(camera: Tensor) -> None:
     clean = camera[..., :96, :96].contiguous()
     result = denoise(add_noise(clean, 0.1, 0), 0.1, truth=clean)
