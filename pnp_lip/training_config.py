@@ -1,0 +1,64 @@
+"""What a training run depends on."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+__all__ = ["TrainingConfig"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Everything a training run depends on; read from TOML by :meth:`read`.
+
+    Attributes:
+        in_channels, depth, nf, kernel_size: sizes of the denoiser.
+        train, validation: folders, see :func:`pnp_lip.data.find_data`.
+        validation_images: how many images an evaluation takes, at most 320 x 320 pixels of each.
+        patch, batch: side of the patches in pixels, and patches a step.
+        steps: length of the run.
+        weight_rate, threshold_rate: largest learning rates of filters and of everything else.
+        sigma: interval of the noise levels, in units of 1/255.
+        averagedness: bound of the averagedness of every layer, in (0, 1].
+        ema: decay of the average of the weights that is evaluated and kept.
+        evaluate_every: steps between two evaluations and checkpoints.
+        seed: of all randomness.
+    """
+
+    in_channels: int = 1
+    depth: int = 8
+    nf: int = 48
+    kernel_size: int = 7
+    train: tuple[str, ...] = ("bsds500/train", "bsds500/test")
+    validation: str = "bsds500/val32"
+    validation_images: int = 8
+    patch: int = 64
+    batch: int = 4
+    steps: int = 50_000
+    weight_rate: float = 5e-4
+    threshold_rate: float = 3e-3
+    sigma: tuple[float, float] = (0.0, 50.0)
+    averagedness: float = 0.9
+    ema: float = 0.999
+    evaluate_every: int = 1000
+    seed: int = 0
+
+    @classmethod
+    def read(cls, path: str | Path) -> TrainingConfig:
+        """Read a TOML file whose keys are the attributes.
+
+        Raises:
+            ValueError: unknown keys, named together with the known ones.
+        """
+        with Path(path).open("rb") as file:
+            table = tomllib.load(file)
+        known = {field.name for field in fields(cls)}
+        if unknown := sorted(set(table) - known):
+            raise ValueError(f"{path}: unknown keys {unknown}; expected some of {sorted(known)}")
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in table.items()
+        }
+        return cls(**values)
