@@ -256,6 +256,38 @@ def test_float32_stays_within_the_stated_execution_error(bias: bool, seed: int) 
     assert float(exact.norm()) <= execution.growth * float(x.norm()) + execution.shift * 20
 
 
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Conv2d(2, 5, 3, padding=1),
+        nn.Conv2d(4, 6, 5, stride=2, groups=2, padding_mode="reflect", padding=2),
+        nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), nn.Conv2d(8, 2, 3, padding=1, bias=False)),
+        nn.Sequential(nn.Linear(12, 30), nn.ReLU(), nn.Linear(30, 7)),
+    ],
+    ids=["convolution", "strided, reflected", "sequence", "dense"],
+)
+@pytest.mark.filterwarnings("ignore:.*padding multiplies")
+def test_float32_of_affine_layers_stays_within_the_stated_execution_error(
+    network: nn.Module,
+) -> None:
+    execution = prove(network).execution
+    assert execution is not None
+    first = next(network.parameters())
+    dense = first.ndim == 2
+    channels = 4 if isinstance(network, nn.Conv2d) and network.groups == 2 else 2
+    x = torch.randn(1, 12) if dense else torch.randn(1, channels, 20, 20)
+    pixels = 1 if dense else 400
+    with torch.no_grad():
+        exact = copy.deepcopy(network).double()(x.double())
+        error = float(torch.linalg.vector_norm(network(x).double() - exact))
+    assert 0 < error <= execution.error(float(x.norm()), pixels)
+    assert float(exact.norm()) <= execution.growth * float(x.norm()) + execution.shift * pixels**0.5
+
+
+def test_no_execution_error_is_stated_where_a_layer_adds_pixels() -> None:
+    assert prove(nn.Conv2d(1, 1, 3, padding=2)).execution is None
+
+
 def test_execution_errors_of_a_chain_add_up(small_denoiser: LipschitzDenoiser) -> None:
     statement = prove(small_denoiser)
     parts = [leaf.execution for leaf in statement.leaves()]

@@ -21,7 +21,14 @@ from fractions import Fraction
 
 from pnp_lip.certifier.outward import add_up, multiply_up, round_up
 
-__all__ = ["Execution", "compose_executions", "gamma32", "relaxed_execution", "step_execution"]
+__all__ = [
+    "Execution",
+    "affine_execution",
+    "compose_executions",
+    "gamma32",
+    "relaxed_execution",
+    "step_execution",
+]
 
 _UNIT = Fraction(1, 2**24)
 
@@ -121,6 +128,19 @@ def step_execution(
     total = _sum(_times(tau, wrong_v), _times(gamma32(2), _sum(one, _times(tau, rough_v))))
     at_zero = multiply_up(tau, multiply_up(norm, bias))
     return Execution(total[0], total[1], growth, at_zero)
+
+
+def affine_execution(*, norm: float, absolute_norm: float, bias: float, terms: int) -> Execution:
+    r"""Of :math:`Wx + b`, onto no more pixels than ``x`` has: off by
+    :math:`\gamma_{n+1}(\||W|\|\,\|x\| + \|b\|\sqrt P)` for sums of ``n = terms`` products.
+
+    Args:
+        norm, absolute_norm: bounds of the norms of ``W`` and of the operator of absolute values.
+        bias: :math:`\|b\|`, over the channels.
+        terms: products in one entry of ``Wx``.
+    """
+    error = gamma32(terms + 1)
+    return Execution(multiply_up(error, absolute_norm), multiply_up(error, bias), norm, bias)
 
 
 def relaxed_execution(inner: Execution | None, weight: float) -> Execution | None:

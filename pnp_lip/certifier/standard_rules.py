@@ -11,7 +11,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.certifier.execution import Execution, relaxed_execution, step_execution
+from pnp_lip.certifier.execution import (
+    Execution,
+    affine_execution,
+    relaxed_execution,
+    step_execution,
+)
 from pnp_lip.certifier.outward import multiply_up, round_up, sqrt_up
 from pnp_lip.certifier.rules import Refusal, Settings, apply_rule, chain, register_rule
 from pnp_lip.certifier.slopes import roundings_of, slope_interval
@@ -81,8 +86,9 @@ def _batch_norm(module: nn.Module, name: str, settings: Settings) -> Statement:
 
 @register_rule(nn.Linear)
 def _linear(module: nn.Module, name: str, settings: Settings) -> Statement:
-    bound = matrix_norm(cast(nn.Linear, module).weight.detach(), gap=settings.gap)
-    return _affine(bound, 1.0)
+    layer = cast(nn.Linear, module)
+    statement = _affine(matrix_norm(layer.weight.detach(), gap=settings.gap), 1.0)
+    return replace(statement, execution=_affine_execution(layer, statement.upper, 1.0))
 
 
 @register_rule(nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -108,7 +114,10 @@ def _convolution(module: nn.Module, name: str, settings: Settings) -> Statement:
             f"circular padding costs nothing",
             stacklevel=2,
         )
-    return _affine(bound, factor)
+    statement = _affine(bound, factor)
+    if _adds_pixels(layer):
+        return statement
+    return replace(statement, execution=_affine_execution(layer, statement.upper, factor))
 
 
 @register_rule(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -157,22 +166,49 @@ def _step_execution(layer: Any, bound: NormBound, growth: float) -> Execution | 
     roundings, tau = roundings_of(layer.activation), float(layer.tau)
     if roundings is None or tau < 0 or layer.weight.dtype != torch.float32:
         return None
-    taps = (
-        layer.weight.detach().double().flatten(2)
-        if layer.weight.ndim > 2
-        else (layer.weight.detach().double()[..., None])
-    )
+    taps = _taps(layer)
     rows, columns, size = taps.shape
-    bias = torch.zeros(1) if layer.bias is None else layer.bias.detach()
     return step_execution(
         norm=bound.upper,
         absolute_norm=_absolute_norm(taps),
-        bias=sqrt_up(sum((Fraction(b) ** 2 for b in bias.tolist()), Fraction(0))),
+        bias=_bias_norm(layer),
         tau=tau,
         growth=growth,
         terms=(columns * size, rows * size),
         roundings=roundings,
     )
+
+
+def _affine_execution(layer: Any, norm: float, factor: float) -> Execution | None:
+    """Of a dense or convolutional layer that adds no pixels; ``factor`` is that of its padding."""
+    if layer.weight.dtype != torch.float32:
+        return None
+    taps = _taps(layer)
+    return affine_execution(
+        norm=norm,
+        absolute_norm=multiply_up(factor, _absolute_norm(taps)),
+        bias=_bias_norm(layer),
+        terms=taps.shape[1] * taps.shape[2],
+    )
+
+
+def _adds_pixels(layer: nn.Conv2d) -> bool:
+    """Whether the responses may have more pixels than the image."""
+    if isinstance(layer.padding, str):
+        return False
+    extents = zip(layer.padding, layer.dilation, layer.kernel_size, strict=True)
+    return any(2 * p > d * (k - 1) for p, d, k in extents)
+
+
+def _taps(layer: Any) -> Tensor:
+    """The weight as ``[rows, columns, taps]`` in float64."""
+    weight: Tensor = layer.weight.detach().double()
+    return weight.flatten(2) if weight.ndim > 2 else weight[..., None]
+
+
+def _bias_norm(layer: Any) -> float:
+    bias = [] if layer.bias is None else layer.bias.detach().tolist()
+    return sqrt_up(sum((Fraction(b) ** 2 for b in bias), Fraction(0)))
 
 
 def _absolute_norm(taps: Tensor) -> float:
