@@ -19,7 +19,7 @@ from pnp_lip.certifier.ball_checker import CertificateRejected
 from pnp_lip.certifier.guard import Guard
 from pnp_lip.certifier.rules import Refusal, plain_type, require_plain
 from pnp_lip.denoiser import LipschitzDenoiser
-from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, MonotoneSpline, NoiseClip, ReLU
+from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, ReLU
 from pnp_lip.relaxation import Relaxed
 
 __all__ = ["Affine", "Chain", "Entrywise", "Plan", "Relaxation", "Step", "of_network", "of_state"]
@@ -69,7 +69,7 @@ class Relaxation:
 
 Plan = Step | Affine | Entrywise | Chain | Relaxation
 
-_UNIT_SLOPES = (ReLU, Clip, NoiseClip, MonotoneSpline, nn.ReLU, nn.Tanh, nn.Hardtanh)
+_UNIT_SLOPES = (ReLU, Clip, NoiseClip, nn.ReLU, nn.Tanh, nn.Hardtanh)
 _LAYER = re.compile(r"layers\.(\d+)\.(weight|tau|activation\.(?:knots|factors|logits))")
 
 

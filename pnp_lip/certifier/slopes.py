@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -88,13 +89,33 @@ def _gelu(module: nn.Module) -> Interval:
     return -0.130, 1.130
 
 
+def _spline(module: nn.Module) -> Interval:
+    """The largest of the learned slopes, which are logistic functions of the parameters."""
+    logits = module.logits.detach().double()  # type: ignore[operator]
+    return 0.0, logistic_up(float(logits.max()))
+
+
+def logistic_up(t: float) -> float:
+    r"""At least :math:`1/(1+e^{-t})`, because :math:`e^{-t} \ge (1 - t/n)^n` for :math:`t \le n = 2^{20}`.
+
+    The power is 20 squarings, each rounded downward.
+    """
+    power = math.nextafter(1 - t / 2**20, -math.inf)
+    if power <= 0:
+        return 1.0
+    for _ in range(20):
+        power = math.nextafter(power * power, 0.0)
+    return min(1.0, math.nextafter(1 / math.nextafter(1 + power, 0.0), math.inf))
+
+
 _UNIT_SLOPES: tuple[type[nn.Module], ...] = (
-    *(ReLU, Clip, NoiseClip, MonotoneSpline),
+    *(ReLU, Clip, NoiseClip),
     *(nn.ReLU, nn.ReLU6, nn.Softshrink, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Tanhshrink),
     nn.LogSigmoid,
 )
 for _kind in _UNIT_SLOPES:
     register_slope(_kind, lambda _: (0.0, 1.0))
+register_slope(MonotoneSpline, _spline)
 register_slope(nn.Identity, lambda _: (1.0, 1.0))
 register_slope(nn.Sigmoid, lambda _: (0.0, 0.25))
 register_slope(nn.LeakyReLU, _leaky)
