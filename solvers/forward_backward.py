@@ -84,7 +84,8 @@ class ForwardBackward(PlugAndPlay):
             *self._denoiser_violations(statement),
             *_step_violations(stepsize, smooth, bounds),
         ]
-        contraction = max(abs(1 - stepsize * convex), abs(1 - stepsize * smooth))
+        # The factor covers the roundings of the two products and differences.
+        contraction = max(abs(1 - stepsize * convex), abs(1 - stepsize * smooth)) * (1 + 2.0**-50)
         only_nonexpansive = statement is None or not (statement.averagedness or 0) < 1
         contracts = convex > 0 and contraction < 1
         theorem = _theorem(contracts, only_nonexpansive, self.box is not None)
