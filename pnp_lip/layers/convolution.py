@@ -2,8 +2,8 @@ r"""A zero-padded convolution :math:`W` and its exact transpose, fast where kern
 
 With ``P`` the extraction of patches, :math:`Wx = K\,Px` and :math:`W^\top z = P^\top K^\top z` for the
 kernel matrix ``K`` of shape ``[K, C k²]``. On a CPU a library convolution with as few *output*
-channels as an image has is several times slower than the second form, so :math:`W^\top` takes it
-there; elsewhere the library's own kernels are used. Derivatives of every order exist: the
+channels as an image has is several times slower than the second form, and so is the library's
+gradient in the kernel: both take patches there. Elsewhere the library's own kernels are used. Derivatives of every order exist: the
 derivative of each of the two maps is made of the two maps.
 """
 
@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.grad import conv2d_weight
 
 __all__ = ["convolve", "convolve_transpose"]
 
@@ -70,7 +69,7 @@ class _ConvolveTranspose(torch.autograd.Function):
         size = weight.shape[-1]
         kernel = weight.flatten(1).mT.expand(len(z), -1, -1)
         patches = torch.bmm(kernel, z.flatten(2))
-        return functional.fold(patches, z.shape[-2:], size, padding=size // 2)
+        return _add_patches(patches.unflatten(1, (-1, size, size)).unflatten(-1, z.shape[-2:]))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -88,4 +87,25 @@ class _ConvolveTranspose(torch.autograd.Function):
 
 def _weight_gradient(z: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     r"""Gradient of :math:`\langle z, Wx\rangle` in the kernel."""
-    return conv2d_weight(x, list(weight.shape), z, padding=weight.shape[-1] // 2)
+    patches = _patches(x, weight.shape[-1])
+    return torch.bmm(z.flatten(2), patches.mT).sum(0).reshape(weight.shape)
+
+
+def _patches(x: Tensor, size: int) -> Tensor:
+    """The zero-padded neighbourhood of every pixel, ``[B, C k², H W]``; one copy of a view."""
+    padded = functional.pad(x, [size // 2] * 4)
+    windows = padded.unfold(2, size, 1).unfold(3, size, 1).permute(0, 1, 4, 5, 2, 3)
+    return windows.reshape(len(x), -1, x.shape[-2] * x.shape[-1])
+
+
+def _add_patches(patches: Tensor) -> Tensor:
+    """The adjoint of :func:`_patches` on ``[B, C, k, k, H, W]``, one axis after the other."""
+    batch, channels, size, _, height, width = patches.shape
+    pad = size // 2
+    rows = patches.new_zeros(batch, channels, size, height, width + 2 * pad)
+    for column in range(size):
+        rows[..., column : column + width].add_(patches[:, :, :, column])
+    image = patches.new_zeros(batch, channels, height + 2 * pad, width + 2 * pad)
+    for row in range(size):
+        image[:, :, row : row + height].add_(rows[:, :, row])
+    return image[:, :, pad : pad + height, pad : pad + width].contiguous()
