@@ -7,6 +7,7 @@ the network and its certificate do not contain it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -47,8 +48,22 @@ def temperature_loss(logits: Tensor, labels: Tensor, temperature: float) -> Tens
     return functional.cross_entropy(temperature * logits, labels)
 
 
-def train(model: nn.Module, x: Tensor, labels: Tensor, fit: Fit) -> list[float]:
+def train(
+    model: nn.Module,
+    x: Tensor,
+    labels: Tensor,
+    fit: Fit,
+    *,
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None,
+) -> list[float]:
     """Train ``model`` in place on inputs ``x`` and classes ``labels``.
+
+    Args:
+        model: holds networks of this package.
+        x: inputs ``[N, ...]``.
+        labels: classes ``[N]``.
+        fit: how.
+        augment: a random map of a batch of inputs to the one that is learned from.
 
     Returns:
         The mean loss of every epoch.
@@ -62,7 +77,8 @@ def train(model: nn.Module, x: Tensor, labels: Tensor, fit: Fit) -> list[float]:
         order = torch.randperm(len(x), generator=generator).to(x.device)
         total = 0.0
         for part in order.split(fit.batch):
-            loss = temperature_loss(model(x[part]), labels[part], fit.temperature)
+            batch = x[part] if augment is None else augment(x[part], generator)
+            loss = temperature_loss(model(batch), labels[part], fit.temperature)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

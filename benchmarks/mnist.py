@@ -1,0 +1,115 @@
+"""MNIST with networks of fixed width: each accuracy with its certificate and its attack.
+
+    python -m benchmarks.mnist                     # the recorded table
+    python -m benchmarks.mnist --cells 50x5 100x5  # some cells, merged into it
+    python -m benchmarks.mnist --validate          # on the last 5000 training images, not recorded
+
+One row for each width and depth: test accuracy, the proved Lipschitz constant of every logit from
+pixels on, certified accuracy at Euclidean radii in pixel units ([0, 1]), accuracy on the first 1000
+test images under an attack within the same radii, and processor seconds per epoch. Parameters were
+chosen on the held-out part of the training set. Published: Murari, Furuya, Schönlieb (2025).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.record import RESULTS, record
+from pnp_lip.mnist import Mnist, load_mnist, shifted
+from pnp_lip.networks import Fit, FixedWidthNetwork, certified_accuracy, prove_outputs, train
+from pnp_lip.networks.attack import attacked_accuracy
+
+RADII = (0.3, 0.5, 1.0, 1.58)
+ATTACKED = 1000
+HELD_OUT = 5000
+PUBLISHED = {
+    (50, 5): 97.85, (50, 10): 97.67, (50, 20): 97.82,
+    (100, 5): 97.94, (100, 10): 97.70, (100, 20): 97.58,
+    (200, 5): 97.68, (200, 10): 97.77, (200, 20): 97.89,
+}  # fmt: skip
+CELLS = {f"{width}x{depth}": (width, depth) for width, depth in PUBLISHED}
+
+#: Radii ``[B]`` that are certified, from logits ``[B, K]``, labels, and a radius: the share of inputs.
+Certified = Callable[[Tensor, Tensor, float], float]
+
+
+def measured(model: nn.Module, digits: Mnist, certified: Certified) -> dict[str, float]:
+    """Accuracy, certified accuracy and attacked accuracy on the test images, in %."""
+    with torch.no_grad():
+        logits = torch.cat([model(part) for part in digits.test_images.split(1000)])
+    right = logits.argmax(1) == digits.test_labels
+    row = {"accuracy": 100 * float(right.double().mean())}
+    some, labels = digits.test_images[:ATTACKED], digits.test_labels[:ATTACKED]
+    for radius in RADII:
+        row[f"certified_{radius}"] = 100 * certified(logits, digits.test_labels, radius)
+        row[f"attacked_{radius}"] = 100 * attacked_accuracy(model, some, labels, radius)
+    return row
+
+
+def run(width: int, depth: int, digits: Mnist, fit: Fit) -> dict[str, Any]:
+    """Train one network and measure it."""
+    torch.manual_seed(fit.seed)
+    network = FixedWidthNetwork(28 * 28, width, depth, outputs=10)
+    model = nn.Sequential(nn.Flatten(), network)
+    # Deep networks are more sensitive to a step of all their weights, so they take shorter ones.
+    fit = replace(fit, rate=fit.rate * min(1.0, (8 / depth) ** 0.5))
+    start = time.process_time()
+    losses = train(model, digits.images, digits.labels, fit, augment=shifted)
+    epoch = (time.process_time() - start) / fit.epochs
+    upper = prove_outputs(network).upper
+
+    def certified(logits: Tensor, labels: Tensor, radius: float) -> float:
+        return certified_accuracy(logits, labels, radius, upper, norm="mixed")
+
+    row: dict[str, Any] = dict(measured(model, digits, certified))
+    row |= {"lipschitz_upper": upper, "seconds_per_epoch": epoch, "loss": losses[-1]}
+    return row | {"published": PUBLISHED[width, depth], "fit": asdict(fit)}
+
+
+def line(name: str, row: dict[str, Any]) -> str:
+    pairs = (f"{row[f'certified_{r}']:6.2f} {row[f'attacked_{r}']:6.2f}" for r in RADII)
+    return f"{name:>7} {row['accuracy']:6.2f} {row['lipschitz_upper']:.7f}  {'  '.join(pairs)}"
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """The results of an earlier run of this benchmark."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text())["results"] if path.exists() else {}
+
+
+def heading() -> str:
+    return f"accuracy, Lip <=, certified and attacked at {', '.join(map(str, RADII))}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=list(CELLS))
+    parser.add_argument("--epochs", type=int, default=9)
+    parser.add_argument("--temperature", type=float, default=8.0)
+    parser.add_argument("--rate", type=float, default=1e-2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--validate", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    fit = Fit(options.epochs, 256, options.rate, options.temperature, seed=options.seed)
+    digits = load_mnist()
+    digits = digits.hold_out(HELD_OUT) if options.validate else digits
+    results = recorded("mnist")
+    print("width x depth, published,", heading())
+    for name in options.cells:
+        results[name] = run(*CELLS[name], digits, fit)
+        print(f"{results[name]['published']:.2f}", line(name, results[name]), flush=True)
+        if not options.validate:
+            record("mnist", results, attacked=ATTACKED, norm="mixed", augmentation="shifts by 1")
+
+
+if __name__ == "__main__":
+    main()
