@@ -5,7 +5,9 @@ With :math:`\ell` the constant of the logits and :math:`m` the margin between th
 * one logit, the class being its sign: :math:`|f|/\ell`;
 * *l2*, :math:`\|f(x)-f(y)\|_2 \le \ell\|x-y\|_2`: :math:`m/(\sqrt 2\,\ell)`, because
   :math:`f_i - f_j = \langle e_i - e_j, f\rangle` is :math:`\sqrt 2\,\ell`-Lipschitz;
-* *mixed*, :math:`|f_i(x)-f_i(y)| \le \ell\|x-y\|_2` for each *i*: :math:`m/(2\ell)`.
+* *mixed*, :math:`|f_i(x)-f_i(y)| \le \ell\|x-y\|_2` for each *i*: :math:`m/(2\ell)`;
+* *l1*, :math:`\|f(x)-f(y)\|_1 \le \ell\|x-y\|_2`, as for a
+  :class:`~pnp_lip.networks.prototypes.NearestPrototype`: :math:`m/\ell`.
 
 (Tsuzuku, Sato, Sugiyama, NeurIPS 2018.) A radius is rounded down from the logits as given; what
 executing the network in floating point adds to them is not part of it.
@@ -22,7 +24,10 @@ from torch import Tensor
 __all__ = ["Norm", "certified_accuracy", "certified_radius", "predict"]
 
 #: In which norm of the logits the constant holds; see the module.
-Norm = Literal["l2", "mixed"]
+Norm = Literal["l2", "mixed", "l1"]
+
+#: What the constant of a difference of two logits is multiplied by.
+_FACTORS = {"l2": math.sqrt(2), "mixed": 2.0, "l1": 1.0}
 
 #: Of fewer than eight roundings in float64.
 _DOWN = 1 - 2.0**-49
@@ -38,7 +43,7 @@ def certified_radius(logits: Tensor, lipschitz: float, *, norm: Norm = "l2") -> 
     """Euclidean radii ``[B]`` (float64) of open balls in which the prediction stays.
 
     Args:
-        logits: ``[B, K]``; ``K = 1`` is a binary classifier by sign, for which both norms agree.
+        logits: ``[B, K]``; ``K = 1`` is a binary classifier by sign, for which all norms agree.
         lipschitz: proved constant of the map from input to logits, positive.
         norm: of the logits; see the module. A temperature belongs to the loss, not in here.
 
@@ -46,16 +51,15 @@ def certified_radius(logits: Tensor, lipschitz: float, *, norm: Norm = "l2") -> 
         ValueError: misshapen logits, a constant that is not positive, or an unknown norm.
     """
     _require_logits(logits)
-    if norm not in ("l2", "mixed"):
-        raise ValueError(f"norm must be 'l2' or 'mixed', got {norm!r}")
+    if norm not in _FACTORS:
+        raise ValueError(f"norm must be 'l2', 'mixed' or 'l1', got {norm!r}")
     if not (lipschitz > 0 and math.isfinite(lipschitz)):
         raise ValueError(f"lipschitz must be a positive bound, got {lipschitz}")
     values = logits.detach().double()
     if values.shape[1] == 1:
         return _DOWN * values[:, 0].abs() / lipschitz
     best = values.topk(2, dim=1).values
-    factor = math.sqrt(2) if norm == "l2" else 2.0
-    return _DOWN * (best[:, 0] - best[:, 1]) / (factor * lipschitz)
+    return _DOWN * (best[:, 0] - best[:, 1]) / (_FACTORS[norm] * lipschitz)
 
 
 def certified_accuracy(

@@ -12,15 +12,18 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import cast
 
+import torch
 from torch import nn
 
 from pnp_lip.certifier import Refusal, Settings, Statement, compose, register_rule
 from pnp_lip.certifier.outward import round_up, sqrt_up
 from pnp_lip.certifier.rules import require_plain
 from pnp_lip.certifier.slopes import slope_interval
+from pnp_lip.certifier.statement import lipschitz
 from pnp_lip.layers import GradientStep
 from pnp_lip.networks.fixed_width import TOP, BlockMap, FixedWidthNetwork, MaxMinStep
 from pnp_lip.networks.free_width import FreeWidthNetwork
+from pnp_lip.networks.prototypes import NearestPrototype
 from pnp_lip.networks.weight_norm import GAP, hypotenuse, row_norm, square_norm
 
 __all__ = ["prove_outputs"]
@@ -61,6 +64,19 @@ def _fixed_width(module: nn.Module, name: str, settings: Settings) -> Statement:
     by_columns = round_up(sum((Fraction(part) for part in [*parts, low]), Fraction(0)))
     readout = _leaf("readout", "readout, mixed to Euclidean norm", min(by_rows, by_columns))
     return compose([*body, readout], "network of fixed width")
+
+
+@register_rule(NearestPrototype)
+def _nearest_prototype(module: nn.Module, name: str, settings: Settings) -> Statement:
+    """A max-min of gradients of length 1; the bound holds with the sum norm of the logits as well."""
+    classes, count = cast(NearestPrototype, module).prototypes.shape[:2]
+    points = cast(NearestPrototype, module).prototypes.detach().flatten(0, 1)
+    kinds = torch.arange(classes).repeat_interleave(count)
+    _, place = points.unique(dim=0, return_inverse=True)
+    first = torch.full((int(place.max()) + 1,), -1).scatter(0, place.cpu(), kinds)
+    if not torch.equal(first[place.cpu()], kinds):
+        raise Refusal(f"'{name}' has one prototype in two classes, so there is no bisector of them")
+    return lipschitz("distance to the boundary between prototypes", 1.0)
 
 
 def _body(network: nn.Module, name: str, gap: float) -> list[Statement]:

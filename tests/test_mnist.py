@@ -1,0 +1,285 @@
+"""MNIST is read, and classified by networks proved 1-Lipschitz."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import struct
+import urllib.error
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pnp_lip import mnist
+from pnp_lip.certifier import Refusal, prove
+from pnp_lip.mnist import FILES, Mnist, find_mnist, load_mnist, read_idx, shifted
+from pnp_lip.networks import (
+    Fit,
+    FixedWidthNetwork,
+    certified_accuracy,
+    certified_radius,
+    predict,
+    prove_outputs,
+    train,
+)
+from pnp_lip.networks.attack import attack, attacked_accuracy
+from pnp_lip.networks.prototypes import NearestPrototype
+
+
+def idx(array: np.ndarray, magic: bytes = b"\0\0\x08") -> bytes:
+    sizes = struct.pack(f">{array.ndim}I", *array.shape)
+    return gzip.compress(magic + bytes([array.ndim]) + sizes + array.astype(np.uint8).tobytes())
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine without MNIST: empty home, no variables."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PNP_LIP_DATA", raising=False)
+    monkeypatch.delenv("PNP_LIP_MNIST", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def tiny(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with four small files, whose hashes count as the known ones."""
+    folder = elsewhere / "tiny"
+    folder.mkdir()
+    for count, (images, labels) in zip((5, 3), np.array(list(FILES)).reshape(2, 2), strict=True):
+        pixels = np.arange(count * 784).reshape(count, 28, 28) % 256
+        (folder / images).write_bytes(idx(pixels))
+        (folder / labels).write_bytes(idx(np.arange(count)))
+    hashes = {
+        name: mnist.hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES
+    }
+    for name, digest in hashes.items():
+        monkeypatch.setitem(mnist.FILES, name, digest)
+    return folder
+
+
+def test_named_folder_is_read_into_the_unit_interval(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PNP_LIP_MNIST", str(tiny))
+    digits = load_mnist(download=False)
+    assert digits.images.shape == (5, 1, 28, 28)
+    assert digits.test_images.shape == (3, 1, 28, 28)
+    assert digits.images[0, 0, 0, 3] == torch.tensor(3.0) / 255
+    assert digits.images.max() == 1
+    assert digits.labels.tolist() == [0, 1, 2, 3, 4]
+    assert digits.test_labels.tolist() == [0, 1, 2]
+
+
+def test_folder_of_all_data_and_cache_are_searched_too(
+    tiny: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PNP_LIP_DATA", str(elsewhere / "data"))
+    (elsewhere / "data").mkdir()
+    below = elsewhere / "data" / "mnist"
+    below.symlink_to(tiny)
+    assert find_mnist(download=False) == below
+    below.unlink()
+    cache = elsewhere / "home" / ".cache" / "pnp_lip" / "mnist"
+    cache.parent.mkdir(parents=True)
+    cache.symlink_to(tiny)
+    assert find_mnist(download=False) == cache
+
+
+def test_missing_files_are_reported_with_how_to_get_them(
+    tiny: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FileNotFoundError, match=r"set PNP_LIP_MNIST .* https://"):
+        load_mnist(download=False)
+    (tiny / "t10k-labels-idx1-ubyte.gz").unlink()
+    monkeypatch.setenv("PNP_LIP_MNIST", str(tiny))
+    with pytest.raises(FileNotFoundError, match=r"without t10k-labels-idx1-ubyte.gz: set PNP_LIP"):
+        load_mnist()
+
+
+def test_file_with_another_hash_is_called_damaged(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PNP_LIP_MNIST", str(tiny))
+    path = tiny / "train-labels-idx1-ubyte.gz"
+    path.write_bytes(idx(np.array([0, 1, 2, 3, 5])))
+    with pytest.raises(
+        ValueError, match=r"train-labels-idx1-ubyte.gz is damaged: expected SHA-256"
+    ):
+        load_mnist()
+
+
+def test_download_fills_the_cache_only_with_files_of_the_known_hash(
+    tiny: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mnist, "MIRROR", tiny.as_uri())
+    cache = elsewhere / "home" / ".cache" / "pnp_lip" / "mnist"
+    damaged = tiny / "t10k-images-idx3-ubyte.gz"
+    whole = damaged.read_bytes()
+    damaged.write_bytes(whole[:-9])
+    with pytest.raises(ValueError, match="is not the known file"):
+        load_mnist()
+    assert sorted(path.name for path in cache.iterdir()) == sorted(list(FILES)[:2])
+    damaged.write_bytes(whole)
+    assert len(load_mnist().test_images) == 3
+    assert sorted(path.name for path in cache.iterdir()) == sorted(FILES)
+
+
+def test_no_network_is_reported_with_how_to_get_the_files(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*args: object, **kwargs: object) -> None:
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
+    with pytest.raises(
+        ConnectionError, match=r"cannot be downloaded .*no route.* set PNP_LIP_MNIST"
+    ):
+        load_mnist()
+
+
+def test_damaged_idx_files_are_refused_by_what_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "file.gz"
+    content = idx(np.arange(12).reshape(3, 4))
+    path.write_bytes(content)
+    assert np.array_equal(read_idx(path), np.arange(12).reshape(3, 4))
+    cases = {
+        "no whole gzip file": content[:-10],
+        "no whole gzip file: Not a gzipped file": b"plain text",
+        "magic 000008, got 000009": idx(np.arange(3), magic=b"\0\0\x09"),
+        "expected 12 bytes of data, got 11": gzip.compress(gzip.decompress(content)[:-1]),
+        "header of 12 bytes is cut short": gzip.compress(gzip.decompress(content)[:9]),
+    }
+    for message, broken in cases.items():
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match=message):
+            read_idx(path)
+    with pytest.raises(FileNotFoundError, match=r"missing\.gz"):
+        read_idx(tmp_path / "missing.gz")
+
+
+def test_held_out_examples_are_the_last_of_the_training_set() -> None:
+    labels = torch.arange(10)
+    digits = Mnist(torch.rand(10, 1, 28, 28), labels, torch.rand(2, 1, 28, 28), labels[:2])
+    split = digits.hold_out(3)
+    assert split.labels.tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert split.test_labels.tolist() == [7, 8, 9]
+    assert torch.equal(split.test_images, digits.images[7:])
+    with pytest.raises(ValueError, match="count must lie between 0 and 10"):
+        digits.hold_out(10)
+
+
+def test_shifted_images_are_translates_by_every_offset_within_reach() -> None:
+    image = torch.rand(1, 1, 9, 9) + 1
+    moved = shifted(image.repeat(300, 1, 1, 1), torch.Generator().manual_seed(0), 2)
+    padded = nn.functional.pad(image, (2,) * 4)
+    offsets = {(i, j): padded[0, 0, i : i + 9, j : j + 9] for i in range(5) for j in range(5)}
+    seen = [next(k for k, v in offsets.items() if torch.equal(v, one[0])) for one in moved]
+    assert set(seen) == set(offsets)
+
+
+def brute_force_margins(prototypes: Tensor, z: Tensor) -> Tensor:
+    """max over own, min over other prototypes, of the distance to the bisector, for every class."""
+    classes = len(prototypes)
+    out = torch.empty(len(z), classes, dtype=z.dtype)
+    for n, point in enumerate(z):
+        for c in range(classes):
+            values = []
+            for p in prototypes[c]:
+                others = torch.cat([prototypes[k] for k in range(classes) if k != c])
+                sides = (point - others).square().sum(1) - (point - p).square().sum()
+                values.append((sides / (2 * torch.linalg.vector_norm(others - p, dim=1))).min())
+            out[n, c] = torch.stack(values).max()
+    return out
+
+
+def test_logits_of_nearest_prototypes_are_the_max_min_of_distances_to_bisectors() -> None:
+    torch.manual_seed(0)
+    head = NearestPrototype(torch.randn(3, 4, 5, dtype=torch.float64))
+    z = torch.randn(200, 5, dtype=torch.float64)
+    expected = brute_force_margins(head.prototypes.detach(), z)
+    logits = head(z).detach()
+    assert torch.allclose(logits, expected.clamp(min=0), atol=1e-12)
+    assert ((expected > 0).sum(1) == 1).all()
+    nearest = torch.cdist(z, head.prototypes.detach().flatten(0, 1)).argmin(1) // 4
+    assert torch.equal(predict(logits), nearest)
+    labels = torch.randint(3, (200,))
+    trained = head.training_margin(z, labels).detach()
+    own = expected.gather(1, labels[:, None])[:, 0]
+    assert (trained <= own + 1e-12).all()
+    assert torch.equal(trained > 0, own > 0)
+
+
+def test_logits_of_nearest_prototypes_change_by_at_most_the_distance_in_the_sum_norm() -> None:
+    torch.manual_seed(0)
+    head = NearestPrototype(torch.randn(3, 5, 2, dtype=torch.float64))
+    z = torch.randn(4000, 2, dtype=torch.float64)
+    step = torch.randn_like(z) * torch.logspace(-3, 0.5, 4000, dtype=torch.float64)[:, None]
+    with torch.no_grad():
+        change = (head(z) - head(z + step)).abs().sum(1)
+    ratio = change / torch.linalg.vector_norm(step, dim=1)
+    assert 0.999 < ratio.max() <= 1 + 1e-9
+    assert prove(head).upper == 1
+
+
+def test_radius_of_nearest_prototypes_is_the_distance_to_another_class() -> None:
+    head = NearestPrototype(torch.tensor([[[0.0, 0.0]], [[2.0, 0.0]]], dtype=torch.float64))
+    z = torch.tensor([[0.25, 3.0]], dtype=torch.float64)
+    radius = certified_radius(head(z), prove(head).upper, norm="l1")
+    assert math.isclose(float(radius), 0.75, rel_tol=1e-12)
+    assert radius <= 0.75
+    labels = torch.tensor([0])
+    assert attacked_accuracy(head, z, labels, 0.74) == 1
+    assert attacked_accuracy(head, z, labels, 0.76) == 0
+
+
+def test_prototype_in_two_classes_is_refused() -> None:
+    points = torch.randn(3, 4, 5)
+    points[2, 1] = points[0, 3]
+    with pytest.raises(Refusal, match="one prototype in two classes"):
+        prove(NearestPrototype(points))
+    points[2, 1] = points[2, 0]
+    assert prove(NearestPrototype(points)).upper == 1
+    with pytest.raises(ValueError, match="expected prototypes of shape"):
+        NearestPrototype(points[0])
+
+
+def test_attack_stays_in_its_ball_and_finds_the_boundary_of_a_linear_classifier() -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(6, 3)
+    x = torch.randn(50, 6)
+    labels = predict(model(x))
+    with torch.no_grad():
+        logits = model(x)
+        rows = model.weight[labels][:, None] - model.weight
+        sides = (logits.gather(1, labels[:, None]) - logits) / torch.linalg.vector_norm(rows, dim=2)
+    distance = sides.nan_to_num(torch.inf).amin(1)
+    for radius in (0.2, 0.5, 1.0):
+        worst = attack(model, x, labels, radius, steps=40)
+        assert torch.linalg.vector_norm(worst - x, dim=1).max() <= radius * (1 + 1e-5)
+        broken = predict(model(worst)) != labels
+        assert not broken[distance > 1.01 * radius].any()
+        assert broken[distance < 0.95 * radius].double().mean() > 0.95
+
+
+def test_proved_network_learns_mnist_also_within_a_radius() -> None:
+    try:
+        digits = load_mnist(download=False)
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    torch.manual_seed(0)
+    network = FixedWidthNetwork(784, 50, 5, outputs=10, hidden=12)
+    x, test_x = digits.images[:20000].flatten(1), digits.test_images[:4000].flatten(1)
+    labels = digits.test_labels[:4000]
+    train(network, x, digits.labels[:20000], Fit(epochs=3, temperature=5.0))
+    upper = prove_outputs(network).upper
+    assert upper <= 1
+    logits = network(test_x).detach()
+    assert (predict(logits) == labels).double().mean() >= 0.93
+    certified = certified_accuracy(logits, labels, 0.3, upper, norm="mixed")
+    assert certified >= 0.5
+    assert attacked_accuracy(network, test_x[:200], labels[:200], 0.3) >= certified_accuracy(
+        logits[:200], labels[:200], 0.3, upper, norm="mixed"
+    )
