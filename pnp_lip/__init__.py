@@ -11,6 +11,7 @@ from pnp_lip.certifier import (
 )
 from pnp_lip.denoiser import LipschitzDenoiser
 from pnp_lip.relaxation import Relaxed, firmly_nonexpansive
+from pnp_lip.tiling import Tiled
 from pnp_lip.weights import WeightsError, save
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "LipschitzDenoiser",
     "Refusal",
     "Relaxed",
+    "Tiled",
     "WeightsError",
     "certify",
     "check_certificate",

@@ -19,10 +19,14 @@ from pnp_lip.images import write_image
 from pnp_lip.recipes.figure import before_and_after, save_figure
 from pnp_lip.recipes.problem import gaussian_noise
 from pnp_lip.recipes.quality import quality
+from pnp_lip.tiling import Tiled
 from pnp_lip.versions import versions
 from pnp_lip.weights import weight_hash
 
 __all__ = ["Denoised", "add_noise", "denoise"]
+
+#: From so many pixels on an image is denoised in tiles, and those tiles have this side.
+_LARGE, _TILE = 2**20, 512
 
 
 @dataclass(frozen=True)
@@ -100,9 +104,25 @@ def denoise(
     truth: Tensor | None = None,
     weights: str = "default",
     seed: int | None = None,
+    tile: int | None = None,
+    device: str | torch.device | None = None,
 ) -> Denoised:
-    """Denoise ``y`` (``[1, C, H, W]``) with strength ``sigma`` (in [0, 1]) on its device."""
-    denoiser = LipschitzDenoiser(y.shape[1], pretrained=weights, device=y.device)
-    image = denoiser(y, sigma).clamp(0, 1)
+    """Denoise ``y`` (``[1, C, H, W]``) with strength ``sigma`` (in [0, 1]).
+
+    Args:
+        y: the noisy image.
+        sigma: noise level.
+        truth: the clean image, for the report.
+        weights: a file, or the shipped ones.
+        seed: of the noise, for the report.
+        tile: side of the tiles in which the image goes through the network, which bounds the
+            memory; 512 by default above a megapixel.
+        device: of the network; that of ``y`` by default.
+    """
+    device = y.device if device is None else device
+    denoiser = LipschitzDenoiser(y.shape[1], pretrained=weights, device=device)
+    large = y.shape[-2] * y.shape[-1] > _LARGE
+    side = (_TILE if large else max(y.shape[-2:])) if tile is None else tile
+    image = Tiled(denoiser, side, progress=large)(y, sigma).clamp_(0, 1)
     digest = weight_hash(denoiser.state_dict())
     return Denoised(image, y, truth, sigma, prove(denoiser), digest, seed)

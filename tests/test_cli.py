@@ -80,6 +80,15 @@ def test_inpaint_simulates_missing_pixels_in_colour(folder: Path) -> None:
     assert read_image("inpaint.png").pixels.shape == (1, 3, 40, 40)
 
 
+def test_tiles_do_not_change_the_denoised_image(folder: Path) -> None:
+    for name, tile in (("whole.npy", []), ("tiled.npy", ["--tile", "24"])):
+        assert run("denoise", "image.png", "--sigma", "0.1", "-o", name, *tile) == 0
+    whole, tiled = np.load(folder / "whole.npy"), np.load(folder / "tiled.npy")
+    assert min(whole.shape) > 24
+    np.testing.assert_allclose(tiled, whole, rtol=0, atol=1.01 / 255)
+    assert run("denoise", "image.png", "--tile", "0") == 2
+
+
 def test_denoise_simulates_and_reports(folder: Path) -> None:
     assert run("denoise", "image.png", "--simulate", "--sigma", "0.1", "-o", "clean.npy") == 0
     report = json.loads((folder / "clean.json").read_text())

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from pnp_lip.certifier.ball_checker import CertificateRejected
 from pnp_lip.certifier.guard import Guard
 from pnp_lip.certifier.rules import Refusal, plain_type, require_plain
+from pnp_lip.certifier.tiling_rules import require_same_function
 from pnp_lip.denoiser import LipschitzDenoiser
 from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, ReLU
 from pnp_lip.relaxation import Relaxed
+from pnp_lip.tiling import Tiled
 
 __all__ = ["Affine", "Chain", "Entrywise", "Plan", "Relaxation", "Step", "of_network", "of_state"]
 
@@ -81,10 +83,12 @@ def of_network(module: nn.Module, name: str = "") -> Plan:
     """
     try:
         require_plain(module, name)
+        if type(module) is Tiled:
+            require_same_function(module.denoiser, module.halo, name)
     except Refusal as refusal:
         raise CertificateRejected(str(refusal)) from refusal
     path = f"{name}." if name else ""
-    if type(module) is Guard:
+    if type(module) is Guard or type(module) is Tiled:
         return of_network(module.denoiser, f"{path}denoiser")
     if type(module) is Relaxed:
         return _relaxation(of_network(module.denoiser, f"{path}denoiser"), module.relaxation)

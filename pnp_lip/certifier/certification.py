@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 import pnp_lip.certifier.resampling_rules
-import pnp_lip.certifier.standard_rules  # noqa: F401  (both register their rules)
+import pnp_lip.certifier.standard_rules
+import pnp_lip.certifier.tiling_rules  # noqa: F401  (all register their rules)
 from pnp_lip.certifier.agreement import inputs_of_modules
 from pnp_lip.certifier.certificate import Certificate
 from pnp_lip.certifier.examples import default_inputs, measure

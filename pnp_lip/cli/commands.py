@@ -64,7 +64,7 @@ def denoise(options: argparse.Namespace) -> int:
     """``pnp-lip denoise``."""
     image, simulate = _input(options)
     _require_output(options.output)
-    clean = image.pixels.to(options.device)
+    clean = image.pixels
     noisy = denoising.add_noise(clean, options.sigma, options.seed) if simulate else clean
     result = denoising.denoise(
         noisy,
@@ -72,6 +72,8 @@ def denoise(options: argparse.Namespace) -> int:
         truth=clean if simulate else None,
         weights=options.weights,
         seed=options.seed if simulate else None,
+        tile=options.tile,
+        device=options.device,
     )
     written = result.save(options.output, image.dtype)
     print(result.summary())

@@ -97,6 +97,13 @@ def _denoise(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         default=0.1,
         help="standard deviation of the noise, in units of the full range (default 0.1)",
     )
+    parser.add_argument(
+        "--tile",
+        type=int,
+        metavar="PIXELS",
+        help="denoise in tiles of this side, with a halo that keeps the result the same; bounds the "
+        "memory (default: 512 above a megapixel, one tile below)",
+    )
     _computing(parser)
     parser.set_defaults(run=commands.denoise)
 
