@@ -57,7 +57,8 @@ def measured(model: nn.Module, digits: Mnist, certified: Certified) -> dict[str,
 def run(width: int, depth: int, digits: Mnist, fit: Fit) -> dict[str, Any]:
     """Train one network and measure it."""
     torch.manual_seed(fit.seed)
-    network = FixedWidthNetwork(28 * 28, width, depth, outputs=10)
+    # Few rows of W: a square one folds every direction at the start, which deep networks unlearn slowly.
+    network = FixedWidthNetwork(28 * 28, width, depth, outputs=10, hidden=width // 4)
     model = nn.Sequential(nn.Flatten(), network)
     # Deep networks are more sensitive to a step of all their weights, so they take shorter ones.
     fit = replace(fit, rate=fit.rate * min(1.0, (8 / depth) ** 0.5))
@@ -92,8 +93,8 @@ def heading() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=list(CELLS))
-    parser.add_argument("--epochs", type=int, default=9)
-    parser.add_argument("--temperature", type=float, default=8.0)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--temperature", type=float, default=5.0)
     parser.add_argument("--rate", type=float, default=1e-2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--validate", action="store_true")
@@ -102,12 +103,12 @@ def main() -> None:
     fit = Fit(options.epochs, 256, options.rate, options.temperature, seed=options.seed)
     digits = load_mnist()
     digits = digits.hold_out(HELD_OUT) if options.validate else digits
-    results = recorded("mnist")
     print("width x depth, published,", heading())
     for name in options.cells:
-        results[name] = run(*CELLS[name], digits, fit)
-        print(f"{results[name]['published']:.2f}", line(name, results[name]), flush=True)
+        row = run(*CELLS[name], digits, fit)
+        print(f"{row['published']:.2f}", line(name, row), flush=True)
         if not options.validate:
+            results = recorded("mnist") | {name: row}
             record("mnist", results, attacked=ATTACKED, norm="mixed", augmentation="shifts by 1")
 
 

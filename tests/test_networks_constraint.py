@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pnp_lip.certifier import Refusal, certify, prove
+from pnp_lip.layers import GradientStep
 from pnp_lip.networks import (
     Fit,
     FixedWidthNetwork,
@@ -233,6 +234,16 @@ def test_wrong_arguments_are_named() -> None:
         project_network(nn.Linear(2, 2))
     with pytest.raises(ValueError, match="constraint must be"):
         project_network(networks()[0], constraint="power")  # type: ignore[arg-type]
+
+
+def test_gradient_steps_outside_of_networks_are_held_too() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), GradientStep(9, 6, tau=2.0), nn.ReLU())
+    with torch.no_grad():
+        model[1].weight.mul_(3)
+    assert prove(model).upper > 1
+    project_network(model)
+    assert prove(model).upper == 1
 
 
 def test_training_is_repeatable() -> None:

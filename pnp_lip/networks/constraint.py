@@ -52,7 +52,8 @@ def project_network(model: nn.Module, *, constraint: Constraint = "orthogonal") 
     """Bring the networks inside ``model`` into their set, in place.
 
     Args:
-        model: any module; the networks of this package in it are projected.
+        model: any module; the networks of this package and dense gradient steps by themselves are
+            projected.
         constraint: see the module.
 
     Raises:
@@ -61,11 +62,15 @@ def project_network(model: nn.Module, *, constraint: Constraint = "orthogonal") 
     if constraint not in ("orthogonal", "projection"):
         raise ValueError(f"constraint must be 'orthogonal' or 'projection', got {constraint!r}")
     networks = [m for m in model.modules() if isinstance(m, (FreeWidthNetwork, FixedWidthNetwork))]
-    if not networks:
+    inside = {step for network in networks for step in network.gradient_steps}
+    single = [m for m in model.modules() if isinstance(m, GradientStep) and m not in inside]
+    if not networks and not single:
         raise ValueError(
-            f"expected a FreeWidthNetwork or FixedWidthNetwork, {type(model).__name__} holds none: "
-            f"use pnp_lip.layers.hold for single gradient steps"
+            f"expected a FreeWidthNetwork, FixedWidthNetwork or GradientStep, {type(model).__name__} "
+            f"holds none: use pnp_lip.layers.hold for convolutions"
         )
+    for step in single:
+        _bound_step(step, constraint)
     for network in networks:
         if isinstance(network, FreeWidthNetwork):
             _project_free(network, constraint)
