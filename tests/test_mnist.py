@@ -25,7 +25,7 @@ from pnp_lip.networks import (
     prove_outputs,
     train,
 )
-from pnp_lip.networks.attack import attack, attacked_accuracy
+from pnp_lip.networks.attack import attacked_accuracy, worst_points
 from pnp_lip.networks.prototypes import NearestPrototype
 
 
@@ -257,7 +257,7 @@ def test_attack_stays_in_its_ball_and_finds_the_boundary_of_a_linear_classifier(
         sides = (logits.gather(1, labels[:, None]) - logits) / torch.linalg.vector_norm(rows, dim=2)
     distance = sides.nan_to_num(torch.inf).amin(1)
     for radius in (0.2, 0.5, 1.0):
-        worst = attack(model, x, labels, radius, steps=40)
+        worst = worst_points(model, x, labels, radius, steps=40)
         assert torch.linalg.vector_norm(worst - x, dim=1).max() <= radius * (1 + 1e-5)
         broken = predict(model(worst)) != labels
         assert not broken[distance > 1.01 * radius].any()

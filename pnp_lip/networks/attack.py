@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["attack", "attacked_accuracy"]
+__all__ = ["attacked_accuracy", "worst_points"]
 
 
-def attack(
+def worst_points(
     model: nn.Module, x: Tensor, labels: Tensor, radius: float, *, steps: int = 20, seed: int = 0
 ) -> Tensor:
     """Points within ``radius`` of ``x``, each the worst that was visited.
@@ -47,10 +47,10 @@ def attack(
 def attacked_accuracy(
     model: nn.Module, x: Tensor, labels: Tensor, radius: float, *, steps: int = 20, seed: int = 0
 ) -> float:
-    """Share of inputs still classified correctly after :func:`attack`; arguments as there."""
+    """Share of inputs still classified correctly after :func:`worst_points`; arguments as there."""
     with torch.no_grad():
         clean = _wrongness(model(x), labels) < 0
-    worst = attack(model, x, labels, radius, steps=steps, seed=seed)
+    worst = worst_points(model, x, labels, radius, steps=steps, seed=seed)
     with torch.no_grad():
         attacked = _wrongness(model(worst), labels) < 0
     return float((clean & attacked).double().mean())
