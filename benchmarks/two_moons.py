@@ -1,24 +1,31 @@
 """Two moons: both architectures at several depths, each accuracy with its certificate.
 
-    python -m benchmarks.two_moons            # the recorded table: --seeds 3
+    python -m benchmarks.two_moons
+    python -m benchmarks.two_moons --constraint projection    # two_moons_projection.json
 
-One row for each architecture and depth: test accuracy (mean and range over seeds, which draw data,
-start and order), the largest proved Lipschitz constant, the largest gradient found, certified
-accuracy at Euclidean radii in units of the standardised data, processor seconds per epoch, and the
-share of them that the constraint takes. Published figures are those of Murari, Furuya, Schönlieb (2025).
+One row for each architecture and depth: test accuracy (mean and range over seeds of start and order,
+on one data set, as published), the largest proved Lipschitz constant, the largest gradient found,
+certified accuracy at Euclidean radii in units of the standardised data, processor seconds per epoch,
+and the share of them that the constraint takes; with ``--draws`` also the accuracy on new draws of the
+data, of which some hold a point among those of the other class. Published figures are those of Murari,
+Furuya, Schönlieb (2025). Each row is recorded when it is ready, beside those with equal arguments.
+Also writes a picture of two of the networks with their certified margins.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import json
 import time
 from dataclasses import asdict, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.record import record
+from benchmarks.moons_figure import draw
+from benchmarks.record import RESULTS, record
 from pnp_lip.certifier import prove
 from pnp_lip.networks import (
     Fit,
@@ -39,19 +46,27 @@ PUBLISHED = {
     "free width": dict(zip(DEPTHS, (99.75, 99.88, 100.0, 100.0, 99.88, 100.0), strict=True)),
     "fixed width": dict(zip(DEPTHS, (88.25, 99.88, 99.88, 100.0, 100.0, 100.0), strict=True)),
 }
+#: Of the name of the results.
+SUFFIX = {"orthogonal": "", "projection": "_projection"}
 
 Network = FreeWidthNetwork | FixedWidthNetwork
 
 
-def run(architecture: str, width: int, depth: int, fit: Fit) -> dict[str, float]:
-    """Train one network and measure it."""
+def trained(architecture: str, width: int, depth: int, fit: Fit, moons: TwoMoons) -> Network:
+    """A network of the set, trained."""
     torch.manual_seed(fit.seed)
     network: Network = ARCHITECTURES[architecture](2, width, depth)
-    moons = two_moons(seed=fit.seed)
     # Deep networks are more sensitive to a step of all their weights, so they take shorter ones.
-    fit = replace(fit, rate=fit.rate * min(1.0, (8 / depth) ** 0.5))
+    train(
+        network, moons.x, moons.labels, replace(fit, rate=fit.rate * min(1.0, (8 / depth) ** 0.5))
+    )
+    return network
+
+
+def run(architecture: str, width: int, depth: int, fit: Fit, moons: TwoMoons) -> dict[str, float]:
+    """Train one network and measure it."""
     start = time.process_time()
-    train(network, moons.x, moons.labels, fit)
+    network = trained(architecture, width, depth, fit, moons)
     epoch = (time.process_time() - start) / fit.epochs
     steps = -(-len(moons.x) // fit.batch)
     upper = prove(network).upper
@@ -101,6 +116,17 @@ def summary(rows: list[dict[str, float]]) -> dict[str, float]:
     }
 
 
+def new_data(accuracies: list[float]) -> dict[str, float]:
+    """Mean and range over draws of the data."""
+    if not accuracies:
+        return {}
+    return {
+        "new_data": sum(accuracies) / len(accuracies),
+        "new_data_min": min(accuracies),
+        "new_data_max": max(accuracies),
+    }
+
+
 def line(depth: int, row: dict[str, float]) -> str:
     certified = "  ".join(f"{row[f'certified_{radius}']:6.2f}" for radius in RADII)
     return (
@@ -108,6 +134,7 @@ def line(depth: int, row: dict[str, float]) -> str:
         f"[{row['accuracy_min']:.2f}, {row['accuracy_max']:.2f}]  {row['lipschitz_upper']:.6f} "
         f"{row['largest_gradient']:.4f}  {certified}  {row['seconds_per_epoch']:.3f} "
         f"{100 * row['constraint_share']:.0f} %"
+        + (f"  {row['new_data']:.2f} [{row['new_data_min']:.2f}]" if "new_data" in row else "")
     )
 
 
@@ -117,21 +144,56 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--width", type=int, default=32, help="of the state")
     parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--draws", type=int, default=0, help="of new data")
+    parser.add_argument(
+        "--architectures", nargs="+", default=list(ARCHITECTURES), choices=list(ARCHITECTURES)
+    )
+    parser.add_argument("--temperature", type=float, default=15.0)
     parser.add_argument("--constraint", choices=("orthogonal", "projection"), default="orthogonal")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    fit = Fit(epochs=options.epochs, constraint=options.constraint)
-    results: dict[str, dict[str, dict[str, float]]] = {}
-    for name in ARCHITECTURES:
-        print(f"{name}: depth, published, accuracy [range], Lip <=, gradient, certified at", *RADII)
-        results[name] = {}
+    fit = Fit(epochs=options.epochs, temperature=options.temperature, constraint=options.constraint)
+    arguments = asdict(fit) | {"width": options.width, "seeds": options.seeds, "data_seed": 0}
+    file = "two_moons" + SUFFIX[options.constraint]
+    for name in options.architectures:
+        print(
+            f"{name}: depth, published, accuracy [range], Lip <=, gradient, certified at", *RADII,
+            "seconds an epoch, constraint, accuracy on new data [least]",
+        )  # fmt: skip
         for depth in options.depths:
-            seeds = [replace(fit, seed=seed) for seed in range(options.seeds)]
-            row = summary([run(name, options.width, depth, seeded) for seeded in seeds])
-            results[name][str(depth)] = row | {"published": PUBLISHED[name][depth]}
-            print(line(depth, results[name][str(depth)]), flush=True)
-    arguments = asdict(fit) | {"width": options.width, "seeds": options.seeds}
-    print("wrote", record("two_moons", results, **arguments))
+            row = cell(name, depth, fit, options)
+            save(file, name, depth, row, arguments)
+            print(line(depth, row), flush=True)
+    print("wrote", RESULTS / f"{file}.json")
+    if options.constraint == "orthogonal":
+        moons = two_moons(seed=0)
+        networks = {name: trained(name, options.width, 8, fit, moons) for name in ARCHITECTURES}
+        print("wrote", draw(networks, moons))
+
+
+def cell(name: str, depth: int, fit: Fit, options: argparse.Namespace) -> dict[str, float]:
+    """One architecture at one depth."""
+    fits = [replace(fit, seed=seed) for seed in range(options.seeds)]
+    moons = two_moons(seed=0)
+    row = summary([run(name, options.width, depth, one, moons) for one in fits])
+    draws = [
+        run(name, options.width, depth, fit, two_moons(seed=seed))["accuracy"]
+        for seed in range(1, options.draws + 1)
+    ]
+    return row | new_data(draws) | {"published": PUBLISHED[name][depth]}
+
+
+def save(
+    file: str, name: str, depth: int, row: dict[str, float], arguments: dict[str, Any]
+) -> None:
+    """Put one row among those that were recorded with the same arguments."""
+    path, results = RESULTS / f"{file}.json", {architecture: {} for architecture in ARCHITECTURES}
+    if path.exists():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        results = content["results"] if content["arguments"] == arguments else results
+    rows = results[name] | {str(depth): row}
+    results[name] = dict(sorted(rows.items(), key=lambda item: int(item[0])))
+    record(file, results, **arguments)
 
 
 if __name__ == "__main__":

@@ -2,24 +2,33 @@
 
 from pnp_lip.networks.classification import Fit, temperature_loss, train
 from pnp_lip.networks.constraint import hold_network, project_network
+from pnp_lip.networks.critic import CriticFit
 from pnp_lip.networks.fixed_width import FixedWidthNetwork
 from pnp_lip.networks.free_width import FreeWidthNetwork
-from pnp_lip.networks.max_min import MaxMin, maximum, minimum, separating
+from pnp_lip.networks.interpolation import interpolant
+from pnp_lip.networks.lattice import Maximum, Minimum, maximum, minimum
+from pnp_lip.networks.max_min import MaxMin, separating
 from pnp_lip.networks.moons import TwoMoons, two_moons
 from pnp_lip.networks.representation import from_max_min
 from pnp_lip.networks.robustness import certified_accuracy, certified_radius, predict
 from pnp_lip.networks.rules import prove_outputs
+from pnp_lip.networks.wasserstein import Wasserstein1, wasserstein1
 
 __all__ = [
+    "CriticFit",
     "Fit",
     "FixedWidthNetwork",
     "FreeWidthNetwork",
     "MaxMin",
+    "Maximum",
+    "Minimum",
     "TwoMoons",
+    "Wasserstein1",
     "certified_accuracy",
     "certified_radius",
     "from_max_min",
     "hold_network",
+    "interpolant",
     "maximum",
     "minimum",
     "predict",
@@ -29,4 +38,5 @@ __all__ = [
     "temperature_loss",
     "train",
     "two_moons",
+    "wasserstein1",
 ]

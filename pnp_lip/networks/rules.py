@@ -9,13 +9,14 @@ the mixed norm of the state, see :mod:`pnp_lip.networks.fixed_width`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from typing import cast
 
 import torch
 from torch import nn
 
-from pnp_lip.certifier import Refusal, Settings, Statement, compose, register_rule
+from pnp_lip.certifier import Refusal, Settings, Statement, apply_rule, compose, register_rule
 from pnp_lip.certifier.outward import round_up, sqrt_up
 from pnp_lip.certifier.rules import require_plain
 from pnp_lip.certifier.slopes import slope_interval
@@ -23,6 +24,7 @@ from pnp_lip.certifier.statement import lipschitz
 from pnp_lip.layers import GradientStep
 from pnp_lip.networks.fixed_width import TOP, BlockMap, FixedWidthNetwork, MaxMinStep
 from pnp_lip.networks.free_width import FreeWidthNetwork
+from pnp_lip.networks.lattice import Maximum, Minimum
 from pnp_lip.networks.prototypes import NearestPrototype
 from pnp_lip.networks.weight_norm import GAP, hypotenuse, row_norm, square_norm
 
@@ -77,6 +79,20 @@ def _nearest_prototype(module: nn.Module, name: str, settings: Settings) -> Stat
     if not torch.equal(first[place.cpu()], kinds):
         raise Refusal(f"'{name}' has one prototype in two classes, so there is no bisector of them")
     return lipschitz("distance to the boundary between prototypes", 1.0)
+
+
+@register_rule(Maximum, Minimum)
+def _extremum(module: nn.Module, name: str, settings: Settings) -> Statement:
+    r""":math:`|\max(a, b) - \max(c, d)| \le \max(|a - c|, |b - d|)`, and so for the minimum."""
+    pair = cast(Maximum, module)
+    parts = [
+        apply_rule(member, f"{name}.{path}".strip("."), settings)
+        for path, member in (("first", pair.first), ("second", pair.second))
+    ]
+    statement = lipschitz(
+        f"{type(pair).__name__.lower()} of two functions", max(part.upper for part in parts)
+    )
+    return replace(statement, parts=tuple(parts))
 
 
 def _body(network: nn.Module, name: str, gap: float) -> list[Statement]:
