@@ -10,6 +10,7 @@ from pnp_lip.certifier import (
     check_certificate,
 )
 from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.frozen import Frozen
 from pnp_lip.relaxation import Relaxed, firmly_nonexpansive
 from pnp_lip.tiling import Tiled
 from pnp_lip.weights import WeightsError, save
@@ -17,6 +18,7 @@ from pnp_lip.weights import WeightsError, save
 __all__ = [
     "Certificate",
     "CertificateRejected",
+    "Frozen",
     "Guard",
     "GuardViolation",
     "LipschitzDenoiser",

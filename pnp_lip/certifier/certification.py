@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+import pnp_lip.certifier.frozen_rules
 import pnp_lip.certifier.resampling_rules
 import pnp_lip.certifier.standard_rules
 import pnp_lip.certifier.tiling_rules  # noqa: F401  (all register their rules)

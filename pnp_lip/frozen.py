@@ -1,0 +1,108 @@
+r"""A denoiser at one noise level, folded for speed: plain convolutions and clips.
+
+:math:`D(\cdot, s)` with ``s`` fixed has no parameters left: thresholds are numbers, step lengths and
+scales go into the kernels (:mod:`pnp_lip.layers.folding`). In exact arithmetic it is the same function,
+so the certificate of the denoiser speaks about it; only the execution rounds differently.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from deepinv.models import Denoiser
+from torch import Tensor, nn
+
+from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.layers.folding import FoldedStep, fold_step
+
+__all__ = ["Frozen"]
+
+
+class Frozen(Denoiser):
+    r""":math:`x \mapsto D(x, s)` for one ``s``, for inference.
+
+    Args:
+        denoiser: the denoiser; kept, so that certificates speak about its weights.
+        sigma: the noise level ``s``.
+        dtype: of kernels and responses. ``torch.bfloat16`` rounds to eight bits after every
+            convolution, while the image itself stays in its own type; the error is measured by
+            ``python -m benchmarks.inference``.
+        compile: fuse the entrywise part with ``torch.compile`` (needs a C++ compiler on a CPU).
+
+    Raises:
+        TypeError: the denoiser is no :class:`LipschitzDenoiser`.
+        ValueError: a noise level that is negative or not finite.
+    """
+
+    def __init__(
+        self,
+        denoiser: LipschitzDenoiser,
+        sigma: float,
+        *,
+        dtype: torch.dtype = torch.float32,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        if type(denoiser) is not LipschitzDenoiser:
+            raise TypeError(f"expected a LipschitzDenoiser, got {type(denoiser).__name__}")
+        if not (math.isfinite(sigma) and sigma >= 0):
+            raise ValueError(f"sigma must be a finite noise level >= 0, got {sigma}")
+        self.denoiser, self.sigma, self.dtype = denoiser, float(sigma), dtype
+        self.in_channels = denoiser.in_channels
+        self.steps = nn.ModuleList(
+            fold_step(layer, self.sigma, dtype) or layer for layer in denoiser.layers
+        )
+        for step in self.folded():
+            step.compiled = compile
+        self.requires_grad_(False).eval()
+
+    @property
+    def receptive_radius(self) -> int:
+        """Pixels from which an output pixel depends on the input, in each direction."""
+        return self.denoiser.receptive_radius
+
+    def folded(self) -> list[FoldedStep]:
+        """The layers that are two plain convolutions now."""
+        return [step for step in self.steps if isinstance(step, FoldedStep)]
+
+    def is_faithful(self) -> bool:
+        """Whether the constants are those of the denoiser's present weights."""
+        again = Frozen(self.denoiser, self.sigma, dtype=self.dtype)
+        if [type(step) for step in again.steps] != [type(step) for step in self.steps]:
+            return False
+        fresh, stored = again.state_dict(), self.state_dict()
+        return fresh.keys() == stored.keys() and all(
+            torch.equal(stored[name], value) for name, value in fresh.items()
+        )
+
+    @torch.no_grad()
+    def forward(self, x: Tensor, sigma: float | Tensor | None = None, **kwargs: Any) -> Tensor:
+        """Denoise ``x`` at the frozen noise level; no gradients.
+
+        Args:
+            x: images ``[B, C, H, W]``, any size.
+            sigma: left out, or the frozen noise level again.
+            kwargs: accepted and ignored, as by every deepinv denoiser.
+
+        Raises:
+            ValueError: wrong shape, or another noise level.
+        """
+        if x.ndim != 4 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"this denoiser takes images [B, {self.in_channels}, H, W], got {tuple(x.shape)}"
+            )
+        self._require_level(sigma)
+        levels = torch.full((len(x),), self.sigma, dtype=x.dtype, device=x.device)
+        for step in self.steps:
+            x = step(x) if isinstance(step, FoldedStep) else step(x, levels)
+        return x
+
+    def _require_level(self, sigma: float | Tensor | None) -> None:
+        given = [] if sigma is None else torch.as_tensor(sigma).flatten().tolist()
+        if any(not math.isclose(level, self.sigma, rel_tol=1e-6) for level in given):
+            raise ValueError(
+                f"frozen at sigma={self.sigma:g}, got sigma={given[0]:g}: use Frozen(denoiser, "
+                f"sigma=...) for another noise level, or the denoiser itself"
+            )
