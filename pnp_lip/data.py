@@ -66,33 +66,63 @@ class Photographs:
         folders: data sets as :func:`find_data` takes them.
         channels: 1 (colour files are turned to luminance) or 3.
         patch: side of the patches in pixels.
+        device: where the bytes are kept and patches are cut.
 
     Raises:
         FileNotFoundError: a folder is missing or empty.
         ValueError: an image is smaller than a patch.
     """
 
-    def __init__(self, folders: Sequence[str], channels: int, patch: int) -> None:
-        self.images = [image for folder in folders for image in read_folder(folder, channels)]
-        self.patch = patch
-        for image in self.images:
+    def __init__(
+        self,
+        folders: Sequence[str],
+        channels: int,
+        patch: int,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        images = [image for folder in folders for image in read_folder(folder, channels)]
+        for image in images:
             if min(image.shape[-2:]) < patch:
                 raise ValueError(
                     f"patches of {patch} pixels do not fit into an image of "
                     f"{image.shape[-2]} x {image.shape[-1]}: lower patch in the configuration"
                 )
+        self.patch = patch
+        self.sizes = [(image.shape[-2], image.shape[-1]) for image in images]
+        areas = [0, *(height * width for height, width in self.sizes)]
+        self.starts = torch.tensor(areas).cumsum(0).tolist()
+        self.pixels = torch.cat([image.flatten(1) for image in images], dim=1).to(device)
+        self.places = _turned_places(patch).to(device)
 
     def patches(self, count: int, generator: torch.Generator) -> Tensor:
-        """``count`` patches ``[count, C, patch, patch]`` in [0, 1], randomly placed and flipped."""
-        return torch.stack([self._one(generator) for _ in range(count)])
+        """``count`` patches ``[count, C, patch, patch]`` in [0, 1], randomly placed and turned.
 
-    def _one(self, generator: torch.Generator) -> Tensor:
+        The generator is one of the CPU; the patches are cut where the images are.
+        """
+        corners, widths, turns = zip(*(self._draw(generator) for _ in range(count)), strict=True)
+        device = self.pixels.device
+        corner, width, turn = (torch.tensor(v).to(device) for v in (corners, widths, turns))
+        rows, columns = self.places[:, turn]
+        index = corner[:, None, None] + rows * width[:, None, None] + columns
+        cut = self.pixels[:, index].float() / 255
+        return cut.transpose(0, 1).clone(memory_format=torch.contiguous_format)
+
+    def _draw(self, generator: torch.Generator) -> tuple[int, int, int]:
+        """Where the patch begins among all pixels, the width of its image, and how it is turned."""
+
         def below(n: int) -> int:
             return int(torch.randint(n, (), generator=generator))
 
-        image = self.images[below(len(self.images))]
-        top = below(image.shape[-2] - self.patch + 1)
-        left = below(image.shape[-1] - self.patch + 1)
-        cut = image[:, top : top + self.patch, left : left + self.patch].float() / 255
-        cut = torch.rot90(cut, below(4), (-2, -1))
-        return cut.flip(-1) if below(2) else cut
+        image = below(len(self.sizes))
+        height, width = self.sizes[image]
+        top, left = below(height - self.patch + 1), below(width - self.patch + 1)
+        quarters = below(4)
+        return self.starts[image] + top * width + left, width, 2 * quarters + below(2)
+
+
+def _turned_places(side: int) -> Tensor:
+    """Rows and columns that a turned patch reads, ``[2, 8, side, side]``: quarter turns, mirrored
+    where the index is odd."""
+    places = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"))
+    turned = [torch.rot90(places, quarters, (-2, -1)) for quarters in range(4)]
+    return torch.stack([version for t in turned for version in (t, t.flip(-1))], dim=1)

@@ -4,8 +4,10 @@ Minimises :math:`E\,w(s)\,\|D(x + s n, s) - x\|^2` over patches *x*, Gaussian no
 levels *s*, with :math:`w(s) \propto \max(s, s_0)^{-1.2}`: about the reciprocal of the error that is
 left, so that every noise level gains the same number of decibels.
 
-All randomness of step *k* comes from a generator seeded by ``(seed, k)``, and a checkpoint holds
-weights, averages and optimiser moments: a run cut at any step continues to the same bits.
+All randomness of step *k* comes from a generator seeded by ``(seed, k)`` and the number of the
+process, and a checkpoint holds weights, averages and optimiser moments: a run cut at any step
+continues to the same bits. Several processes average their gradients, so every one of them takes
+the same step and holds the constraint on the same weights; the first evaluates and writes.
 """
 
 from __future__ import annotations
@@ -20,13 +22,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from pnp_lip.batches import Batch, Batches
 from pnp_lip.certifier import prove
 from pnp_lip.data import Photographs, read_folder
 from pnp_lip.denoiser import LipschitzDenoiser
 from pnp_lip.files import atomic_path, write_text
 from pnp_lip.layers import hold
+from pnp_lip.processes import Processes
 from pnp_lip.training_config import TrainingConfig
 from pnp_lip.weights import save
 
@@ -63,28 +68,46 @@ class Training:
         folder: where ``checkpoint.safetensors`` and ``curve.json`` live; a checkpoint found there
             is continued.
         device: where to train.
+        processes: this process among those that train together; all need the same folder.
 
     Raises:
-        ValueError: the checkpoint belongs to another configuration, or is damaged.
+        ValueError: the checkpoint belongs to another configuration, or is damaged; or the initial
+            weights belong to another architecture.
     """
 
-    def __init__(self, config: TrainingConfig, folder: str | Path, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        config: TrainingConfig,
+        folder: str | Path,
+        device: str = "cpu",
+        processes: Processes = Processes(),  # noqa: B008  (it is frozen)
+    ) -> None:
         self.config, self.folder, self.device = config, Path(folder), torch.device(device)
+        self.processes = processes
         sizes = {
             name: getattr(config, name) for name in ("in_channels", "depth", "nf", "kernel_size")
         }
         self.model = LipschitzDenoiser(**sizes, pretrained=None, device=self.device)
         self.average = LipschitzDenoiser(**sizes, pretrained=None, device=self.device).eval()
+        if config.initial:
+            _start_from(config.initial, self.model)
+        if config.channels_last:
+            self.model.to(memory_format=torch.channels_last)
         self.optimizer = _optimizer(self.model, config)
         hold(self.model, self.optimizer, averagedness=config.averagedness)
         self.average.load_state_dict(self.model.state_dict())
-        self.photographs = Photographs(config.train, config.in_channels, config.patch)
+        photographs = Photographs(config.train, config.in_channels, config.patch, self.device)
+        self.batches = Batches(config, photographs, self.device, processes.rank)
+        self._ready: tuple[int, Batch] | None = None
         images = read_folder(config.validation, config.in_channels)[: config.validation_images]
         self.validation = [image[:, :320, :320] for image in images]
         self.step = 0
         self.curve: list[dict[str, float]] = []
         if self.checkpoint.is_file():
             self._restore()
+        self.parallel: nn.Module = self.model
+        if processes.size > 1:
+            self.parallel = DistributedDataParallel(self.model)
 
     @property
     def weights(self) -> Path:
@@ -104,7 +127,8 @@ class Training:
         """
         while self.step < self.config.steps:
             loss = self._advance()
-            if self.step % self.config.evaluate_every == 0 or self.step == self.config.steps:
+            due = self.step % self.config.evaluate_every == 0 or self.step == self.config.steps
+            if due and self.processes.first:
                 self.curve.append(self._evaluate())
                 self.save()
             yield loss
@@ -148,7 +172,8 @@ class Training:
             raise ValueError(
                 f"{self.checkpoint} is damaged ({error}): remove it to start over"
             ) from error
-        if json.loads(metadata["config"]) != json.loads(json.dumps(asdict(self.config))):
+        stored = asdict(TrainingConfig()) | json.loads(metadata["config"])
+        if json.loads(json.dumps(stored)) != json.loads(json.dumps(asdict(self.config))):
             raise ValueError(
                 f"{self.checkpoint} belongs to another configuration: use another folder, or remove it"
             )
@@ -163,24 +188,29 @@ class Training:
         self.step, self.curve = int(metadata["step"]), json.loads(metadata["curve"])
 
     def _advance(self) -> float:
-        config = self.config
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
-        clean = self.photographs.patches(config.batch, generator)
-        low, high = (level / 255 for level in config.sigma)
-        sigma = low + (high - low) * torch.rand(config.batch, generator=generator)
-        noise = torch.randn(clean.shape, generator=generator)
-        noisy = clean + sigma[:, None, None, None] * noise
-        clean, noisy, sigma = (value.to(self.device) for value in (clean, noisy, sigma))
+        config, batch = self.config, self._batch()
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * _schedule(self.step, config.steps)
-        error = (self.model(noisy, sigma) - clean).square().mean(dim=(1, 2, 3))
-        loss = (noise_weight(sigma) * error).mean()
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
+        ):
+            restored = self.parallel(batch.noisy, batch.sigma)
+        error = (restored - batch.clean).square().mean(dim=(1, 2, 3))
+        loss = (noise_weight(batch.sigma) * error).mean()
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
         self.step += 1
         self._update_average()
+        if self.device.type != "cpu":
+            self._ready = (self.step, self.batches.at(self.step))
         return float(loss.detach())
+
+    def _batch(self) -> Batch:
+        """The batch of this step; on a GPU it was drawn while the GPU computed the last one."""
+        if self._ready is not None and self._ready[0] == self.step:
+            return self._ready[1]
+        return self.batches.at(self.step)
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -193,7 +223,8 @@ class Training:
 def train_with_progress(training: Training) -> None:
     """Run to the end with a progress bar and a line for every evaluation."""
     config = training.config
-    with tqdm(total=config.steps, initial=training.step, desc="training", disable=None) as bar:
+    hidden = None if training.processes.first else True
+    with tqdm(total=config.steps, initial=training.step, desc="training", disable=hidden) as bar:
         evaluations = len(training.curve)
         for loss in training.run():
             bar.update()
@@ -221,6 +252,16 @@ def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimize
         lr=0.0,
         betas=(0.9, 0.99),
     )
+
+
+def _start_from(weights: str, model: LipschitzDenoiser) -> None:
+    stored = LipschitzDenoiser.from_weights(weights, model.in_channels)
+    if stored.sizes != model.sizes:
+        raise ValueError(
+            f"the initial weights {weights} have the sizes {stored.sizes}, the configuration asks for "
+            f"{model.sizes}"
+        )
+    model.load_state_dict(stored.state_dict())
 
 
 def _schedule(step: int, steps: int) -> float:

@@ -18,7 +18,7 @@ class TrainingConfig:
         in_channels, depth, nf, kernel_size: sizes of the denoiser.
         train, validation: folders, see :func:`pnp_lip.data.find_data`.
         validation_images: how many images an evaluation takes, at most 320 x 320 pixels of each.
-        patch, batch: side of the patches in pixels, and patches a step.
+        patch, batch: side of the patches in pixels, and patches a step of each process.
         steps: length of the run.
         weight_rate, threshold_rate: largest learning rates of filters and of everything else.
         sigma: interval of the noise levels, in units of 1/255.
@@ -26,6 +26,13 @@ class TrainingConfig:
         ema: decay of the average of the weights that is evaluated and kept.
         evaluate_every: steps between two evaluations and checkpoints.
         seed: of all randomness.
+        initial: weights to start from, a file or "default"; DCT frames if empty.
+        precision: of the convolutions, "float32" or "bfloat16" (autocast); weights, optimiser and
+            constraint stay in float32.
+        channels_last: memory layout of images and filters, faster on GPUs.
+
+    Raises:
+        ValueError: an unknown precision.
     """
 
     in_channels: int = 1
@@ -45,6 +52,13 @@ class TrainingConfig:
     ema: float = 0.999
     evaluate_every: int = 1000
     seed: int = 0
+    initial: str = ""
+    precision: str = "float32"
+    channels_last: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"precision must be 'float32' or 'bfloat16', got '{self.precision}'")
 
     @classmethod
     def read(cls, path: str | Path) -> TrainingConfig:

@@ -14,6 +14,7 @@ from pnp_lip.cli.network import load_network
 from pnp_lip.files import require_writable
 from pnp_lip.images import Image, ImageFileError, read_image, require_suffix
 from pnp_lip.photographs import PHOTOGRAPHS, photograph
+from pnp_lip.processes import Processes
 from pnp_lip.recipes import deblur as deblurring
 from pnp_lip.recipes import denoise as denoising
 from pnp_lip.recipes import inpaint as inpainting
@@ -107,9 +108,16 @@ def certify_weights(options: argparse.Namespace) -> int:
 def train(options: argparse.Namespace) -> int:
     """``pnp-lip train``."""
     _require_device(options.device)
-    training = Training(TrainingConfig.read(options.config), options.folder, options.device)
-    train_with_progress(training)
-    print(f"wrote {training.weights}")
+    config = TrainingConfig.read(options.config)
+    processes = Processes.join(options.device)
+    try:
+        device = processes.device(options.device)
+        training = Training(config, options.folder, device, processes)
+        train_with_progress(training)
+    finally:
+        processes.leave()
+    if processes.first:
+        print(f"wrote {training.weights}")
     return 0
 
 

@@ -155,7 +155,8 @@ def _train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description="Train a denoiser from a TOML configuration and certify it at every evaluation. "
         "A run can be cut at any time; the same command continues it to the same result. Writes "
         "weights.safetensors, curve.json and checkpoint.safetensors into the folder. Images are "
-        "looked for below the folder named by PNP_LIP_DATA.",
+        "looked for below the folder named by PNP_LIP_DATA. Several processes: torchrun "
+        "--nproc-per-node 2 -m pnp_lip train CONFIG --device cuda, each with its own patches.",
     )
     parser.add_argument(
         "config", help="TOML file; pnp_lip/weights/*.toml are those of the shipped weights"

@@ -3,8 +3,9 @@ r"""A zero-padded convolution :math:`W` and its exact transpose, fast where kern
 With ``P`` the extraction of patches, :math:`Wx = K\,Px` and :math:`W^\top z = P^\top K^\top z` for the
 kernel matrix ``K`` of shape ``[K, C k²]``. On a CPU a library convolution with as few *output*
 channels as an image has is several times slower than the second form, and so is the library's
-gradient in the kernel: both take patches there. Elsewhere the library's own kernels are used. Derivatives of every order exist: the
-derivative of each of the two maps is made of the two maps.
+gradient in the kernel: both take patches there. Elsewhere, and under autocast, the library's own
+kernels are used. Derivatives of every order exist: the derivative of each of the two maps is made
+of the two maps.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def convolve_transpose(z: Tensor, weight: Tensor) -> Tensor:
 
 
 def _patch_form_pays(weight: Tensor) -> bool:
-    return weight.device.type == "cpu" and weight.shape[1] <= _FEW_CHANNELS
+    on_cpu = weight.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    return on_cpu and weight.shape[1] <= _FEW_CHANNELS
 
 
 class _Convolve(torch.autograd.Function):
