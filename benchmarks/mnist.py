@@ -24,8 +24,14 @@ from torch import Tensor, nn
 
 from benchmarks.record import RESULTS, record
 from pnp_lip.mnist import Mnist, load_mnist, shifted
-from pnp_lip.networks import Fit, FixedWidthNetwork, certified_accuracy, prove_outputs, train
-from pnp_lip.networks.attack import attacked_accuracy
+from pnp_lip.networks import (
+    Fit,
+    FixedWidthNetwork,
+    attacked_accuracy,
+    certified_accuracy,
+    prove_outputs,
+    train,
+)
 
 RADII = (0.3, 0.5, 1.0, 1.58)
 ATTACKED = 1000

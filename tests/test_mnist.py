@@ -15,18 +15,20 @@ from torch import Tensor, nn
 
 from pnp_lip import mnist
 from pnp_lip.certifier import Refusal, prove
+from pnp_lip.layers import ConvGradientStep, project
 from pnp_lip.mnist import FILES, Mnist, find_mnist, load_mnist, read_idx, shifted
 from pnp_lip.networks import (
     Fit,
     FixedWidthNetwork,
+    NearestPrototype,
+    attacked_accuracy,
     certified_accuracy,
     certified_radius,
     predict,
     prove_outputs,
     train,
+    worst_points,
 )
-from pnp_lip.networks.attack import attacked_accuracy, worst_points
-from pnp_lip.networks.prototypes import NearestPrototype
 
 
 def idx(array: np.ndarray, magic: bytes = b"\0\0\x08") -> bytes:
@@ -244,6 +246,22 @@ def test_prototype_in_two_classes_is_refused() -> None:
     assert prove(NearestPrototype(points)).upper == 1
     with pytest.raises(ValueError, match="expected prototypes of shape"):
         NearestPrototype(points[0])
+
+
+def test_convolutions_before_prototypes_are_proved_from_pixels_to_logits() -> None:
+    torch.manual_seed(0)
+    step = ConvGradientStep(torch.randn(8, 4, 3, 3), tau=2.0)
+    head = NearestPrototype(torch.randn(3, 4, 64))
+    model = nn.Sequential(nn.PixelUnshuffle(2), step, nn.Flatten(), head)
+    assert prove(model, gap=1e-6).upper > 1
+    project(model)
+    assert prove(model, gap=1e-6).upper == 1
+    x = torch.rand(200, 1, 8, 8)
+    labels = predict(model(x))
+    radii = certified_radius(model(x), 1.0, norm="l1")
+    for radius in (0.5 * float(radii.median()), float(radii.median())):
+        certified = certified_accuracy(model(x), labels, radius, 1.0, norm="l1")
+        assert attacked_accuracy(model, x, labels, radius) >= certified > 0.4
 
 
 def test_attack_stays_in_its_ball_and_finds_the_boundary_of_a_linear_classifier() -> None:

@@ -1,5 +1,6 @@
 """1-Lipschitz networks of the density theorems: trained, compiled from formulas, and certified."""
 
+from pnp_lip.networks.attack import attacked_accuracy, worst_points
 from pnp_lip.networks.classification import Fit, temperature_loss, train
 from pnp_lip.networks.constraint import hold_network, project_network
 from pnp_lip.networks.critic import CriticFit
@@ -9,6 +10,7 @@ from pnp_lip.networks.interpolation import interpolant
 from pnp_lip.networks.lattice import Maximum, Minimum, maximum, minimum
 from pnp_lip.networks.max_min import MaxMin, separating
 from pnp_lip.networks.moons import TwoMoons, two_moons
+from pnp_lip.networks.prototypes import NearestPrototype
 from pnp_lip.networks.representation import from_max_min
 from pnp_lip.networks.robustness import certified_accuracy, certified_radius, predict
 from pnp_lip.networks.rules import prove_outputs
@@ -22,8 +24,10 @@ __all__ = [
     "MaxMin",
     "Maximum",
     "Minimum",
+    "NearestPrototype",
     "TwoMoons",
     "Wasserstein1",
+    "attacked_accuracy",
     "certified_accuracy",
     "certified_radius",
     "from_max_min",
@@ -39,4 +43,5 @@ __all__ = [
     "train",
     "two_moons",
     "wasserstein1",
+    "worst_points",
 ]
