@@ -4,12 +4,20 @@
 
 *Projection*: the stored filters are scaled back after every optimiser step. *Parametrisation*: free
 filters are divided by their norm in every forward pass. A third row trains without any constraint.
+
+    python -m benchmarks.constraint --dense
+
+times four dense gradient steps at several widths and batches instead: the training step without a
+constraint, and what holding it adds, by the retraction to orthonormal rows and by the projection
+with a singular value decomposition. Least processor time of interleaved repetitions.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +27,8 @@ from benchmarks.record import record
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.certifier import prove
 from pnp_lip.data import Photographs, read_folder
-from pnp_lip.layers import hold
+from pnp_lip.layers import GradientStep, hold
+from pnp_lip.networks.constraint import project_network
 from pnp_lip.norms import grid_norm
 from pnp_lip.training import noise_weight, validation_psnr
 
@@ -78,10 +87,59 @@ def loop(denoiser: LipschitzDenoiser, optimizer: torch.optim.Optimizer, steps: i
     return time.process_time() - start
 
 
+def dense_step(width: int, batch: int) -> tuple[nn.Module, Callable[[], None]]:
+    """Four dense gradient steps, and one step of their training without a constraint."""
+    torch.manual_seed(0)
+    network = nn.Sequential(*(GradientStep(width, width) for _ in range(4)))
+    optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=1e-3)
+    x, target = torch.randn(batch, width), torch.randn(batch, width)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        (network(x) - target).square().mean().backward()
+        optimizer.step()
+
+    return network, step
+
+
+def dense(width: int, batch: int, repetitions: int) -> dict[str, float]:
+    """Milliseconds of a step and of each way to hold the constraint, with the ratios."""
+    times: dict[str, list[float]] = {"none": [], "orthogonal": [], "projection": []}
+    networks = {constraint: dense_step(width, batch) for constraint in ("orthogonal", "projection")}
+    for _ in range(repetitions):
+        for constraint, (network, step) in networks.items():
+            for name, run in (
+                ("none", step),
+                (constraint, partial(project_network, network, constraint=constraint)),
+            ):
+                start = time.thread_time()
+                run()
+                times[name].append(1e3 * (time.thread_time() - start))
+    least = {name: min(values) for name, values in times.items()}
+    ratios = {
+        f"{name}, time ratio": 1 + least[name] / least["none"]
+        for name in ("orthogonal", "projection")
+    }
+    return {f"{name}, ms": value for name, value in least.items()} | ratios
+
+
+def dense_layers() -> None:
+    """The table of dense layers."""
+    results = {}
+    for width, batch in ((64, 1024), (128, 1024), (256, 1024), (256, 4096)):
+        row = results[f"width {width}, batch {batch}"] = dense(width, batch, 25)
+        print(f"width {width}, batch {batch}", {k: round(v, 3) for k, v in row.items()})
+    print("wrote", record("constraint_dense", results))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--dense", action="store_true", help="time dense layers instead")
     options = parser.parse_args()
+    if options.dense:
+        dense_layers()
+        return
     results = {how: train(how, options.steps) for how in ("projection", "parametrisation", "none")}
     free = results["none"]["seconds_per_step"]
     print(f"{'constraint':<17} {'PSNR at 25':>10} {'Lip <=':>10} {'time, ratio':>12}")

@@ -13,6 +13,7 @@ here is not trusted: :func:`pnp_lip.certifier.prove` bounds the stored weights a
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -69,72 +70,98 @@ def project_network(model: nn.Module, *, constraint: Constraint = "orthogonal") 
             f"expected a FreeWidthNetwork, FixedWidthNetwork or GradientStep, {type(model).__name__} "
             f"holds none: use pnp_lip.layers.hold for convolutions"
         )
+    held = _Held(constraint)
     for step in single:
-        _bound_step(step, constraint)
+        _bound_step(step, held)
     for network in networks:
         if isinstance(network, FreeWidthNetwork):
-            _project_free(network, constraint)
+            _project_free(network, held)
         else:
-            _project_fixed(network, constraint)
+            _project_fixed(network, held)
+    held.retract()
+
+
+@dataclass
+class _Held:
+    """Matrices of norm at most 1, retracted together: one product for all of one shape."""
+
+    constraint: Constraint
+    matrices: dict[torch.Size, list[Tensor]] = field(default_factory=dict)
+
+    def retract(self) -> None:
+        """Write the retracted matrices back."""
+        for weights in self.matrices.values():
+            retracted = (1 - _ROOM) * retract(torch.stack(weights))
+            for weight, new in zip(weights, retracted, strict=True):
+                weight.copy_(new)
 
 
 def retract(weight: Tensor) -> Tensor:
-    r""":math:`1.5\,W - 0.5\,WW^\top W`, of norm at most 1 for every ``W``.
+    r""":math:`1.5\,W - 0.5\,WW^\top W`, of norm at most 1 for every ``W``, alone or in a stack.
 
-    A ``W`` whose norm is not seen to be at most 2 by :math:`\|W\|^{8} \le \|(W^\top W)^4\|_F` is
-    divided by its norm before.
+    Where some norm is not seen to be at most 2, every matrix above 1 is divided by its norm before.
     """
     gram = _gram(weight)
-    power = torch.linalg.matrix_power(gram, 4)
-    if not torch.linalg.matrix_norm(power) <= 2.0**8:
-        weight = weight / torch.linalg.matrix_norm(weight, ord=2)
+    if not _at_most_four(gram):
+        norms = torch.linalg.matrix_norm(weight, ord=2, keepdim=True)
+        weight = torch.where(norms > 1, weight / norms, weight)
         gram = _gram(weight)
-    cube = gram @ weight if weight.shape[0] <= weight.shape[1] else weight @ gram
-    return 1.5 * weight - 0.5 * cube
+    cube = gram @ weight if weight.shape[-2] <= weight.shape[-1] else weight @ gram
+    return torch.sub(1.5 * weight, cube, alpha=0.5)
+
+
+def _at_most_four(gram: Tensor) -> bool:
+    r"""Whether :math:`\|G\| \le 4` is seen, for symmetric ``G``: by :math:`\|G\| \le \|G\|_\infty`,
+    which costs no product of matrices and suffices near orthonormal rows, or by
+    :math:`\|G\|^4 \le \|G^4\|_F`. What is not finite is not seen to be."""
+    if bool(gram.abs().sum(-1).max() <= 4.0):
+        return True
+    return bool(torch.linalg.matrix_norm(torch.linalg.matrix_power(gram, 4)).max() <= 2.0**8)
 
 
 def _gram(weight: Tensor) -> Tensor:
     """The smaller of the two Gram matrices."""
-    return weight @ weight.T if weight.shape[0] <= weight.shape[1] else weight.T @ weight
+    wide = weight.shape[-2] <= weight.shape[-1]
+    return weight @ weight.mT if wide else weight.mT @ weight
 
 
-def _project_free(network: FreeWidthNetwork, constraint: Constraint) -> None:
-    _bound_matrix(network.lift.weight, constraint)
+def _project_free(network: FreeWidthNetwork, held: _Held) -> None:
+    _bound_matrix(network.lift.weight, held)
     for step in network.gradient_steps:
-        _bound_step(step, constraint)
+        _bound_step(step, held)
     if network.held_readout == "whole":
-        _bound_matrix(network.readout.weight, constraint)
+        _bound_matrix(network.readout.weight, held)
     else:
         _shrink_rows(network.readout.weight, split=0)
 
 
-def _project_fixed(network: FixedWidthNetwork, constraint: Constraint) -> None:
-    _bound_block(network.lift, constraint, split=0)
+def _project_fixed(network: FixedWidthNetwork, held: _Held) -> None:
+    _bound_block(network.lift, held, split=0)
     for one in network.affine_maps:
-        _bound_block(one, constraint, split=TOP)
+        _bound_block(one, held, split=TOP)
     for step in network.gradient_steps:
-        _bound_step(step, constraint)
+        _bound_step(step, held)
     _shrink_rows(network.readout.weight, split=TOP)
 
 
-def _bound_block(block: BlockMap, constraint: Constraint, *, split: int) -> None:
+def _bound_block(block: BlockMap, held: _Held, *, split: int) -> None:
     _shrink_rows(block.top.weight, split=split)
-    _bound_matrix(block.low.weight, constraint)
+    _bound_matrix(block.low.weight, held)
 
 
-def _bound_step(step: GradientStep, constraint: Constraint) -> None:
+def _bound_step(step: GradientStep, held: _Held) -> None:
     r""":math:`\tau\|W\|^2 \le 2` with :math:`\tau \ge 0`; orthogonal weights need no norm for it."""
-    if constraint == "orthogonal":
+    if held.constraint == "orthogonal":
         step.tau.clamp_(0.0, 2.0)
-        _bound_matrix(step.weight, constraint)
+        _bound_matrix(step.weight, held)
         return
     step.tau.clamp_(min=0.0)
     _shrink(step.weight, torch.sqrt(2 / step.tau))
 
 
-def _bound_matrix(weight: Tensor, constraint: Constraint) -> None:
-    if constraint == "orthogonal":
-        weight.copy_((1 - _ROOM) * retract(weight))
+def _bound_matrix(weight: Tensor, held: _Held) -> None:
+    if held.constraint == "orthogonal":
+        held.matrices.setdefault(weight.shape, []).append(weight)
     else:
         _shrink(weight, torch.ones((), dtype=weight.dtype, device=weight.device))
 
