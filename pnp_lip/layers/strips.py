@@ -29,9 +29,7 @@ def channels_last(x: Tensor) -> Tensor:
 
 def _block(channels: int) -> tuple[int, int]:
     """Rows and columns of a block, from the number of image channels."""
-    if channels == 1:
-        return 2, 4
-    return (2, 2) if channels <= 4 else (1, 1)
+    return (2, 4) if channels <= 4 else (1, 1)
 
 
 class Transposition(nn.Module):
