@@ -56,7 +56,6 @@ class Frozen(Denoiser):
         )
         for step in self.folded():
             step.compiled = compile
-        self.requires_grad_(False).eval()
 
     @property
     def receptive_radius(self) -> int:

@@ -79,14 +79,44 @@ def test_a_folded_step_is_the_step(channels: int, sigma: float, activation: nn.M
     torch.testing.assert_close(folded(x), layer(x, levels), rtol=0, atol=1e-12)
 
 
-def test_a_step_that_cannot_be_folded_is_kept() -> None:
-    assert fold_step(step(1, MonotoneSpline(6)), 0.1, torch.float64) is None
+class Blurred(MonotoneSpline):
+    """An activation that looks at neighbours and at the border of the image."""
+
+    def forward(self, t: Tensor, sigma: Tensor | None = None) -> Tensor:
+        assert sigma is not None
+        near = nn.functional.avg_pool2d(t, 3, 1, padding=1)
+        return sigma[:, None, None, None] * (near + super().forward(t) + 0.1)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5])
+def test_another_activation_is_called_on_the_whole_image(channels: int) -> None:
+    layer = step(channels, Blurred(6).double(), bias=True)
+    folded = fold_step(layer, 0.2, torch.float64)
+    assert isinstance(folded, FoldedStep)
+    x = noise(2, channels, 11, 14)
+    levels = torch.full((2,), 0.2, dtype=torch.float64)
+    torch.testing.assert_close(folded(x), layer(x, levels), rtol=0, atol=1e-12)
+
+
+class Halving(nn.Module):
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return x / 2
+
+
+def test_a_layer_that_is_no_gradient_step_is_kept() -> None:
     network = LipschitzDenoiser(1, depth=2, nf=6, kernel_size=3, pretrained=None)
-    network.layers[1] = step(1, MonotoneSpline(6).float()).float()
+    network.layers[1] = Halving()
     frozen = Frozen(network, 0.1)
     assert len(frozen.folded()) == 1
     x = noise(1, 1, 20, 20).float()
     torch.testing.assert_close(frozen(x), network(x, 0.1), rtol=0, atol=1e-6)
+
+
+def test_freezing_leaves_the_denoiser_trainable() -> None:
+    network = LipschitzDenoiser(1, depth=1, nf=6, kernel_size=3, pretrained=None).train()
+    Frozen(network, 0.1)
+    assert network.training
+    assert any(parameter.requires_grad for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -8,14 +8,15 @@ channel,
           u = \mathrm{clip}_1(\lambda_1^{-1}Wx),
 
 with :math:`m = \sum_j m_j`: both kernels are constants, and the first clip has the same bounds in all
-channels. The products are computed in float64 and rounded once.
+channels. The products are computed in float64 and rounded once. Of a step with another activation the
+kernels are folded in the same way, and the activation is called on the whole image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -49,7 +50,9 @@ class FoldedStep(nn.Module):
         forward_kernel: ``A`` as ``[K, C, k, k]``.
         backward_kernel: the kernel of which ``B`` is the transposed convolution, same shape.
         bias: ``[K]`` or ``None``.
-        ratios, shares: ``[J - 1, K]`` of the clips after the first; ``None`` stands for ReLU.
+        ratios, shares: ``[J - 1, K]`` of the clips after the first; ``None`` stands for ReLU, or
+            for the activation where there is one.
+        activation, sigma: what is applied instead of clips, and the noise level it is given.
     """
 
     def __init__(
@@ -59,8 +62,11 @@ class FoldedStep(nn.Module):
         bias: Tensor | None,
         ratios: Tensor | None,
         shares: Tensor | None,
+        activation: nn.Module | None = None,
+        sigma: float = 0.0,
     ) -> None:
         super().__init__()
+        self.activation, self.sigma = activation, sigma
         self.transposition = Transposition(backward_kernel)
         self.register_buffer("kernel", channels_last(forward_kernel))
         self.register_buffer("bias", bias)
@@ -70,7 +76,21 @@ class FoldedStep(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The step on ``[B, C, H, W]``."""
-        return x - self.combine(x, self._entrywise)
+        if self.activation is None:
+            return x - self.combine(x, self._entrywise)
+        return x - self.combine(x, partial(self._activation_on, x), strip_bytes=2**62)
+
+    def _activation_on(self, x: Tensor, responses: Tensor) -> Tensor:
+        """The activation on the responses to ``x``, which may have rows and columns added."""
+        assert self.activation is not None
+        height, width = x.shape[-2:]
+        levels = torch.full((len(x),), self.sigma, dtype=x.dtype, device=x.device)
+        inside = self.activation(responses[:, :, :height, :width], levels)
+        if inside.shape == responses.shape:
+            return inside.contiguous(memory_format=torch.channels_last)
+        responses.zero_()
+        responses[:, :, :height, :width] = inside
+        return responses
 
     def bare(self, x: Tensor, *, whole: bool = True) -> Tensor:
         """``B A x``: the two convolutions alone, for timing; on the whole image or in strips."""
@@ -120,10 +140,10 @@ def _activate(responses: Tensor, ratios: Tensor, shares: Tensor) -> Tensor:
 
 @torch.no_grad()
 def fold_step(layer: nn.Module, sigma: float, dtype: torch.dtype) -> FoldedStep | None:
-    """A layer at one noise level, or ``None`` if it is none that is known here.
+    """A layer at one noise level, or ``None`` if it is no :class:`ConvGradientStep`.
 
     Args:
-        layer: a :class:`ConvGradientStep` with ReLU, Clip or NoiseClip.
+        layer: a step; ReLU, Clip and NoiseClip are folded, other activations are kept.
         sigma: noise level in [0, 1].
         dtype: of the kernels.
     """
@@ -131,12 +151,12 @@ def fold_step(layer: nn.Module, sigma: float, dtype: torch.dtype) -> FoldedStep 
         return None
     weight, tau = layer.weight.double(), layer.tau.double()
     bias = None if layer.bias is None else layer.bias.double()
-    if type(layer.activation) is ReLU:
-        folded_bias = None if bias is None else bias.to(dtype)
-        return FoldedStep(weight.to(dtype), (tau * weight).to(dtype), folded_bias, None, None)
     mixture = _mixture(layer.activation, sigma)
     if mixture is None:
-        return None
+        kept = None if type(layer.activation) is ReLU else layer.activation
+        folded_bias = None if bias is None else bias.to(dtype)
+        forward_kernel, backward_kernel = weight.to(dtype), (tau * weight).to(dtype)
+        return FoldedStep(forward_kernel, backward_kernel, folded_bias, None, None, kept, sigma)
     scaled = weight * mixture.scale[:, None, None, None]
     gained = tau * weight * mixture.gain[:, None, None, None]
     return FoldedStep(
