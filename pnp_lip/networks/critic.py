@@ -39,9 +39,9 @@ class CriticFit:
     """
 
     width: int = 64
-    depth: int = 6
-    steps: int = 1000
-    batch: int = 512
+    depth: int = 10
+    steps: int = 2500
+    batch: int = 256
     rate: float = 2e-2
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pnp_lip.certifier import Statement, prove
+from pnp_lip.certifier import prove
 from pnp_lip.networks.confidence import bernstein_interval, student_interval
 from pnp_lip.networks.critic import CriticFit, evaluate, train_critic
 from pnp_lip.networks.free_width import FreeWidthNetwork
@@ -94,12 +94,14 @@ def wasserstein1(
     )
     proof = prove(critic, gap=1e-7)
     shrink = max(1.0, proof.upper)
-    value, slack = _difference(critic, proof, x, y)
-    seen = [evaluate(critic, proof, points)[0].tolist() for points in (test_x, test_y)]
+    parts = [evaluate(critic, proof, one) for one in (train_x, test_x, train_y, test_y)]
+    seen_x, new_x, seen_y, new_y = (values.tolist() for values, _ in parts)
+    slack = 2 * max(error for _, error in parts)
+    value = _difference(seen_x + new_x, seen_y + new_y)
     low, high = (
-        student_interval(*seen, confidence)
+        student_interval(new_x, new_y, confidence)
         if diameter is None
-        else bernstein_interval(*seen, confidence, diameter * shrink)
+        else bernstein_interval(new_x, new_y, confidence, diameter * shrink)
     )
     return Wasserstein1(
         value=_below((value - slack) / shrink),
@@ -112,13 +114,10 @@ def wasserstein1(
     )
 
 
-def _difference(
-    critic: FreeWidthNetwork, proof: Statement, x: Tensor, y: Tensor
-) -> tuple[float, float]:
-    """Difference of the means, and what rounding may have added to it."""
-    (above, error), (below, other) = (evaluate(critic, proof, points) for points in (x, y))
-    means = [math.fsum(values.tolist()) / len(values) for values in (above, below)]
-    return means[0] - means[1], error + other + _ULPS * (abs(means[0]) + abs(means[1]))
+def _difference(x: list[float], y: list[float]) -> float:
+    """Not above the difference of the means: sums and quotients are correctly rounded."""
+    means = [math.fsum(values) / len(values) for values in (x, y)]
+    return means[0] - means[1] - _ULPS * (abs(means[0]) + abs(means[1]))
 
 
 def _below(value: float) -> float:
