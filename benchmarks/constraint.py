@@ -28,7 +28,7 @@ from pnp_lip import LipschitzDenoiser
 from pnp_lip.certifier import prove
 from pnp_lip.data import Photographs, read_folder
 from pnp_lip.layers import GradientStep, hold
-from pnp_lip.networks.constraint import project_network
+from pnp_lip.networks.constraint import Constraint, project_network
 from pnp_lip.norms import grid_norm
 from pnp_lip.training import noise_weight, validation_psnr
 
@@ -116,10 +116,7 @@ def dense(width: int, batch: int, repetitions: int) -> dict[str, float]:
                 run()
                 times[name].append(1e3 * (time.thread_time() - start))
     least = {name: min(values) for name, values in times.items()}
-    ratios = {
-        f"{name}, time ratio": 1 + least[name] / least["none"]
-        for name in ("orthogonal", "projection")
-    }
+    ratios = {f"{name}, time ratio": 1 + least[name] / least["none"] for name in ways}
     return {f"{name}, ms": value for name, value in least.items()} | ratios
 
 

@@ -83,6 +83,7 @@ def test_the_receptive_radius_is_where_the_derivative_vanishes() -> None:
 
 
 @given(st.integers(1, 50), st.integers(1, 50), st.integers(1, 60), st.integers(0, 60))
+@settings(deadline=None)
 def test_tiles_cover_every_pixel_once(height: int, width: int, tile: int, halo: int) -> None:
     image = torch.arange(height * width).reshape(height, width)
     seen = torch.zeros_like(image)
@@ -93,6 +94,7 @@ def test_tiles_cover_every_pixel_once(height: int, width: int, tile: int, halo: 
 
 
 @given(st.integers(1, 80), st.integers(1, 30), st.integers(0, 40))
+@settings(deadline=None)
 def test_no_pixel_lies_in_more_windows_than_stated(length: int, tile: int, halo: int) -> None:
     network = denoiser(depth=1)
     tiled = Tiled(network, tile, halo=max(halo, 2))
