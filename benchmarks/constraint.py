@@ -105,7 +105,8 @@ def dense_step(width: int, batch: int) -> tuple[nn.Module, Callable[[], None]]:
 def dense(width: int, batch: int, repetitions: int) -> dict[str, float]:
     """Milliseconds of a step and of each way to hold the constraint, with the ratios."""
     times: dict[str, list[float]] = {"none": [], "orthogonal": [], "projection": []}
-    networks = {constraint: dense_step(width, batch) for constraint in ("orthogonal", "projection")}
+    ways: tuple[Constraint, ...] = ("orthogonal", "projection")
+    networks = {constraint: dense_step(width, batch) for constraint in ways}
     for _ in range(repetitions):
         for constraint, (network, step) in networks.items():
             for name, run in (
