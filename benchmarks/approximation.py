@@ -24,7 +24,7 @@ from benchmarks.record import record
 from pnp_lip.certifier import prove
 from pnp_lip.networks import FixedWidthNetwork, from_max_min, interpolant
 
-SIDES = (2, 3, 5, 7, 9, 13, 17)
+SIDES = (3, 5, 7, 9, 11, 13)
 SHOWN = 9
 HALF = 3.0
 FIGURE = Path(__file__).resolve().parent.parent / "docs" / "approximation.png"
@@ -104,6 +104,8 @@ def _surface(axes: Any, axis: Tensor, values: Tensor, title: str) -> None:
 
 
 def _errors(axes: Any, rows: list[dict[str, float]]) -> None:
+    from matplotlib.ticker import NullLocator
+
     pieces = [row["pieces"] for row in rows]
     for key, label, marker in (
         ("error_bound", "bound: both are 1-Lipschitz", "--"),
@@ -114,10 +116,12 @@ def _errors(axes: Any, rows: list[dict[str, float]]) -> None:
         axes.loglog(
             pieces, [row[key] for row in rows], marker, label=label, color=colour, markersize=4
         )
-    axes.set(xlabel="affine pieces")
+    axes.set(xlabel="affine pieces", xticks=pieces, ylim=(None, 20))
+    axes.set_xticklabels([f"{count:.0f}" for count in pieces], fontsize=8)
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_title("approximation error", fontsize=10)
     axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="upper right")
 
 
 def main() -> None:

@@ -63,13 +63,14 @@ def _panel(axes, network: nn.Module, moons: TwoMoons) -> None:
             across, along, values, levels=[-radius, radius], colors="0.35", linewidths=0.5,
             linestyles="solid",
         )  # fmt: skip
-        axes.clabel(lines, fmt=f"{radius:g}", fontsize=6)
+        axes.clabel(lines, fmt=f"{radius:g}", fontsize=6, inline_spacing=2)
     wrong = predict(network(moons.test_x)) != moons.test_labels
     for label, colour in enumerate(CLASSES):
         points = moons.test_x[(moons.test_labels == label) & ~wrong]
-        axes.plot(*points.T, ".", color=colour, markersize=2.2, alpha=0.8, markeredgewidth=0)
+        axes.plot(*points.T, ".", color=colour, markersize=3.2, alpha=0.9, markeredgewidth=0)
     axes.plot(*moons.test_x[wrong].T, "x", color="black", markersize=6)
     axes.set(xlim=(-2.3, 2.3), ylim=(-2.4, 2.4), aspect="equal")
+    axes.set_xlabel("shading and lines: |f| = 0.1, 0.2, 0.3; black: f = 0", fontsize=8)
     axes.tick_params(labelsize=7)
 
 

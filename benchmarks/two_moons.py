@@ -150,7 +150,11 @@ def main() -> None:
     )
     parser.add_argument("--temperature", type=float, default=15.0)
     parser.add_argument("--constraint", choices=("orthogonal", "projection"), default="orthogonal")
+    parser.add_argument("--table", action="store_true", help="print what is recorded, and stop")
     options = parser.parse_args()
+    if options.table:
+        print(table("two_moons" + SUFFIX[options.constraint]))
+        return
     torch.set_num_threads(1)
     fit = Fit(epochs=options.epochs, temperature=options.temperature, constraint=options.constraint)
     arguments = asdict(fit) | {"width": options.width, "seeds": options.seeds, "data_seed": 0}
@@ -181,6 +185,26 @@ def cell(name: str, depth: int, fit: Fit, options: argparse.Namespace) -> dict[s
         for seed in range(1, options.draws + 1)
     ]
     return row | new_data(draws) | {"published": PUBLISHED[name][depth]}
+
+
+def table(file: str) -> str:
+    """The recorded rows as Markdown."""
+    results = json.loads((RESULTS / f"{file}.json").read_text(encoding="utf-8"))["results"]
+    lines = [
+        "| | layers | published | accuracy [range] | certified at 0.1 / 0.2 / 0.3 | Lip ≤ | gradient ≥ "
+        "| s per epoch, constraint |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, rows in results.items():
+        for depth, row in rows.items():
+            certified = " / ".join(f"{row[f'certified_{radius}']:.1f}" for radius in RADII)
+            lines.append(
+                f"| {name} | {depth} | {row['published']:.2f} | {row['accuracy']:.2f} "
+                f"[{row['accuracy_min']:.2f}, {row['accuracy_max']:.2f}] | {certified} | "
+                f"{row['lipschitz_upper']:.6f} | {row['largest_gradient']:.3f} | "
+                f"{row['seconds_per_epoch']:.2f}, {100 * row['constraint_share']:.0f} % |"
+            )
+    return "\n".join(lines)
 
 
 def save(

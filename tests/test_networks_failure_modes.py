@@ -30,7 +30,8 @@ ARCHITECTURES: tuple[Architecture, ...] = (FreeWidthNetwork, FixedWidthNetwork)
 def longest_step(network: FreeWidthNetwork | FixedWidthNetwork) -> float:
     r"""The largest :math:`\tau\|W\|^2`, by singular values in float64."""
     return max(
-        float(step.tau.double()) * float(torch.linalg.svdvals(step.weight.double())[0]) ** 2
+        float(step.tau.detach().double())
+        * float(torch.linalg.svdvals(step.weight.double())[0]) ** 2
         for step in network.gradient_steps
     )
 
@@ -47,14 +48,14 @@ def test_step_length_is_never_above_its_bound_while_a_classifier_trains(
     network = architecture(2, 16, 3, learn_tau=True)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-2)
     hold_network(network, optimizer, constraint=constraint)
-    start = [float(step.tau) for step in network.gradient_steps]
+    start = [float(step.tau.detach()) for step in network.gradient_steps]
     for _ in range(40):
         assert longest_step(network) <= 2
         optimizer.zero_grad()
         temperature_loss(network(moons.x), moons.labels, 20.0).backward()
         optimizer.step()
     assert longest_step(network) <= 2
-    assert [float(step.tau) for step in network.gradient_steps] != start
+    assert [float(step.tau.detach()) for step in network.gradient_steps] != start
     assert prove(network).upper <= 1
 
 
@@ -119,7 +120,11 @@ def test_everything_that_acts_is_in_the_state_dict(architecture: Architecture) -
 
 def test_smallest_networks_keep_their_constraint() -> None:
     torch.manual_seed(0)
-    smallest = [FreeWidthNetwork(2, 3, 4), FreeWidthNetwork(1, 1, 1), FixedWidthNetwork(1, 4, 2)]
+    smallest: list[FreeWidthNetwork | FixedWidthNetwork] = [
+        FreeWidthNetwork(2, 3, 4),
+        FreeWidthNetwork(1, 1, 1),
+        FixedWidthNetwork(1, 4, 2),
+    ]
     for network in smallest:
         optimizer = torch.optim.Adam(network.parameters(), lr=0.3)
         hold_network(network, optimizer)

@@ -40,7 +40,10 @@ def compiled(seed: int, features: int, groups: list[list[int]]) -> FixedWidthNet
 def trained(seed: int = 0) -> list[FreeWidthNetwork | FixedWidthNetwork]:
     """Networks with random weights inside their sets."""
     torch.manual_seed(seed)
-    found = [FreeWidthNetwork(2, 6, 3), FixedWidthNetwork(2, 8, 3)]
+    found: list[FreeWidthNetwork | FixedWidthNetwork] = [
+        FreeWidthNetwork(2, 6, 3),
+        FixedWidthNetwork(2, 8, 3),
+    ]
     for network in found:
         for parameter in network.parameters():
             if parameter.requires_grad:
@@ -142,7 +145,7 @@ def test_members_of_an_extremum_are_held_while_it_trains() -> None:
 
 
 def test_pairs_that_do_not_fit_are_refused() -> None:
-    f, g = trained()
+    f = trained()[0]
     with pytest.raises(ValueError, match="networks of the sets"):
         Maximum(f, torch.nn.Linear(2, 1))
     with pytest.raises(ValueError, match="one output"):

@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from pnp_lip.certifier import prove
-from pnp_lip.networks import CriticFit, FreeWidthNetwork, wasserstein, wasserstein1
+from pnp_lip.networks import CriticFit, FreeWidthNetwork, Wasserstein1, wasserstein, wasserstein1
 from pnp_lip.networks.confidence import bernstein_interval, student_interval
 from pnp_lip.networks.critic import evaluate
 
@@ -81,7 +81,7 @@ def test_known_diameter_costs_width_and_samples_gain_it() -> None:
 
 def test_equal_seeds_give_equal_bits_whatever_the_global_generator() -> None:
     x, y = torch.randn(60, 2, generator=rng()), torch.randn(50, 2, generator=rng(1))
-    found = []
+    found: list[Wasserstein1] = []
     for seed in (3, 3, 4):
         torch.manual_seed(len(found))
         found.append(wasserstein1(x, y, fit=SHORT, rng=rng(seed)))
