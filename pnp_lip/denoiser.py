@@ -1,7 +1,10 @@
 r"""A denoiser that is nonexpansive by construction, with its averagedness known.
 
 .. math:: D(x, s) = \Phi_L(\cdot, s) \circ \dots \circ \Phi_1(\cdot, s)\,(x), \qquad
-          \Phi_\ell(x, s) = x - \tau_\ell W_\ell^\top \mathrm{clip}_{\lambda_\ell(s)}(W_\ell x)
+          \Phi_\ell(x, s) = x - \tau_\ell W_\ell^\top \sigma_\ell(W_\ell x, s)
+
+with :math:`\sigma_\ell` a clip of every response (:class:`~pnp_lip.layers.NoiseClip`), or of whole
+neighbourhoods (:class:`~pnp_lip.layers.NoiseGroupClip`).
 
 Every :math:`\Phi_\ell` is :math:`\alpha_\ell`-averaged with
 :math:`\alpha_\ell = \tau_\ell\|W_\ell\|^2/2 < 1`, whatever the thresholds, so one certificate of
@@ -19,7 +22,7 @@ from typing import Any, cast
 from deepinv.models import Denoiser
 from torch import Tensor, device, nn
 
-from pnp_lip.layers import ConvGradientStep, NoiseClip
+from pnp_lip.layers import ConvGradientStep, NoiseClip, NoiseGroupClip
 from pnp_lip.layers.filters import colour_dct_filters, dct_filters
 
 __all__ = ["KNOTS", "LipschitzDenoiser"]
@@ -36,9 +39,11 @@ class LipschitzDenoiser(Denoiser):
         depth: number ``L`` of gradient steps.
         nf: number of filters of each step.
         kernel_size: side of the filters in pixels, odd.
+        neighbourhood: side in pixels of the window of responses that are shrunk together with those
+            of the other channels, odd; 0 shrinks every response alone.
         pretrained: ``"default"`` loads the shipped weights for ``in_channels``; a path loads a
             ``.safetensors`` file written by :func:`pnp_lip.save`; ``None`` starts from DCT frames.
-            Weights bring their own ``depth``, ``nf`` and ``kernel_size``.
+            Weights bring their own sizes.
         device: where to put the parameters.
 
     Raises:
@@ -53,11 +58,18 @@ class LipschitzDenoiser(Denoiser):
         depth: int | None = None,
         nf: int | None = None,
         kernel_size: int | None = None,
+        neighbourhood: int | None = None,
         pretrained: str | Path | None = "default",
         device: str | device = "cpu",
     ) -> None:
         super().__init__()
-        asked = {"in_channels": in_channels, "depth": depth, "nf": nf, "kernel_size": kernel_size}
+        asked = {
+            "in_channels": in_channels,
+            "depth": depth,
+            "nf": nf,
+            "kernel_size": kernel_size,
+            "neighbourhood": neighbourhood,
+        }
         stored = None
         if pretrained is None:
             sizes = _DEFAULTS[_known_channels(in_channels)] | {
@@ -67,7 +79,7 @@ class LipschitzDenoiser(Denoiser):
             from pnp_lip.weights import read_weights
 
             stored = read_weights(pretrained, in_channels=in_channels)
-            sizes = stored.architecture
+            sizes = {"neighbourhood": 0} | stored.architecture
             _require_agreement(asked, sizes)
         self.sizes: dict[str, int] = dict(sizes)
         self.layers = nn.ModuleList(_initial_layers(**sizes))
@@ -97,7 +109,8 @@ class LipschitzDenoiser(Denoiser):
     @property
     def receptive_radius(self) -> int:
         """Pixels from which an output pixel depends on the input, in each direction."""
-        return sum(2 * cast(ConvGradientStep, layer).padding for layer in self.layers)
+        layers = [cast(ConvGradientStep, layer) for layer in self.layers]
+        return sum(2 * layer.padding + layer.activation.reach for layer in layers)
 
     def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
         """Denoise ``x``.
@@ -134,8 +147,8 @@ class LipschitzDenoiser(Denoiser):
 
 
 _DEFAULTS: dict[int, dict[str, int]] = {
-    1: {"in_channels": 1, "depth": 8, "nf": 48, "kernel_size": 7},
-    3: {"in_channels": 3, "depth": 6, "nf": 72, "kernel_size": 5},
+    1: {"in_channels": 1, "depth": 8, "nf": 48, "kernel_size": 7, "neighbourhood": 1},
+    3: {"in_channels": 3, "depth": 6, "nf": 72, "kernel_size": 5, "neighbourhood": 1},
 }
 
 
@@ -154,16 +167,27 @@ def _require_agreement(asked: dict[str, int | None], stored: dict[str, int]) -> 
             )
 
 
+#: :math:`\tau\|W\|^2` at the start, close to the largest admissible.
+_START = 1.8
+
+
 def _initial_layers(
-    in_channels: int, depth: int, nf: int, kernel_size: int
+    in_channels: int, depth: int, nf: int, kernel_size: int, neighbourhood: int
 ) -> list[ConvGradientStep]:
     """Gradient steps on DCT frames that share the shrinkage of one of them."""
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
     filters = dct_filters if in_channels == 1 else colour_dct_filters
-    weight = filters(kernel_size, nf)
-    factor = 1.5 / (kernel_size * math.sqrt(depth))
+    weight = math.sqrt(_START) * filters(kernel_size, nf)
+    factor = 1.5 / (kernel_size * math.sqrt(depth * _START))
+    factors = (factor, factor / 3)
     return [
-        ConvGradientStep(weight, NoiseClip(len(weight), KNOTS, (factor, factor / 3)), bias=False)
+        ConvGradientStep(weight, _activation(len(weight), factors, neighbourhood), bias=False)
         for _ in range(depth)
     ]
+
+
+def _activation(channels: int, factors: tuple[float, ...], neighbourhood: int) -> NoiseClip:
+    if neighbourhood == 0:
+        return NoiseClip(channels, KNOTS, factors)
+    return NoiseGroupClip(channels, KNOTS, factors, neighbourhood)

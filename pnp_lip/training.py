@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -30,7 +31,7 @@ from pnp_lip.certifier import prove
 from pnp_lip.data import Photographs, read_folder
 from pnp_lip.denoiser import LipschitzDenoiser
 from pnp_lip.files import atomic_path, write_text
-from pnp_lip.layers import hold
+from pnp_lip.layers import ConvGradientStep, hold
 from pnp_lip.processes import Processes
 from pnp_lip.training_config import TrainingConfig
 from pnp_lip.weights import save
@@ -39,6 +40,7 @@ __all__ = ["Training", "TrainingConfig", "noise_weight", "train_with_progress", 
 
 #: Noise levels of an evaluation, in units of 1/255.
 _LEVELS = (5, 15, 25, 50)
+_SIZES = ("in_channels", "depth", "nf", "kernel_size", "neighbourhood")
 
 
 def noise_weight(sigma: Tensor) -> Tensor:
@@ -84,9 +86,7 @@ class Training:
     ) -> None:
         self.config, self.folder, self.device = config, Path(folder), torch.device(device)
         self.processes = processes
-        sizes = {
-            name: getattr(config, name) for name in ("in_channels", "depth", "nf", "kernel_size")
-        }
+        sizes = {name: getattr(config, name) for name in _SIZES}
         self.model = LipschitzDenoiser(**sizes, pretrained=None, device=self.device)
         self.average = LipschitzDenoiser(**sizes, pretrained=None, device=self.device).eval()
         if config.initial:
@@ -96,6 +96,9 @@ class Training:
         self.optimizer = _optimizer(self.model, config)
         hold(self.model, self.optimizer, averagedness=config.averagedness)
         self.average.load_state_dict(self.model.state_dict())
+        if config.compile:
+            for layer in self.model.layers:
+                cast(ConvGradientStep, layer).activation.compile()
         photographs = Photographs(config.train, config.in_channels, config.patch, self.device)
         self.batches = Batches(config, photographs, self.device, processes.rank)
         self._ready: tuple[int, Batch] | None = None
@@ -242,13 +245,13 @@ def _line(evaluation: dict[str, float]) -> str:
 
 def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    filters = [p for name, p in trainable.items() if name.endswith(".weight")]
-    others = [p for name, p in trainable.items() if not name.endswith(".weight")]
+    rates = {"weight": config.weight_rate, "factors": config.threshold_rate}
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in trainable.items():
+        rate = rates.get(name.rpartition(".")[2], config.share_rate)
+        groups.setdefault(rate, []).append(parameter)
     return torch.optim.Adam(
-        [
-            {"params": filters, "rate": config.weight_rate},
-            {"params": others, "rate": config.threshold_rate},
-        ],
+        [{"params": parameters, "rate": rate} for rate, parameters in groups.items()],
         lr=0.0,
         betas=(0.9, 0.99),
     )

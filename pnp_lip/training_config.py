@@ -15,16 +15,18 @@ class TrainingConfig:
     """Everything a training run depends on; read from TOML by :meth:`read`.
 
     Attributes:
-        in_channels, depth, nf, kernel_size: sizes of the denoiser.
+        in_channels, depth, nf, kernel_size, neighbourhood: sizes of the denoiser.
         train, validation: folders, see :func:`pnp_lip.data.find_data`.
         validation_images: how many images an evaluation takes, at most 320 x 320 pixels of each.
         patch, batch: side of the patches in pixels, and patches a step of each process.
         steps: length of the run.
-        weight_rate, threshold_rate: largest learning rates of filters and of everything else.
+        weight_rate, threshold_rate, share_rate: largest learning rates of the filters, of the
+            thresholds, and of the logits of everything that sums to 1.
         sigma: interval of the noise levels, in units of 1/255.
         averagedness: bound of the averagedness of every layer, in (0, 1].
         ema: decay of the average of the weights that is evaluated and kept.
         evaluate_every: steps between two evaluations and checkpoints.
+        compile: fuse the nonlinearities with ``torch.compile`` (a CPU needs a C++ compiler).
         seed: of all randomness.
         initial: weights to start from, a file or "default"; DCT frames if empty.
         precision: of the convolutions, "float32" or "bfloat16" (autocast); weights, optimiser and
@@ -39,6 +41,7 @@ class TrainingConfig:
     depth: int = 8
     nf: int = 48
     kernel_size: int = 7
+    neighbourhood: int = 1
     train: tuple[str, ...] = ("bsds500/train", "bsds500/test")
     validation: str = "bsds500/val32"
     validation_images: int = 8
@@ -47,10 +50,12 @@ class TrainingConfig:
     steps: int = 50_000
     weight_rate: float = 5e-4
     threshold_rate: float = 3e-3
+    share_rate: float = 3e-2
     sigma: tuple[float, float] = (0.0, 50.0)
-    averagedness: float = 0.9
+    averagedness: float = 0.999
     ema: float = 0.999
     evaluate_every: int = 1000
+    compile: bool = False
     seed: int = 0
     initial: str = ""
     precision: str = "float32"

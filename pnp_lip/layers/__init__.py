@@ -3,6 +3,7 @@
 from pnp_lip.layers.activations import Activation, Clip, MonotoneSpline, NoiseClip, ReLU
 from pnp_lip.layers.constraint import hold, project
 from pnp_lip.layers.gradient_step import ConvGradientStep, GradientStep
+from pnp_lip.layers.group_clip import NoiseGroupClip
 from pnp_lip.layers.isometries import Isometry, Lift, Unshuffle
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Lift",
     "MonotoneSpline",
     "NoiseClip",
+    "NoiseGroupClip",
     "ReLU",
     "Unshuffle",
     "hold",
