@@ -73,7 +73,7 @@ def test_training_finds_thresholds_that_are_ten_times_larger(
     training = Training(longer, tmp_path / "run")
     before = validation_psnr(training.average, training.validation, 25 / 255)
     train_with_progress(training)
-    assert training.curve[-1]["psnr_25"] > before + 1.0
+    assert training.curve[-1]["psnr_25"] > before + 0.5
 
 
 def test_every_evaluation_is_certified_and_its_weights_are_written(
