@@ -258,13 +258,15 @@ def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimize
 
 
 def _start_from(weights: str, model: LipschitzDenoiser) -> None:
+    """Copy weights of the same filters; those of single responses may start groups."""
     stored = LipschitzDenoiser.from_weights(weights, model.in_channels)
-    if stored.sizes != model.sizes:
+    alone = model.sizes | {"neighbourhood": 0}
+    if stored.sizes not in (model.sizes, alone):
         raise ValueError(
             f"the initial weights {weights} have the sizes {stored.sizes}, the configuration asks for "
             f"{model.sizes}"
         )
-    model.load_state_dict(stored.state_dict())
+    model.load_state_dict(model.state_dict() | stored.state_dict())
 
 
 def _schedule(step: int, steps: int) -> float:

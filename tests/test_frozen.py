@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pnp_lip import Frozen, LipschitzDenoiser, Refusal, Tiled
 from pnp_lip.certifier import prove
-from pnp_lip.layers import Clip, ConvGradientStep, MonotoneSpline, NoiseClip, ReLU
+from pnp_lip.layers import Clip, ConvGradientStep, MonotoneSpline, NoiseClip, NoiseGroupClip, ReLU
 from pnp_lip.layers.folding import FoldedStep, fold_step
 from pnp_lip.layers.strips import Transposition, by_strips, channels_last
 
@@ -33,6 +33,14 @@ def three_clips() -> NoiseClip:
     activation.factors.data = noise(3, 3, 6, seed=1)
     activation.factors.data[:, :, 2] = 0
     activation.logits.data = noise(3, 6, seed=2)
+    return activation
+
+
+def groups(neighbourhood: int) -> NoiseGroupClip:
+    """Unequal groups, thresholds and shares."""
+    activation = NoiseGroupClip(6, (0.1, 0.2, 0.4), (1.0, 0.5), neighbourhood).double()
+    for seed, parameter in enumerate(activation.parameters()):
+        parameter.data += noise(*parameter.shape, seed=seed)
     return activation
 
 
@@ -67,8 +75,15 @@ def test_strips_compute_the_two_convolutions(
 @pytest.mark.parametrize("sigma", [0.0, 0.05, 0.15, 1.0])
 @pytest.mark.parametrize(
     "activation",
-    [ReLU(), Clip(6, 0.1), NoiseClip(6, (0.1, 0.2), (0.7, 0.2)), three_clips()],
-    ids=["ReLU", "Clip", "two clips", "three clips"],
+    [
+        ReLU(),
+        Clip(6, 0.1),
+        NoiseClip(6, (0.1, 0.2), (0.7, 0.2)),
+        three_clips(),
+        groups(1),
+        groups(3),
+    ],
+    ids=["ReLU", "Clip", "two clips", "three clips", "groups of channels", "groups of pixels"],
 )
 def test_a_folded_step_is_the_step(channels: int, sigma: float, activation: nn.Module) -> None:
     layer = step(channels, activation, bias=True)

@@ -25,6 +25,7 @@ from torch.nn import functional
 
 from pnp_lip.layers.activations import Clip, NoiseClip, ReLU
 from pnp_lip.layers.gradient_step import ConvGradientStep
+from pnp_lip.layers.group_clip import EPSILON, NoiseGroupClip
 from pnp_lip.layers.strips import STRIP_BYTES, Transposition, by_strips, channels_last
 
 __all__ = ["FoldedStep", "fold_step"]
@@ -78,6 +79,8 @@ class FoldedStep(nn.Module):
         """The step on ``[B, C, H, W]``."""
         if self.activation is None:
             return x - self.combine(x, self._entrywise)
+        if isinstance(self.activation, FoldedGroups):
+            return x - self.combine(x, self.activation)
         return x - self.combine(x, partial(self._activation_on, x), strip_bytes=2**62)
 
     def _activation_on(self, x: Tensor, responses: Tensor) -> Tensor:
@@ -93,10 +96,11 @@ class FoldedStep(nn.Module):
         return responses
 
     def bare(self, x: Tensor, *, whole: bool = True) -> Tensor:
-        """``B A x``: the two convolutions alone, for timing; on the whole image or in strips."""
-        return self.combine(
-            x, lambda responses: responses, strip_bytes=2**62 if whole else STRIP_BYTES
-        )
+        """``B A x``, for timing: the convolutions alone, those of a mixing included; on the whole
+        image or in strips."""
+        groups = self.activation if isinstance(self.activation, FoldedGroups) else None
+        between = (lambda z: z) if groups is None else groups.bare
+        return self.combine(x, between, strip_bytes=2**62 if whole else STRIP_BYTES)
 
     def combine(
         self, x: Tensor, between: Callable[[Tensor], Tensor], *, strip_bytes: int = STRIP_BYTES
@@ -117,6 +121,42 @@ class FoldedStep(nn.Module):
             return responses.relu_()
         activate = _compiled() if self.compiled else _activate
         return activate(responses, ratios, shares)
+
+
+class FoldedGroups(nn.Module):
+    r"""Shrinkage of groups of channels at one noise level, pixel by pixel.
+
+    Args:
+        mixing: ``A`` as ``[K, K]``, nonnegative with columns that sum to 1.
+        thresholds, shares: ``[J, K]``.
+    """
+
+    def __init__(self, mixing: Tensor, thresholds: Tensor, shares: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mixing", mixing.contiguous())
+        self.register_buffer("transposed", mixing.mT.contiguous())
+        self.register_buffer("thresholds", thresholds)
+        self.register_buffer("shares", shares)
+
+    def forward(self, responses: Tensor) -> Tensor:
+        """On ``[B, K, h, W]``, in place where the layout allows it."""
+        z = responses.permute(0, 2, 3, 1)
+        inverse = self._mix(z * z, transposed=True).add_(EPSILON).rsqrt_()
+        thresholds: Any = self.thresholds
+        shares: Any = self.shares
+        gain = (inverse * thresholds[0]).clamp_(max=1.0).mul_(shares[0])
+        for threshold, share in zip(thresholds[1:], shares[1:], strict=True):
+            gain.addcmul_((inverse * threshold).clamp_(max=1.0), share)
+        return (z * self._mix(gain, transposed=False)).permute(0, 3, 1, 2)
+
+    def bare(self, responses: Tensor) -> Tensor:
+        """The two products alone."""
+        z = responses.permute(0, 2, 3, 1)
+        return self._mix(self._mix(z, transposed=True), transposed=False).permute(0, 3, 1, 2)
+
+    def _mix(self, z: Tensor, *, transposed: bool) -> Tensor:
+        matrix: Any = self.transposed if transposed else self.mixing
+        return (z.reshape(-1, z.shape[-1]) @ matrix).view(z.shape)
 
 
 @lru_cache(maxsize=1)
@@ -153,7 +193,7 @@ def fold_step(layer: nn.Module, sigma: float, dtype: torch.dtype) -> FoldedStep 
     bias = None if layer.bias is None else layer.bias.double()
     mixture = _mixture(layer.activation, sigma)
     if mixture is None:
-        kept = None if type(layer.activation) is ReLU else layer.activation
+        kept = None if type(layer.activation) is ReLU else _groups(layer.activation, sigma, dtype)
         folded_bias = None if bias is None else bias.to(dtype)
         forward_kernel, backward_kernel = weight.to(dtype), (tau * weight).to(dtype)
         return FoldedStep(forward_kernel, backward_kernel, folded_bias, None, None, kept, sigma)
@@ -168,17 +208,32 @@ def fold_step(layer: nn.Module, sigma: float, dtype: torch.dtype) -> FoldedStep 
     )
 
 
+def _groups(activation: nn.Module, sigma: float, dtype: torch.dtype) -> nn.Module:
+    """Groups of channels with constants; every other activation as it is."""
+    if type(activation) is not NoiseGroupClip or activation.window.shape[-1] > 1:
+        return activation
+    mixing = torch.softmax(activation.mixing.double(), dim=0)
+    shares = torch.softmax(activation.logits.double(), dim=0)
+    thresholds = _thresholds(activation, sigma)
+    return FoldedGroups(mixing.to(dtype), thresholds.to(dtype), shares.to(dtype))
+
+
+def _thresholds(activation: NoiseClip, sigma: float) -> Tensor:
+    """``[J, K]``, nonnegative, in float64."""
+    level = torch.tensor([sigma], dtype=activation.knots.dtype, device=activation.knots.device)
+    return activation.thresholds(level)[:, 0].double().clamp(min=0)
+
+
 def _mixture(activation: nn.Module, sigma: float) -> _Mixture | None:
     if type(activation) is Clip:
-        thresholds = activation.threshold[None]
+        thresholds = activation.threshold[None].double().clamp(min=0)
         shares = torch.ones_like(thresholds)
     elif type(activation) is NoiseClip:
-        level = torch.tensor([sigma], dtype=activation.knots.dtype, device=activation.knots.device)
-        thresholds = activation.thresholds(level)[:, 0]
+        thresholds = _thresholds(activation, sigma)
         shares = torch.softmax(activation.logits, dim=0)
     else:
         return None
-    thresholds, order = thresholds.double().clamp(min=0).sort(dim=0, descending=True)
+    thresholds, order = thresholds.sort(dim=0, descending=True)
     shares = shares.double().gather(0, order)
     largest = thresholds[0]
     alive = largest > _ZERO

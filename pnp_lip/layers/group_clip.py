@@ -24,11 +24,11 @@ from torch.nn import functional
 
 from pnp_lip.layers.activations import NoiseClip
 
-__all__ = ["NoiseGroupClip"]
+__all__ = ["EPSILON", "NoiseGroupClip"]
 
 #: Added to the squared norm of a group; :math:`\min(e, \lambda e/\sqrt{e^2+\epsilon})` keeps its
 #: slope in [0, 1].
-_EPSILON = 1e-12
+EPSILON = 1e-12
 #: Logit of the centre of a window, and of a channel's own group, at the start.
 _CENTRE, _OWN = 2.0, 4.5
 
@@ -75,7 +75,7 @@ class NoiseGroupClip(NoiseClip):
         window = torch.softmax(self.window.flatten(1), dim=1).view_as(self.window)[:, None]
         mixing = torch.softmax(self.mixing, dim=0)
         energy = _mix(mixing, _gather(t * t, window.to(t.dtype)))
-        gain = self._gain((energy + _EPSILON).rsqrt(), sigma)
+        gain = self._gain((energy + EPSILON).rsqrt(), sigma)
         return t * _gather(_mix(mixing.mT, gain), window.flip(-1, -2).to(t.dtype))
 
     def _gain(self, inverse: Tensor, sigma: Tensor) -> Tensor:

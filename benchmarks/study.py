@@ -1,0 +1,108 @@
+"""Which architecture denoises best under the constraint: every one trained for the same few steps.
+
+    python -m benchmarks.study
+
+Each row is a :class:`~pnp_lip.LipschitzDenoiser` trained by the library's own
+:class:`~pnp_lip.training.Training` on the same patches at sigma = 25/255 and judged by the mean PSNR
+on the validation images; nothing is chosen on images that are reported elsewhere. Seconds are
+processor time a step, of one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from benchmarks.record import record
+from pnp_lip.data import read_folder
+from pnp_lip.training import Training, TrainingConfig, validation_psnr
+
+_LEVEL = 25.0
+_BASE: dict[str, Any] = {
+    "depth": 8,
+    "nf": 48,
+    "kernel_size": 7,
+    "neighbourhood": 1,
+    "averagedness": 0.999,
+}
+_ROWS: dict[str, dict[str, Any]] = {
+    "single responses, averagedness 0.9": {"neighbourhood": 0, "averagedness": 0.9},
+    "single responses": {"neighbourhood": 0},
+    "single responses, 1 layer": {"neighbourhood": 0, "depth": 1},
+    "single responses, 4 layers": {"neighbourhood": 0, "depth": 4},
+    "single responses, 16 layers": {"neighbourhood": 0, "depth": 16},
+    "single responses, 12 layers of 24 5x5": {
+        "neighbourhood": 0,
+        "depth": 12,
+        "nf": 24,
+        "kernel_size": 5,
+    },
+    "single responses, 5 layers of 80 9x9": {
+        "neighbourhood": 0,
+        "depth": 5,
+        "nf": 80,
+        "kernel_size": 9,
+    },
+    "groups of channels": {},
+    "groups of channels, 4 layers": {"depth": 4},
+    "groups of channels, 12 layers": {"depth": 12},
+    "groups of channels and 3x3 pixels": {"neighbourhood": 3},
+    "groups of channels, firmly nonexpansive layers": {"averagedness": 0.5},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=200, help="of every architecture")
+    parser.add_argument("--rows", nargs="*", default=list(_ROWS), help="names of the rows to train")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    images = [image[:, :256, :256] for image in read_folder("bsds500/val32", 1)]
+    table = []
+    for name in arguments.rows:
+        table.append(_train(name, arguments.steps, images))
+        row = table[-1]
+        print(
+            f"{name:48} {row['psnr_25']:6.2f} dB  {row['parameters']:6d} parameters  "
+            f"{row['seconds_per_step']:.3f} s a step  averagedness {row['averagedness']:.4f}",
+            flush=True,
+        )
+        record("study", {"rows": table}, steps=arguments.steps, sigma=_LEVEL, images=len(images))
+
+
+def _train(name: str, steps: int, images: list[torch.Tensor]) -> dict[str, Any]:
+    config = replace(
+        TrainingConfig(**(_BASE | _ROWS[name])),
+        steps=steps,
+        evaluate_every=steps,
+        validation_images=1,
+        sigma=(_LEVEL, _LEVEL),
+        ema=0.98,
+        compile=True,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        training = Training(config, folder)
+        before = validation_psnr(training.average, images, _LEVEL / 255)
+        seconds = []
+        start = time.process_time()
+        for _ in training.run():
+            seconds.append(time.process_time() - start)
+            start = time.process_time()
+        return {
+            "name": name,
+            "psnr_25_start": before,
+            "psnr_25": validation_psnr(training.average, images, _LEVEL / 255),
+            "parameters": sum(p.numel() for p in training.model.parameters() if p.requires_grad),
+            "seconds_per_step": sorted(seconds)[len(seconds) // 2],
+            "averagedness": training.curve[-1]["averagedness"],
+            "sizes": training.model.sizes,
+        }
+
+
+if __name__ == "__main__":
+    main()
