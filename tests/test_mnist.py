@@ -207,6 +207,7 @@ def test_logits_of_nearest_prototypes_are_the_max_min_of_distances_to_bisectors(
     assert ((expected > 0).sum(1) == 1).all()
     nearest = torch.cdist(z, head.prototypes.detach().flatten(0, 1)).argmin(1) // 4
     assert torch.equal(predict(logits), nearest)
+    assert torch.equal(predict(head.class_scores(z)), nearest)
     labels = torch.randint(3, (200,))
     trained = head.training_margin(z, labels).detach()
     own = expected.gather(1, labels[:, None])[:, 0]

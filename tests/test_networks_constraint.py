@@ -238,9 +238,10 @@ def test_wrong_arguments_are_named() -> None:
 
 def test_gradient_steps_outside_of_networks_are_held_too() -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), GradientStep(9, 6, tau=2.0), nn.ReLU())
+    step = GradientStep(9, 6, tau=2.0)
+    model = nn.Sequential(nn.Flatten(), step, nn.ReLU())
     with torch.no_grad():
-        model[1].weight.mul_(3)
+        step.weight.mul_(3)
     assert prove(model).upper > 1
     project_network(model)
     assert prove(model, gap=1e-7).upper == 1

@@ -7,20 +7,26 @@ proves nothing. Points are not kept in [0, 1], because certified radii hold in t
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 __all__ = ["attacked_accuracy", "worst_points"]
 
 
+Classifier = Callable[[Tensor], Tensor]
+
+
 def worst_points(
-    model: nn.Module, x: Tensor, labels: Tensor, radius: float, *, steps: int = 20, seed: int = 0
+    model: Classifier, x: Tensor, labels: Tensor, radius: float, *, steps: int = 20, seed: int = 0
 ) -> Tensor:
     """Points within ``radius`` of ``x``, each the worst that was visited.
 
     Args:
-        model: maps ``x`` to logits ``[B, K]`` with ``K >= 2``.
+        model: maps ``x`` to logits ``[B, K]`` with ``K >= 2``, or to other scores that are largest
+            for the same class.
         x: inputs ``[B, ...]``.
         labels: their classes ``[B]``.
         radius: Euclidean, in the units of ``x``.
@@ -45,7 +51,7 @@ def worst_points(
 
 
 def attacked_accuracy(
-    model: nn.Module, x: Tensor, labels: Tensor, radius: float, *, steps: int = 20, seed: int = 0
+    model: Classifier, x: Tensor, labels: Tensor, radius: float, *, steps: int = 20, seed: int = 0
 ) -> float:
     """Share of inputs still classified correctly after :func:`worst_points`; arguments as there."""
     with torch.no_grad():
