@@ -41,7 +41,8 @@ class LipschitzDenoiser(Denoiser):
         kernel_size: side of the filters in pixels, odd.
         neighbourhood: side in pixels of the window of responses that are shrunk together with those
             of the other channels, odd; 0 shrinks every response alone.
-        pretrained: ``"default"`` loads the shipped weights for ``in_channels``; a path loads a
+        pretrained: ``"default"`` loads the shipped weights for ``in_channels``, ``"large"`` those
+            that shrink groups of channels; a path loads a
             ``.safetensors`` file written by :func:`pnp_lip.save`; ``None`` starts from DCT frames.
             Weights bring their own sizes.
         device: where to put the parameters.
@@ -93,7 +94,7 @@ class LipschitzDenoiser(Denoiser):
         """A denoiser of whatever architecture the weights have.
 
         Args:
-            source: a file written by :func:`pnp_lip.save`, or ``"default"``.
+            source: a file written by :func:`pnp_lip.save`, ``"default"`` or ``"large"``.
             in_channels: which of the shipped weights; a file brings its own.
         """
         from pnp_lip.weights import read_weights
@@ -147,8 +148,8 @@ class LipschitzDenoiser(Denoiser):
 
 
 _DEFAULTS: dict[int, dict[str, int]] = {
-    1: {"in_channels": 1, "depth": 8, "nf": 48, "kernel_size": 7, "neighbourhood": 1},
-    3: {"in_channels": 3, "depth": 6, "nf": 72, "kernel_size": 5, "neighbourhood": 1},
+    1: {"in_channels": 1, "depth": 8, "nf": 48, "kernel_size": 7, "neighbourhood": 0},
+    3: {"in_channels": 3, "depth": 6, "nf": 72, "kernel_size": 5, "neighbourhood": 0},
 }
 
 

@@ -28,7 +28,7 @@ class TrainingConfig:
         evaluate_every: steps between two evaluations and checkpoints.
         compile: fuse the nonlinearities with ``torch.compile`` (a CPU needs a C++ compiler).
         seed: of all randomness.
-        initial: weights to start from, a file or "default"; DCT frames if empty.
+        initial: weights to start from, a file, "default" or "large"; DCT frames if empty.
         precision: of the convolutions, "float32" or "bfloat16" (autocast); weights, optimiser and
             constraint stay in float32.
         channels_last: memory layout of images and filters, faster on GPUs.
@@ -41,7 +41,7 @@ class TrainingConfig:
     depth: int = 8
     nf: int = 48
     kernel_size: int = 7
-    neighbourhood: int = 1
+    neighbourhood: int = 0
     train: tuple[str, ...] = ("bsds500/train", "bsds500/test")
     validation: str = "bsds500/val32"
     validation_images: int = 8

@@ -37,7 +37,7 @@ class Options:
         max_iter, tol: when to stop.
         device: where to compute.
         seed: of everything random.
-        weights: ``"default"`` or a file.
+        weights: ``"default"``, ``"large"`` or a file.
         verbose: show a progress bar.
     """
 

@@ -16,7 +16,7 @@ from pnp_lip.certifier import prove
 from pnp_lip.data import Photographs, find_data
 from pnp_lip.photographs import photograph
 from pnp_lip.training import Training, TrainingConfig, train_with_progress, validation_psnr
-from pnp_lip.weights import save, weight_hash
+from pnp_lip.weights import SHIPPED_NAMES, save, shipped, weight_hash
 
 
 @pytest.fixture
@@ -125,12 +125,11 @@ def test_configurations_are_read_from_toml(tmp_path: Path) -> None:
         TrainingConfig.read(path)
 
 
-@pytest.mark.parametrize("name", ["grey", "colour"])
-def test_the_configurations_of_the_shipped_weights_can_be_read(name: str) -> None:
-    from pnp_lip.weights import shipped
-
-    path = shipped(1 if name == "grey" else 3).with_suffix(".toml")
-    sizes = LipschitzDenoiser(1 if name == "grey" else 3).sizes
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", SHIPPED_NAMES)
+def test_the_configurations_of_the_shipped_weights_can_be_read(name: str, channels: int) -> None:
+    path = shipped(channels, name).with_suffix(".toml")
+    sizes = LipschitzDenoiser(channels, pretrained=name).sizes
     config = TrainingConfig.read(path)
     assert {size: getattr(config, size) for size in sizes} == sizes
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pnp_lip import LipschitzDenoiser, WeightsError, save
-from pnp_lip.weights import read_weights, shipped, weight_hash
+from pnp_lip.weights import SHIPPED_NAMES, read_weights, shipped, weight_hash
 
 
 @pytest.fixture
@@ -80,10 +80,11 @@ def test_the_hash_sees_names_shapes_types_and_bytes() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_shipped_certificate_is_about_the_shipped_weights(channels: int) -> None:
+@pytest.mark.parametrize("name", SHIPPED_NAMES)
+def test_the_shipped_certificate_is_about_the_shipped_weights(name: str, channels: int) -> None:
     import json
 
-    path = shipped(channels)
+    path = shipped(channels, name)
     certificate = json.loads(path.with_suffix(".certificate.json").read_text())
-    assert certificate["sha256"] == read_weights("default", channels).sha256
+    assert certificate["sha256"] == read_weights(name, channels).sha256
     assert path.stat().st_size < 5e6

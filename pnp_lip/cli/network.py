@@ -17,9 +17,9 @@ def load_network(source: str, channels: int) -> nn.Module:
     """A denoiser from a weight file, or ``package.module:name`` for a module of the user's.
 
     Args:
-        source: ``"default"``, a ``.safetensors`` file, or an importable name of an ``nn.Module``
-            or of a function without arguments that returns one. Importing runs that code.
-        channels: which shipped weights ``"default"`` means.
+        source: ``"default"``, ``"large"``, a ``.safetensors`` file, or an importable name of an
+            ``nn.Module`` or of a function without arguments that returns one. Importing runs that code.
+        channels: which shipped weights the names mean.
 
     Raises:
         ValueError: the name cannot be imported, or is no network.

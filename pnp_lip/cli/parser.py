@@ -206,7 +206,9 @@ def _solving(parser: argparse.ArgumentParser) -> None:
 
 def _computing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--weights", default="default", help="a .safetensors file instead of the shipped ones"
+        "--weights",
+        default="default",
+        help="a .safetensors file, or 'large' for the larger network",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default cpu)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")

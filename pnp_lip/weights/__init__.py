@@ -1,6 +1,7 @@
 """Weights of the denoisers: how they are stored, and the files that come with the package."""
 
 from pnp_lip.weights.storage import (
+    SHIPPED_NAMES,
     StoredWeights,
     WeightsError,
     read_weights,
@@ -9,4 +10,12 @@ from pnp_lip.weights.storage import (
     weight_hash,
 )
 
-__all__ = ["StoredWeights", "WeightsError", "read_weights", "save", "shipped", "weight_hash"]
+__all__ = [
+    "SHIPPED_NAMES",
+    "StoredWeights",
+    "WeightsError",
+    "read_weights",
+    "save",
+    "shipped",
+    "weight_hash",
+]

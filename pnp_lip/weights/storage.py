@@ -16,10 +16,20 @@ from torch import Tensor, nn
 
 from pnp_lip.files import atomic_path
 
-__all__ = ["StoredWeights", "WeightsError", "read_weights", "save", "shipped", "weight_hash"]
+__all__ = [
+    "SHIPPED_NAMES",
+    "StoredWeights",
+    "WeightsError",
+    "read_weights",
+    "save",
+    "shipped",
+    "weight_hash",
+]
 
 _FORMAT = "pnp_lip 1"
-_SHIPPED = {1: "grey", 3: "colour"}
+#: Names of shipped weights: of single responses, and of groups of channels.
+SHIPPED_NAMES = ("default", "large")
+_IMAGES = {1: "grey", 3: "colour"}
 
 
 class WeightsError(ValueError):
@@ -73,25 +83,31 @@ def save(denoiser: nn.Module, path: str | Path) -> None:
         save_file(state, temporary, metadata=metadata)
 
 
-def shipped(in_channels: int) -> Path:
-    """The path of the weights that come with the package, for grey (1) or colour (3) images."""
-    if in_channels not in _SHIPPED:
+def shipped(in_channels: int, name: str = "default") -> Path:
+    """The path of weights that come with the package, for grey (1) or colour (3) images.
+
+    Args:
+        in_channels: 1 or 3.
+        name: one of :data:`SHIPPED_NAMES`.
+    """
+    if in_channels not in _IMAGES:
         raise WeightsError(f"weights are shipped for 1 and 3 channels, not for {in_channels}")
-    return Path(__file__).with_name(f"{_SHIPPED[in_channels]}.safetensors")
+    stem = _IMAGES[in_channels] + ("" if name == "default" else f"_{name}")
+    return Path(__file__).with_name(f"{stem}.safetensors")
 
 
 def read_weights(source: str | Path, in_channels: int = 1) -> StoredWeights:
     """Read and verify a weight file.
 
     Args:
-        source: ``"default"`` for the shipped weights of ``in_channels``, or a path.
+        source: ``"default"`` or ``"large"`` for shipped weights of ``in_channels``, or a path.
         in_channels: which shipped weights; a file brings its own.
 
     Raises:
         FileNotFoundError: no such file.
         WeightsError: truncated, tampered with, or not written by :func:`save`.
     """
-    path = shipped(in_channels) if source == "default" else Path(source)
+    path = shipped(in_channels, str(source)) if source in SHIPPED_NAMES else Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}: expected a .safetensors file")
     try:
