@@ -82,7 +82,7 @@ FEATURES: dict[str, Callable[[], nn.Sequential]] = {
     "convolutional": convolutional_features,
 }
 RECIPES = {
-    "dense": Recipe(prototypes=120, epochs=10, margin=2.2),
+    "dense": Recipe(prototypes=120, epochs=4, margin=2.2),
     "convolutional": Recipe(prototypes=250, epochs=3, margin=2.4, feature_rate=3e-3),
 }
 
