@@ -4,7 +4,7 @@
 
 Noise comes from a generator seeded with 0 for every image. The weight of total variation is, for
 each noise level, the best of a grid on the first eight validation images (it is a fraction of the
-noise), so that neither method was tuned on the images reported.
+noise), so that neither method was tuned on the images reported. The denoisers run frozen at each level.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.record import RESULTS, record
-from pnp_lip import LipschitzDenoiser, certify
+from pnp_lip import Frozen, LipschitzDenoiser, certify
 from pnp_lip.data import read_folder
 from pnp_lip.recipes.quality import psnr
 from pnp_lip.weights import SHIPPED_NAMES
@@ -69,8 +69,10 @@ def evaluate(channels: int, name: str) -> dict[str, Any]:
     images = read_folder(SETS[channels], channels)
     denoiser = LipschitzDenoiser(channels, pretrained=name)
     certificate = certify(denoiser)
-    with torch.no_grad():
-        ours = {level: mean_psnr(denoiser, images, level, f"sigma {level}") for level in LEVELS}
+    ours = {
+        level: mean_psnr(Frozen(denoiser, level / 255), images, level, f"sigma {level}")
+        for level in LEVELS
+    }
     return {
         "images": len(images),
         "parameters": sum(p.numel() for p in denoiser.parameters()),
@@ -92,24 +94,25 @@ def evaluate_total_variation(channels: int, levels: list[int]) -> dict[str, Any]
 
 
 def _recorded() -> dict[str, dict[str, Any]]:
-    """The rows of an earlier run, of which those of the same images are replaced."""
+    """The rows of earlier runs, of which those that are run again are replaced."""
     path = RESULTS / "denoising.json"
-    rows = json.loads(path.read_text())["results"] if path.is_file() else {}
-    return {name: row for name, row in rows.items() if "default" in row}
+    return json.loads(path.read_text())["results"] if path.is_file() else {}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--channels", type=int, nargs="+", default=[1, 3])
+    parser.add_argument("--weights", nargs="*", default=list(SHIPPED_NAMES), choices=SHIPPED_NAMES)
     parser.add_argument(
         "--tv", type=int, nargs="*", default=LEVELS, help="noise levels at which to run TV as well"
     )
     options = parser.parse_args()
     results = _recorded()
     for channels in options.channels:
-        rows = {name: evaluate(channels, name) for name in SHIPPED_NAMES}
-        rows["total variation"] = evaluate_total_variation(channels, list(options.tv))
-        results[SETS[channels]] = rows
+        rows = results.setdefault(SETS[channels], {})
+        rows |= {name: evaluate(channels, name) for name in options.weights}
+        if options.tv:
+            rows["total variation"] = evaluate_total_variation(channels, list(options.tv))
         print(SETS[channels])
         for name, row in rows.items():
             values = "  ".join(f"{level}: {value:.2f}" for level, value in row["psnr"].items())
