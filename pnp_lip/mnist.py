@@ -22,10 +22,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pnp_lip.data import DATA_VARIABLE
 
-__all__ = ["FILES", "MNIST_VARIABLE", "Mnist", "find_mnist", "load_mnist", "read_idx", "shifted"]
+__all__ = [
+    "FILES",
+    "MNIST_VARIABLE",
+    "Mnist",
+    "find_mnist",
+    "load_mnist",
+    "read_idx",
+    "shifted",
+    "warped",
+]
 
 #: Environment variable naming the folder that holds the four files.
 MNIST_VARIABLE = "PNP_LIP_MNIST"
@@ -161,7 +171,7 @@ def shifted(images: Tensor, generator: torch.Generator, reach: int = 1) -> Tenso
     """Each of ``images`` (``[B, C, H, W]``) moved by up to ``reach`` pixels in both axes, filled by 0."""
     side = 2 * reach + 1
     choice = torch.randint(side * side, (len(images),), generator=generator).to(images.device)
-    padded = torch.nn.functional.pad(images, (reach,) * 4)
+    padded = functional.pad(images, (reach,) * 4)
     height, width = images.shape[-2:]
     out = torch.empty_like(images)
     for index in range(side * side):
@@ -169,6 +179,20 @@ def shifted(images: Tensor, generator: torch.Generator, reach: int = 1) -> Tenso
         moved = choice == index
         out[moved] = padded[moved][..., top : top + height, left : left + width]
     return out
+
+
+def warped(images: Tensor, generator: torch.Generator, strength: float) -> Tensor:
+    r"""Each of ``images`` (``[B, C, H, W]``) after a random affine map, interpolated, filled by 0.
+
+    Pixel *p*, from the centre, takes the value at :math:`p + Ep + t` with entries of *E* uniform up to
+    ``strength`` and entries of *t* up to ten times as many pixels.
+    """
+    drawn = 2 * torch.rand(len(images), 2, 3, generator=generator).to(images.device) - 1
+    shift = 20 / torch.tensor(images.shape[:1:-1], device=images.device)
+    scales = torch.stack([torch.ones_like(shift), torch.ones_like(shift), shift], dim=1)
+    maps = torch.eye(2, 3, device=images.device) + strength * scales * drawn
+    grid = functional.affine_grid(maps, list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, align_corners=False)
 
 
 def _unit(pixels: Tensor) -> Tensor:

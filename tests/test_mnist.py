@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pnp_lip import mnist
 from pnp_lip.certifier import Refusal, prove
 from pnp_lip.layers import ConvGradientStep, project
-from pnp_lip.mnist import FILES, Mnist, find_mnist, load_mnist, read_idx, shifted
+from pnp_lip.mnist import FILES, Mnist, find_mnist, load_mnist, read_idx, shifted, warped
 from pnp_lip.networks import (
     Fit,
     FixedWidthNetwork,
@@ -180,6 +180,19 @@ def test_shifted_images_are_translates_by_every_offset_within_reach() -> None:
     offsets = {(i, j): padded[0, 0, i : i + 9, j : j + 9] for i in range(5) for j in range(5)}
     seen = [next(k for k, v in offsets.items() if torch.equal(v, one[0])) for one in moved]
     assert set(seen) == set(offsets)
+
+
+def test_warped_images_take_their_values_within_the_strength_of_the_map() -> None:
+    axis = torch.arange(28.0) - 13.5
+    ramp = axis.expand(1, 1, 28, 28).repeat(300, 1, 1, 1)  # every pixel holds its column
+    generator = torch.Generator().manual_seed(0)
+    assert torch.allclose(warped(ramp, generator, 0.0), ramp, atol=1e-5)
+    moved = (warped(ramp, generator, 0.05) - ramp)[:, 0, 6:22, 6:22]
+    reach = 0.05 * (axis.abs() + axis.abs()[:, None] + 10)[6:22, 6:22]
+    assert (moved.abs() <= reach + 1e-4).all()
+    assert (moved.abs() / reach).max() > 0.8
+    assert moved.mean().abs() < 0.1
+    assert not torch.equal(moved[0], moved[1])
 
 
 def brute_force_margins(prototypes: Tensor, z: Tensor) -> Tensor:

@@ -79,16 +79,27 @@ class NearestPrototype(nn.Module):
         At most :math:`h_c(z)`, and of the same sign: what training enlarges. Unlike the logits it
         says how wrong a wrong prediction is.
         """
+        points = self.prototypes.flatten(0, 1)
+        first, second = (points[index] for index in self._closest_pairs(z.detach(), labels))
+        apart = first - second
+        lengths = apart.square().sum(1).clamp(min=1e-6).sqrt()
+        return ((z - 0.5 * (first + second)) * apart).sum(1) / lengths
+
+    @torch.no_grad()
+    def _closest_pairs(self, z: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Flat indices (``[B]``) of *i* and *j* of :meth:`training_margin`."""
+        classes, count = self.prototypes.shape[:2]
         scores = self.scores(z)
-        own = torch.arange(len(self.prototypes), device=z.device) == labels[:, None]
-        mine = scores[own]
-        best = mine.detach().argmax(1)
-        points = self.prototypes[labels, best]
+        first = labels * count + scores[torch.arange(len(z), device=z.device), labels].argmax(1)
         flat = self.prototypes.flatten(0, 1)
-        squares = flat.square().sum(1) + points.square().sum(1)[:, None] - 2 * points @ flat.T
-        lengths = squares.clamp(min=1e-6).sqrt().unflatten(1, scores.shape[1:])
-        signed = (mine.gather(1, best[:, None])[:, :, None] - scores) / lengths
-        return signed.masked_fill(own[:, :, None], torch.inf).flatten(1).amin(1)
+        halves = 0.5 * flat.square().sum(1)
+        squares = torch.addmm(halves, flat[first], flat.T, alpha=-1).add_(halves[first, None])
+        scores = scores.flatten(1)
+        gaps = scores.gather(1, first[:, None]) - scores
+        signed = gaps.div_(squares.mul_(2).clamp_(min=1e-6).sqrt_()).unflatten(1, (classes, count))
+        own = torch.arange(classes, device=z.device) == labels[:, None]
+        signed.masked_fill_(own[:, :, None], torch.inf)
+        return first, signed.flatten(1).argmin(1)
 
     @torch.no_grad()
     def _deciding_pairs(self, scores: Tensor, winners: Tensor) -> tuple[Tensor, Tensor]:
