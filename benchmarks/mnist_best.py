@@ -30,7 +30,7 @@ from benchmarks.mnist import ATTACKED, HELD_OUT, heading, line, measured, record
 from benchmarks.record import record
 from pnp_lip.certifier import prove
 from pnp_lip.layers import ConvGradientStep, GradientStep, project
-from pnp_lip.mnist import Mnist, load_mnist, shifted
+from pnp_lip.mnist import Mnist, load_mnist, warped
 from pnp_lip.networks import NearestPrototype, certified_accuracy, project_network
 
 PUBLISHED = {
@@ -49,7 +49,7 @@ class Recipe:
         epochs, batch: passes over the data, examples a step.
         margin: distance to the boundary, in pixel units, above which there is nothing to gain.
         right: extra weight of being right at all, by a distance of 0.5.
-        shifts: whether training images are moved by up to a pixel.
+        warp: strength of the random affine maps of training images.
         rate, feature_rate: largest learning rates, of the prototypes and of the features.
         seed: of everything random.
     """
@@ -58,7 +58,7 @@ class Recipe:
     epochs: int
     margin: float
     right: float = 0.0
-    shifts: bool = False
+    warp: float = 0.0
     batch: int = 256
     rate: float = 3e-3
     feature_rate: float = 1e-3
@@ -82,8 +82,10 @@ FEATURES: dict[str, Callable[[], nn.Sequential]] = {
     "convolutional": convolutional_features,
 }
 RECIPES = {
-    "dense": Recipe(prototypes=120, epochs=4, margin=2.2),
-    "convolutional": Recipe(prototypes=250, epochs=3, margin=2.4, feature_rate=3e-3),
+    "dense": Recipe(prototypes=200, epochs=20, margin=2.2, right=1.0, warp=0.08),
+    "convolutional": Recipe(
+        prototypes=350, epochs=20, margin=2.4, right=3.0, warp=0.1, feature_rate=3e-3
+    ),
 }
 
 
@@ -122,7 +124,7 @@ def train(features: nn.Module, digits: Mnist, recipe: Recipe) -> NearestPrototyp
             "lr": recipe.feature_rate,
         },
     ]
-    optimizer = torch.optim.Adam(groups)
+    optimizer = torch.optim.Adam(groups, fused=True)
     optimizer.register_step_post_hook(lambda *_: hold(features))
     steps = recipe.epochs * -(-len(digits.images) // recipe.batch)
     rates = [recipe.rate, recipe.feature_rate]
@@ -132,7 +134,7 @@ def train(features: nn.Module, digits: Mnist, recipe: Recipe) -> NearestPrototyp
         total = 0.0
         for part in torch.randperm(len(digits.images), generator=generator).split(recipe.batch):
             x = digits.images[part]
-            x = shifted(x, generator) if recipe.shifts else x
+            x = warped(x, generator, recipe.warp)
             margin = head.training_margin(features(x), digits.labels[part])
             loss = functional.relu(recipe.margin - margin).mean()
             loss = loss + recipe.right * functional.relu(0.5 - margin).mean()
