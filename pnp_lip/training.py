@@ -31,7 +31,7 @@ from pnp_lip.certifier import prove
 from pnp_lip.data import Photographs, read_folder
 from pnp_lip.denoiser import LipschitzDenoiser
 from pnp_lip.files import atomic_path, write_text
-from pnp_lip.layers import ConvGradientStep, hold
+from pnp_lip.layers import ConvGradientStep, FactoredFilters, hold
 from pnp_lip.processes import Processes
 from pnp_lip.training_config import TrainingConfig
 from pnp_lip.weights import save
@@ -93,8 +93,12 @@ class Training:
             _start_from(config.initial, self.model)
         if config.channels_last:
             self.model.to(memory_format=torch.channels_last)
-        self.optimizer = _optimizer(self.model, config)
-        hold(self.model, self.optimizer, averagedness=config.averagedness)
+        self.factors = None
+        if config.middle:
+            self.factors = FactoredFilters(self.model, config.middle, config.seed)
+        self.optimizer = _optimizer(self.model, self.factors, config)
+        holder = hold if self.factors is None else FactoredFilters.hold
+        holder(self.factors or self.model, self.optimizer, averagedness=config.averagedness)
         self.average.load_state_dict(self.model.state_dict())
         if config.compile:
             for layer in self.model.layers:
@@ -153,6 +157,8 @@ class Training:
         """Write checkpoint, averaged weights and curve, each atomically."""
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        if self.factors is not None:
+            tensors |= {f"factors.{k}": v for k, v in self.factors.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{k}": v for k, v in state.items()}
         metadata = {
@@ -182,6 +188,8 @@ class Training:
             )
         self.model.load_state_dict(_part(tensors, "model."))
         self.average.load_state_dict(_part(tensors, "average."))
+        if self.factors is not None:
+            self.factors.load_state_dict(_part(tensors, "factors."))
         states: dict[int, dict[str, Tensor]] = {}
         for name, value in _part(tensors, "optimizer.").items():
             index, _, key = name.partition(".")
@@ -202,6 +210,8 @@ class Training:
         loss = (noise_weight(batch.sigma) * error).mean()
         self.optimizer.zero_grad()
         loss.backward()
+        if self.factors is not None:
+            self.factors.pull_back()
         self.optimizer.step()
         self.step += 1
         self._update_average()
@@ -243,9 +253,15 @@ def _line(evaluation: dict[str, float]) -> str:
     return f"step {evaluation['step']:.0f}  {levels}  proved averagedness {averagedness:.4f}"
 
 
-def _optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+def _optimizer(
+    model: nn.Module, factors: FactoredFilters | None, config: TrainingConfig
+) -> torch.optim.Optimizer:
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    rates = {"weight": config.weight_rate, "factors": config.threshold_rate}
+    if factors is not None:
+        trainable = {n: p for n, p in trainable.items() if not n.endswith(".weight")}
+        trainable |= dict(factors.named_parameters())
+    rates = dict.fromkeys(("weight", "inner", "outer"), config.weight_rate)
+    rates["factors"] = config.threshold_rate
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in trainable.items():
         rate = rates.get(name.rpartition(".")[2], config.share_rate)

@@ -16,6 +16,8 @@ class TrainingConfig:
 
     Attributes:
         in_channels, depth, nf, kernel_size, neighbourhood: sizes of the denoiser.
+        middle: channels between the two factors of every filter bank, which is learned as their
+            composition (:class:`~pnp_lip.layers.FactoredFilters`); 0 learns the filters themselves.
         train, validation: folders, see :func:`pnp_lip.data.find_data`.
         validation_images: how many images an evaluation takes, at most 320 x 320 pixels of each.
         patch, batch: side of the patches in pixels, and patches a step of each process.
@@ -28,13 +30,14 @@ class TrainingConfig:
         evaluate_every: steps between two evaluations and checkpoints.
         compile: fuse the nonlinearities with ``torch.compile`` (a CPU needs a C++ compiler).
         seed: of all randomness.
-        initial: weights to start from, a file, "default" or "large"; DCT frames if empty.
+        initial: weights to start from, a file, "default" or "large"; if empty, DCT frames, or random
+            factors if ``middle`` is not 0.
         precision: of the convolutions, "float32" or "bfloat16" (autocast); weights, optimiser and
             constraint stay in float32.
         channels_last: memory layout of images and filters, faster on GPUs.
 
     Raises:
-        ValueError: an unknown precision.
+        ValueError: an unknown precision, or ``initial`` weights together with ``middle``.
     """
 
     in_channels: int = 1
@@ -42,6 +45,7 @@ class TrainingConfig:
     nf: int = 48
     kernel_size: int = 7
     neighbourhood: int = 0
+    middle: int = 0
     train: tuple[str, ...] = ("bsds500/train", "bsds500/test")
     validation: str = "bsds500/val32"
     validation_images: int = 8
@@ -64,6 +68,10 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be 'float32' or 'bfloat16', got '{self.precision}'")
+        if self.initial and self.middle:
+            raise ValueError(
+                f"initial weights have no factors: leave out initial='{self.initial}', or set middle=0"
+            )
 
     @classmethod
     def read(cls, path: str | Path) -> TrainingConfig:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from skimage import io
 from torch import Tensor
 
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.photographs import photograph
+from pnp_lip.training import TrainingConfig
 
 
 @pytest.fixture
@@ -24,3 +29,26 @@ def small_denoiser() -> LipschitzDenoiser:
 def image() -> Tensor:
     """A part of a photograph, ``[1, 1, 40, 48]``."""
     return photograph("camera")[..., 60:100, 90:138].contiguous()
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingConfig:
+    """A tiny training run on two photographs below ``PNP_LIP_DATA``."""
+    monkeypatch.setenv("PNP_LIP_DATA", str(tmp_path / "data"))
+    for folder, name in (("train", "camera"), ("validation", "coins")):
+        pixels = (photograph(name)[0, 0].numpy() * 255).astype(np.uint8)
+        (tmp_path / "data" / folder).mkdir(parents=True)
+        io.imsave(tmp_path / "data" / folder / "a.png", pixels[:96, :96])
+    return TrainingConfig(
+        depth=2,
+        nf=8,
+        kernel_size=3,
+        train=("train",),
+        validation="validation",
+        patch=24,
+        batch=2,
+        steps=12,
+        evaluate_every=4,
+        weight_rate=5e-4,
+        seed=7,
+    )

@@ -6,40 +6,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from skimage import io
 
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.certifier import prove
 from pnp_lip.data import Photographs, find_data
-from pnp_lip.photographs import photograph
 from pnp_lip.training import Training, TrainingConfig, train_with_progress, validation_psnr
 from pnp_lip.weights import SHIPPED_NAMES, save, shipped, weight_hash
-
-
-@pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingConfig:
-    """A tiny run on two photographs below ``PNP_LIP_DATA``."""
-    monkeypatch.setenv("PNP_LIP_DATA", str(tmp_path / "data"))
-    for folder, name in (("train", "camera"), ("validation", "coins")):
-        pixels = (photograph(name)[0, 0].numpy() * 255).astype(np.uint8)
-        (tmp_path / "data" / folder).mkdir(parents=True)
-        io.imsave(tmp_path / "data" / folder / "a.png", pixels[:96, :96])
-    return TrainingConfig(
-        depth=2,
-        nf=8,
-        kernel_size=3,
-        train=("train",),
-        validation="validation",
-        patch=24,
-        batch=2,
-        steps=12,
-        evaluate_every=4,
-        weight_rate=5e-4,
-        seed=7,
-    )
 
 
 def run(config: TrainingConfig, folder: Path, until: int | None = None) -> Training:
@@ -50,7 +24,11 @@ def run(config: TrainingConfig, folder: Path, until: int | None = None) -> Train
     return training
 
 
-def test_a_run_that_was_cut_ends_with_the_same_bits(config: TrainingConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("middle", [0, 3])
+def test_a_run_that_was_cut_ends_with_the_same_bits(
+    config: TrainingConfig, tmp_path: Path, middle: int
+) -> None:
+    config = replace(config, middle=middle)
     whole = run(config, tmp_path / "whole")
     run(config, tmp_path / "cut", until=6)
     assert json.loads((tmp_path / "cut" / "curve.json").read_text())[-1]["step"] == 4
@@ -151,3 +129,8 @@ def test_patches_depend_on_the_generator_only(config: TrainingConfig) -> None:
     assert torch.equal(first, again)
     assert first.shape == (3, 3, 16, 16)
     assert not torch.equal(first, photographs.patches(3, torch.Generator().manual_seed(2)))
+
+
+def test_factored_filters_take_no_initial_weights(config: TrainingConfig) -> None:
+    with pytest.raises(ValueError, match=r"leave out initial='default', or set middle=0"):
+        replace(config, middle=4, initial="default")

@@ -2,6 +2,7 @@
 
 from pnp_lip.layers.activations import Activation, Clip, MonotoneSpline, NoiseClip, ReLU
 from pnp_lip.layers.constraint import hold, project
+from pnp_lip.layers.factored import FactoredFilters
 from pnp_lip.layers.gradient_step import ConvGradientStep, GradientStep
 from pnp_lip.layers.group_clip import NoiseGroupClip
 from pnp_lip.layers.isometries import Isometry, Lift, Unshuffle
@@ -10,6 +11,7 @@ __all__ = [
     "Activation",
     "Clip",
     "ConvGradientStep",
+    "FactoredFilters",
     "GradientStep",
     "Isometry",
     "Lift",

@@ -15,7 +15,8 @@ maximum norm, and a maximum, which is nonexpansive from that norm. The certifier
 
 from __future__ import annotations
 
-from typing import overload
+from collections.abc import Callable
+from typing import TypeVar, overload
 
 import torch
 from torch import Tensor, nn
@@ -84,13 +85,7 @@ def maximum(f: MaxMin | Network, g: MaxMin | Network) -> MaxMin | FixedWidthNetw
     Raises:
         ValueError: as in :class:`Maximum`, or a form and a network.
     """
-    if isinstance(f, MaxMin) and isinstance(g, MaxMin):
-        return max_min.maximum(f, g)
-    f, g = _networks(f, g)
-    forms = read_max_min(f), read_max_min(g)
-    if forms[0] is not None and forms[1] is not None:
-        return fixed_width_network(max_min.maximum(forms[0], forms[1]))
-    return Maximum(f, g)
+    return _combined(f, g, max_min.maximum, Maximum)
 
 
 @overload
@@ -99,13 +94,25 @@ def minimum(f: MaxMin, g: MaxMin) -> MaxMin: ...
 def minimum(f: Network, g: Network) -> FixedWidthNetwork | Minimum: ...
 def minimum(f: MaxMin | Network, g: MaxMin | Network) -> MaxMin | FixedWidthNetwork | Minimum:
     r""":math:`\min(f, g)`; otherwise as :func:`maximum`."""
+    return _combined(f, g, max_min.minimum, Minimum)
+
+
+_Held = TypeVar("_Held", Maximum, Minimum)
+
+
+def _combined(
+    f: MaxMin | Network,
+    g: MaxMin | Network,
+    of_forms: Callable[[MaxMin, MaxMin], MaxMin],
+    of_networks: Callable[[Network, Network], _Held],
+) -> MaxMin | FixedWidthNetwork | _Held:
     if isinstance(f, MaxMin) and isinstance(g, MaxMin):
-        return max_min.minimum(f, g)
+        return of_forms(f, g)
     f, g = _networks(f, g)
     forms = read_max_min(f), read_max_min(g)
     if forms[0] is not None and forms[1] is not None:
-        return fixed_width_network(max_min.minimum(forms[0], forms[1]))
-    return Minimum(f, g)
+        return fixed_width_network(of_forms(forms[0], forms[1]))
+    return of_networks(f, g)
 
 
 def _networks(f: MaxMin | Network, g: MaxMin | Network) -> tuple[Network, Network]:

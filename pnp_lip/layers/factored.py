@@ -1,0 +1,121 @@
+r"""Filters that are learned as the composition of two smaller banks, :math:`W = BA`.
+
+With ``A`` of ``M`` filters of side :math:`m` and ``B`` of ``K`` filters of side :math:`m` on the ``M``
+responses, the kernel of :math:`BA` is the full convolution of both, of side :math:`2m-1`. Only the
+learning is composed: each layer keeps *one* kernel, which acts, is projected, certified and stored.
+For that kernel the zero-padded convolution is bounded by the supremum of its own symbol, while two
+zero-padded convolutions in sequence would only be bounded by the product of theirs.
+
+Gradient descent on the factors moves whole families of filters together and finds long oriented
+filters that it does not find from a frame of cosines (the multi-convolution of Goujon et al.,
+*A Neural-Network-Based Convex Regularizer for Inverse Problems*, IEEE TCI 2023).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from pnp_lip.layers.constraint import project
+from pnp_lip.layers.gradient_step import ConvGradientStep
+from pnp_lip.norms import grid_norm
+
+__all__ = ["FactoredFilters"]
+
+#: Standard deviation of the Gaussian window of the first factors, in units of their side.
+_WINDOW = 0.24
+
+
+class FactoredFilters(nn.Module):
+    r"""The factors of all filter banks of a model, whose kernels they replace.
+
+    The optimiser takes ``parameters()`` of this module in the place of the kernels. After
+    ``loss.backward()``, :meth:`pull_back` carries the gradients of the kernels to the factors; after
+    the step of the optimiser the hook of :meth:`hold` writes the kernels and keeps
+    :math:`\tau\|W\|^2 \le 2\alpha`.
+
+    Args:
+        model: its :class:`ConvGradientStep` layers get random smooth filters, of about the norm
+            they had (the same grid bound).
+        middle: number ``M`` of filters of ``A``.
+        seed: of the random filters.
+
+    Raises:
+        ValueError: ``middle`` is less than 1.
+    """
+
+    def __init__(self, model: nn.Module, middle: int, seed: int = 0) -> None:
+        super().__init__()
+        if middle < 1:
+            raise ValueError(f"factored filters need at least 1 channel between, got {middle}")
+        generator = torch.Generator().manual_seed(seed)
+        self._model = [model]  # not a submodule: its parameters are not ours
+        self.pairs = nn.ModuleList(_Factors(layer, middle, generator) for layer in self._layers())
+        self._write()
+
+    def pull_back(self) -> None:
+        r"""Turn the gradient in every kernel :math:`BA` into gradients in ``A`` and ``B``."""
+        for layer, pair in zip(self._layers(), self.pairs, strict=True):
+            torch.autograd.backward(pair(), layer.weight.grad)
+            layer.weight.grad = None
+
+    def hold(self, optimizer: Optimizer, *, averagedness: float = 1.0) -> RemovableHandle:
+        """Write the kernels now and after every step of ``optimizer``, inside the constraint.
+
+        Returns:
+            A handle whose ``remove()`` ends both.
+        """
+        self._project(averagedness)
+        return optimizer.register_step_post_hook(lambda *_: self._project(averagedness))
+
+    def _layers(self) -> list[ConvGradientStep]:
+        return [m for m in self._model[0].modules() if isinstance(m, ConvGradientStep)]
+
+    @torch.no_grad()
+    def _write(self) -> None:
+        for layer, pair in zip(self._layers(), self.pairs, strict=True):
+            layer.weight.copy_(pair())
+
+    @torch.no_grad()
+    def _project(self, averagedness: float) -> None:
+        self._write()
+        before = [torch.linalg.vector_norm(layer.weight) for layer in self._layers()]
+        project(self._model[0], averagedness=averagedness)
+        for layer, pair, norm in zip(self._layers(), self.pairs, before, strict=True):
+            for factor in pair.parameters():
+                factor.mul_((torch.linalg.vector_norm(layer.weight) / norm).sqrt())
+
+
+class _Factors(nn.Module):
+    """One pair: ``inner`` ``[M, C, m, m]`` and ``outer`` ``[K, M, m, m]``."""
+
+    def __init__(self, layer: ConvGradientStep, middle: int, generator: torch.Generator) -> None:
+        super().__init__()
+        count, channels, size, _ = layer.weight.shape
+        window = _window((size + 1) // 2)
+        inner = window * torch.randn(middle, channels, *window.shape, generator=generator)
+        inner -= window * inner.sum(dim=(2, 3), keepdim=True) / window.sum()
+        outer = window * torch.randn(count, middle, *window.shape, generator=generator)
+        pair = [bank / bank.flatten(1).norm(dim=1)[:, None, None, None] for bank in (inner, outer)]
+        weight = layer.weight.detach()
+        norms = grid_norm(weight), grid_norm(_composition(*pair).to(weight))
+        scale = torch.sqrt(norms[0] / norms[1])
+        self.inner, self.outer = (nn.Parameter(bank.to(weight) * scale) for bank in pair)
+
+    def forward(self) -> Tensor:
+        """The kernel ``[K, C, 2m - 1, 2m - 1]``."""
+        return _composition(self.inner, self.outer)
+
+
+def _composition(inner: Tensor, outer: Tensor) -> Tensor:
+    """Kernel of the correlation with ``inner`` followed by the one with ``outer``."""
+    return functional.conv_transpose2d(outer, inner)
+
+
+def _window(side: int) -> Tensor:
+    position = torch.arange(side) - (side - 1) / 2
+    profile = torch.exp(-(position**2) / (2 * (_WINDOW * side) ** 2))
+    return torch.outer(profile, profile)
