@@ -42,7 +42,7 @@ class CriticFit:
     depth: int = 10
     steps: int = 2500
     batch: int = 256
-    rate: float = 2e-2
+    rate: float = 1e-2
 
     def __post_init__(self) -> None:
         if min(self.width, self.batch) < 1 or min(self.depth, self.steps) < 0 or self.rate <= 0:
