@@ -42,7 +42,7 @@ class LipschitzDenoiser(Denoiser):
         neighbourhood: side in pixels of the window of responses that are shrunk together with those
             of the other channels, odd; 0 shrinks every response alone.
         pretrained: ``"default"`` loads the shipped weights for ``in_channels``, ``"large"`` those
-            that shrink groups of channels; a path loads a
+            whose filters were learned as compositions and denoise better; a path loads a
             ``.safetensors`` file written by :func:`pnp_lip.save`; ``None`` starts from DCT frames.
             Weights bring their own sizes.
         device: where to put the parameters.

@@ -208,7 +208,7 @@ def _computing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights",
         default="default",
-        help="a .safetensors file, or 'large' for the larger network",
+        help="a .safetensors file, or 'large' for the better network",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default cpu)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
