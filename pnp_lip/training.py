@@ -97,8 +97,10 @@ class Training:
         if config.middle:
             self.factors = FactoredFilters(self.model, config.middle, config.seed)
         self.optimizer = _optimizer(self.model, self.factors, config)
-        holder = hold if self.factors is None else FactoredFilters.hold
-        holder(self.factors or self.model, self.optimizer, averagedness=config.averagedness)
+        if self.factors is None:
+            hold(self.model, self.optimizer, averagedness=config.averagedness)
+        else:
+            self.factors.hold(self.optimizer, averagedness=config.averagedness)
         self.average.load_state_dict(self.model.state_dict())
         if config.compile:
             for layer in self.model.layers:
