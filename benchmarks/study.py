@@ -33,14 +33,11 @@ _ROWS: dict[str, dict[str, Any]] = {
     "4 x 48 7x7": {"depth": 4},
     "12 x 24 5x5": {"depth": 12, "nf": 24, "kernel_size": 5},
     "5 x 80 9x9": {"depth": 5, "nf": 80, "kernel_size": 9},
-    "8 x 48 7x7, groups of channels": {"neighbourhood": 1},
-    "4 x 48 7x7, groups of channels": {"neighbourhood": 1, "depth": 4},
     "factored, 1 x 32 9x9": _FACTORED | {"depth": 1},
     "factored, 4 x 32 9x9": _FACTORED | {"depth": 4},
     "factored, 8 x 32 9x9": _FACTORED,
     "factored, 8 x 32 7x7": _FACTORED | {"kernel_size": 7},
     "factored, 4 x 32 13x13": _FACTORED | {"depth": 4, "kernel_size": 13},
-    "factored, 8 x 32 9x9, groups of channels": _FACTORED | {"neighbourhood": 1},
 }
 
 

@@ -3,8 +3,7 @@ r"""A denoiser that is nonexpansive by construction, with its averagedness known
 .. math:: D(x, s) = \Phi_L(\cdot, s) \circ \dots \circ \Phi_1(\cdot, s)\,(x), \qquad
           \Phi_\ell(x, s) = x - \tau_\ell W_\ell^\top \sigma_\ell(W_\ell x, s)
 
-with :math:`\sigma_\ell` a clip of every response (:class:`~pnp_lip.layers.NoiseClip`), or of whole
-neighbourhoods (:class:`~pnp_lip.layers.NoiseGroupClip`).
+with :math:`\sigma_\ell` a mixture of clips of every response (:class:`~pnp_lip.layers.NoiseClip`).
 
 Every :math:`\Phi_\ell` is :math:`\alpha_\ell`-averaged with
 :math:`\alpha_\ell = \tau_\ell\|W_\ell\|^2/2 < 1`, whatever the thresholds, so one certificate of
@@ -22,7 +21,7 @@ from typing import Any, cast
 from deepinv.models import Denoiser
 from torch import Tensor, device, nn
 
-from pnp_lip.layers import ConvGradientStep, NoiseClip, NoiseGroupClip
+from pnp_lip.layers import ConvGradientStep, NoiseClip
 from pnp_lip.layers.filters import colour_dct_filters, dct_filters
 
 __all__ = ["KNOTS", "LipschitzDenoiser"]
@@ -39,8 +38,6 @@ class LipschitzDenoiser(Denoiser):
         depth: number ``L`` of gradient steps.
         nf: number of filters of each step.
         kernel_size: side of the filters in pixels, odd.
-        neighbourhood: side in pixels of the window of responses that are shrunk together with those
-            of the other channels, odd; 0 shrinks every response alone.
         pretrained: ``"default"`` loads the shipped weights for ``in_channels``, ``"large"`` those
             whose filters were learned as compositions and denoise better; a path loads a
             ``.safetensors`` file written by :func:`pnp_lip.save`; ``None`` starts from DCT frames.
@@ -59,18 +56,11 @@ class LipschitzDenoiser(Denoiser):
         depth: int | None = None,
         nf: int | None = None,
         kernel_size: int | None = None,
-        neighbourhood: int | None = None,
         pretrained: str | Path | None = "default",
         device: str | device = "cpu",
     ) -> None:
         super().__init__()
-        asked = {
-            "in_channels": in_channels,
-            "depth": depth,
-            "nf": nf,
-            "kernel_size": kernel_size,
-            "neighbourhood": neighbourhood,
-        }
+        asked = {"in_channels": in_channels, "depth": depth, "nf": nf, "kernel_size": kernel_size}
         stored = None
         if pretrained is None:
             sizes = _DEFAULTS[_known_channels(in_channels)] | {
@@ -80,7 +70,7 @@ class LipschitzDenoiser(Denoiser):
             from pnp_lip.weights import read_weights
 
             stored = read_weights(pretrained, in_channels=in_channels)
-            sizes = {"neighbourhood": 0} | stored.architecture
+            sizes = stored.architecture
             _require_agreement(asked, sizes)
         self.sizes: dict[str, int] = dict(sizes)
         self.layers = nn.ModuleList(_initial_layers(**sizes))
@@ -110,8 +100,7 @@ class LipschitzDenoiser(Denoiser):
     @property
     def receptive_radius(self) -> int:
         """Pixels from which an output pixel depends on the input, in each direction."""
-        layers = [cast(ConvGradientStep, layer) for layer in self.layers]
-        return sum(2 * layer.padding + layer.activation.reach for layer in layers)
+        return sum(2 * cast(ConvGradientStep, layer).padding for layer in self.layers)
 
     def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
         """Denoise ``x``.
@@ -148,8 +137,8 @@ class LipschitzDenoiser(Denoiser):
 
 
 _DEFAULTS: dict[int, dict[str, int]] = {
-    1: {"in_channels": 1, "depth": 8, "nf": 48, "kernel_size": 7, "neighbourhood": 0},
-    3: {"in_channels": 3, "depth": 6, "nf": 72, "kernel_size": 5, "neighbourhood": 0},
+    1: {"in_channels": 1, "depth": 8, "nf": 48, "kernel_size": 7},
+    3: {"in_channels": 3, "depth": 6, "nf": 72, "kernel_size": 5},
 }
 
 
@@ -173,7 +162,7 @@ _START = 1.8
 
 
 def _initial_layers(
-    in_channels: int, depth: int, nf: int, kernel_size: int, neighbourhood: int
+    in_channels: int, depth: int, nf: int, kernel_size: int
 ) -> list[ConvGradientStep]:
     """Gradient steps on DCT frames that share the shrinkage of one of them."""
     if depth < 1:
@@ -183,12 +172,6 @@ def _initial_layers(
     factor = 1.5 / (kernel_size * math.sqrt(depth * _START))
     factors = (factor, factor / 3)
     return [
-        ConvGradientStep(weight, _activation(len(weight), factors, neighbourhood), bias=False)
+        ConvGradientStep(weight, NoiseClip(len(weight), KNOTS, factors), bias=False)
         for _ in range(depth)
     ]
-
-
-def _activation(channels: int, factors: tuple[float, ...], neighbourhood: int) -> NoiseClip:
-    if neighbourhood == 0:
-        return NoiseClip(channels, KNOTS, factors)
-    return NoiseGroupClip(channels, KNOTS, factors, neighbourhood)

@@ -40,7 +40,7 @@ __all__ = ["Training", "TrainingConfig", "noise_weight", "train_with_progress", 
 
 #: Noise levels of an evaluation, in units of 1/255.
 _LEVELS = (5, 15, 25, 50)
-_SIZES = ("in_channels", "depth", "nf", "kernel_size", "neighbourhood")
+_SIZES = ("in_channels", "depth", "nf", "kernel_size")
 
 
 def noise_weight(sigma: Tensor) -> Tensor:
@@ -263,10 +263,10 @@ def _optimizer(
         trainable = {n: p for n, p in trainable.items() if not n.endswith(".weight")}
         trainable |= dict(factors.named_parameters())
     rates = dict.fromkeys(("weight", "inner", "outer"), config.weight_rate)
-    rates["factors"] = config.threshold_rate
+    rates |= {"factors": config.threshold_rate, "logits": config.share_rate}
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in trainable.items():
-        rate = rates.get(name.rpartition(".")[2], config.share_rate)
+        rate = rates[name.rpartition(".")[2]]
         groups.setdefault(rate, []).append(parameter)
     return torch.optim.Adam(
         [{"params": parameters, "rate": rate} for rate, parameters in groups.items()],
@@ -276,15 +276,13 @@ def _optimizer(
 
 
 def _start_from(weights: str, model: LipschitzDenoiser) -> None:
-    """Copy weights of the same filters; those of single responses may start groups."""
     stored = LipschitzDenoiser.from_weights(weights, model.in_channels)
-    alone = model.sizes | {"neighbourhood": 0}
-    if stored.sizes not in (model.sizes, alone):
+    if stored.sizes != model.sizes:
         raise ValueError(
             f"the initial weights {weights} have the sizes {stored.sizes}, the configuration asks for "
             f"{model.sizes}"
         )
-    model.load_state_dict(model.state_dict() | stored.state_dict())
+    model.load_state_dict(stored.state_dict())
 
 
 def _schedule(step: int, steps: int) -> float:

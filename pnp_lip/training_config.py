@@ -15,7 +15,7 @@ class TrainingConfig:
     """Everything a training run depends on; read from TOML by :meth:`read`.
 
     Attributes:
-        in_channels, depth, nf, kernel_size, neighbourhood: sizes of the denoiser.
+        in_channels, depth, nf, kernel_size: sizes of the denoiser.
         middle: channels between the two factors of every filter bank, which is learned as their
             composition (:class:`~pnp_lip.layers.FactoredFilters`); 0 learns the filters themselves.
         train, validation: folders, see :func:`pnp_lip.data.find_data`.
@@ -23,7 +23,7 @@ class TrainingConfig:
         patch, batch: side of the patches in pixels, and patches a step of each process.
         steps: length of the run.
         weight_rate, threshold_rate, share_rate: largest learning rates of the filters, of the
-            thresholds, and of the logits of everything that sums to 1.
+            thresholds, and of the logits of the shares of the clips.
         sigma: interval of the noise levels, in units of 1/255.
         averagedness: bound of the averagedness of every layer, in (0, 1].
         ema: decay of the average of the weights that is evaluated and kept.
@@ -44,7 +44,6 @@ class TrainingConfig:
     depth: int = 8
     nf: int = 48
     kernel_size: int = 7
-    neighbourhood: int = 0
     middle: int = 0
     train: tuple[str, ...] = ("bsds500/train", "bsds500/test")
     validation: str = "bsds500/val32"

@@ -295,6 +295,17 @@ def test_execution_errors_of_a_chain_add_up(small_denoiser: LipschitzDenoiser) -
     assert statement.execution.relative >= sum(part.relative for part in parts if part is not None)
 
 
+def test_float32_of_a_denoiser_stays_within_the_stated_execution_error(
+    small_denoiser: LipschitzDenoiser,
+) -> None:
+    execution = prove(small_denoiser).execution
+    assert execution is not None
+    x = torch.rand(1, 1, 24, 24)
+    found = small_denoiser(x, 0.1).double()
+    error = float(torch.linalg.vector_norm(found - small_denoiser.double()(x.double(), 0.1)))
+    assert 0 < error <= execution.error(float(x.norm()), x.numel())
+
+
 def test_no_execution_error_is_stated_for_an_unknown_activation() -> None:
     class Cube(nn.Module):
         def forward(self, t: torch.Tensor, sigma: torch.Tensor | None = None) -> torch.Tensor:

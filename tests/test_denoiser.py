@@ -175,21 +175,6 @@ def test_cuda_agrees_with_the_cpu(shipped: LipschitzDenoiser) -> None:
         assert torch.allclose(on_gpu(x.cuda(), 0.1).cpu(), shipped(x, 0.1), atol=1e-4)
 
 
-@pytest.mark.parametrize(("neighbourhood", "radius"), [(0, 4), (1, 4), (3, 8)])
-def test_a_pixel_depends_on_the_receptive_radius_and_no_further(
-    neighbourhood: int, radius: int
-) -> None:
-    denoiser = LipschitzDenoiser(
-        1, depth=2, nf=8, kernel_size=3, neighbourhood=neighbourhood, pretrained=None
-    ).double()
-    assert denoiser.receptive_radius == radius
-    x = torch.rand(1, 1, 41, 41, dtype=torch.float64).requires_grad_()
-    denoiser(x, 0.02)[0, 0, 20, 20].backward()
-    assert x.grad is not None
-    rows = x.grad[0, 0].abs().sum(1).nonzero()
-    assert int(rows.max()) - 20 == radius
-
-
 @pytest.mark.parametrize("algorithm", ["PGD", "ADMM"])
 def test_it_works_inside_deepinv_pipelines(
     small_denoiser: LipschitzDenoiser, image: Tensor, algorithm: str

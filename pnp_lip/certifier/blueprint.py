@@ -20,7 +20,7 @@ from pnp_lip.certifier.guard import Guard
 from pnp_lip.certifier.rules import Refusal, plain_type, require_plain
 from pnp_lip.certifier.tiling_rules import require_same_function
 from pnp_lip.denoiser import LipschitzDenoiser
-from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, NoiseGroupClip, ReLU
+from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, ReLU
 from pnp_lip.relaxation import Relaxed
 from pnp_lip.tiling import Tiled
 
@@ -71,10 +71,8 @@ class Relaxation:
 
 Plan = Step | Affine | Entrywise | Chain | Relaxation
 
-_UNIT_SLOPES = (ReLU, Clip, NoiseClip, NoiseGroupClip, nn.ReLU, nn.Tanh, nn.Hardtanh)
-_LAYER = re.compile(
-    r"layers\.(\d+)\.(weight|tau|activation\.(?:knots|factors|logits|window|mixing))"
-)
+_UNIT_SLOPES = (ReLU, Clip, NoiseClip, nn.ReLU, nn.Tanh, nn.Hardtanh)
+_LAYER = re.compile(r"layers\.(\d+)\.(weight|tau|activation\.(?:knots|factors|logits))")
 
 
 def of_network(module: nn.Module, name: str = "") -> Plan:

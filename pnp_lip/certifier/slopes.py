@@ -13,7 +13,7 @@ from pnp_lip.certifier.execution import Execution
 from pnp_lip.certifier.outward import round_up
 from pnp_lip.certifier.rules import Refusal, Settings, plain_type, register_rule, require_plain
 from pnp_lip.certifier.statement import Statement, lipschitz
-from pnp_lip.layers import Clip, MonotoneSpline, NoiseClip, NoiseGroupClip, ReLU
+from pnp_lip.layers import Clip, MonotoneSpline, NoiseClip, ReLU
 
 __all__ = ["register_slope", "roundings_of", "slope_interval"]
 
@@ -22,8 +22,7 @@ _SLOPES: dict[type[nn.Module], Callable[[nn.Module], Interval]] = {}
 
 
 def register_slope(kind: type[nn.Module], interval: Callable[[nn.Module], Interval]) -> None:
-    """Declare that modules of exactly this class have a slope in ``interval(module)``: entrywise, or
-    as the gradient of a function whose Hessian has its spectrum there."""
+    """Declare that modules of exactly this class act entrywise with a slope in ``interval(module)``."""
     _SLOPES[kind] = interval
     register_rule(kind, keeps_shape=True)(_entrywise)
 
@@ -49,27 +48,16 @@ def roundings_of(module: nn.Module) -> int | None:
 
     A mixture of ``J`` clips: the computed shares sum to :math:`1 + \gamma_{J+2}` at most, and every
     term of the sum sees at most :math:`2J` roundings. Here :math:`\sigma` has the thresholds and the
-    shares, scaled to sum 1, *as computed*: it belongs to the same certificate.
-
-    On groups, :math:`A` is a product of two matrices with :math:`n = K` and :math:`g^2` terms a sum, scaled
-    in the same way: both the squared norms and :math:`A^\top` of the gains are sums of nonnegative
-    terms, off by :math:`\gamma_{2n+4}` each; the reciprocal root, the product with the threshold and
-    the last product add 6 at most. ``None`` if unknown.
+    shares, scaled to sum 1, *as computed*: it belongs to the same certificate. ``None`` if unknown.
     """
     if type(module) in (ReLU, Clip, nn.ReLU, nn.Identity):
         return 0
-    clips = 3 * len(module.logits) + 4 if isinstance(module, NoiseClip) else None
-    if type(module) is NoiseClip:
-        return clips
-    if type(module) is NoiseGroupClip and clips is not None:
-        taps = module.mixing.shape[0] + module.window.shape[-1] ** 2
-        return clips + 2 * (2 * taps + 4) + 6
-    return None
+    return 3 * len(module.logits) + 4 if type(module) is NoiseClip else None
 
 
 def _entrywise(module: nn.Module, name: str, settings: Settings) -> Statement:
     low, high = slope_interval(module, name)
-    rule = f"slope in [{low:g}, {high:g}]"
+    rule = f"entrywise, slope in [{low:g}, {high:g}]"
     if low < -1 or high > 1:
         return lipschitz(rule, max(-low, high))
     averagedness = round_up((1 - Fraction(low)) / 2)
@@ -121,7 +109,7 @@ def logistic_up(t: float) -> float:
 
 
 _UNIT_SLOPES: tuple[type[nn.Module], ...] = (
-    *(ReLU, Clip, NoiseClip, NoiseGroupClip),
+    *(ReLU, Clip, NoiseClip),
     *(nn.ReLU, nn.ReLU6, nn.Softshrink, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Tanhshrink),
     nn.LogSigmoid,
 )

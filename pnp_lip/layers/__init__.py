@@ -4,7 +4,6 @@ from pnp_lip.layers.activations import Activation, Clip, MonotoneSpline, NoiseCl
 from pnp_lip.layers.constraint import hold, project
 from pnp_lip.layers.factored import FactoredFilters
 from pnp_lip.layers.gradient_step import ConvGradientStep, GradientStep
-from pnp_lip.layers.group_clip import NoiseGroupClip
 from pnp_lip.layers.isometries import Isometry, Lift, Unshuffle
 
 __all__ = [
@@ -17,7 +16,6 @@ __all__ = [
     "Lift",
     "MonotoneSpline",
     "NoiseClip",
-    "NoiseGroupClip",
     "ReLU",
     "Unshuffle",
     "hold",

@@ -1,4 +1,4 @@
-r"""Nonlinearities whose slope stays in [0, 1], the hypothesis of every gradient step.
+r"""Scalar nonlinearities whose slope stays in [0, 1], the hypothesis of every gradient step.
 
 Such a :math:`\sigma` is the derivative of a convex function with 1-Lipschitz gradient, applied
 entry by entry, so :math:`\sigma(a) - \sigma(b) = d\,(a - b)` with :math:`0 \le d \le 1`.
@@ -20,17 +20,11 @@ __all__ = ["Activation", "Clip", "MonotoneSpline", "NoiseClip", "ReLU"]
 
 
 class Activation(nn.Module, ABC):
-    r"""A :math:`\sigma` that is the gradient of a convex function with 1-Lipschitz gradient.
+    r"""An entrywise :math:`\sigma` with :math:`0 \le \sigma' \le 1`.
 
-    Entrywise that is :math:`0 \le \sigma' \le 1`; :class:`~pnp_lip.layers.NoiseGroupClip` acts on
-    groups. Channels are on axis 1 for images and on the last axis of a ``[batch, channels]``
-    tensor, which is axis 1 as well.
+    Channels are on axis 1 for images and on the last axis of a ``[batch, channels]`` tensor, which
+    is axis 1 as well.
     """
-
-    @property
-    def reach(self) -> int:
-        """Pixels from which a value depends on the responses, in each direction."""
-        return 0
 
     @abstractmethod
     def forward(self, t: Tensor, sigma: Tensor | None = None) -> Tensor:

@@ -8,15 +8,14 @@ channel,
           u = \mathrm{clip}_1(\lambda_1^{-1}Wx),
 
 with :math:`m = \sum_j m_j`: both kernels are constants, and the first clip has the same bounds in all
-channels. The products are computed in float64 and rounded once. Of a step with another activation the
-kernels are folded in the same way, and the activation is called on the whole image.
+channels. The products are computed in float64 and rounded once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -25,7 +24,6 @@ from torch.nn import functional
 
 from pnp_lip.layers.activations import Clip, NoiseClip, ReLU
 from pnp_lip.layers.gradient_step import ConvGradientStep
-from pnp_lip.layers.group_clip import EPSILON, NoiseGroupClip
 from pnp_lip.layers.strips import STRIP_BYTES, Transposition, by_strips, channels_last
 
 __all__ = ["FoldedStep", "fold_step"]
@@ -51,9 +49,7 @@ class FoldedStep(nn.Module):
         forward_kernel: ``A`` as ``[K, C, k, k]``.
         backward_kernel: the kernel of which ``B`` is the transposed convolution, same shape.
         bias: ``[K]`` or ``None``.
-        ratios, shares: ``[J - 1, K]`` of the clips after the first; ``None`` stands for ReLU, or
-            for the activation where there is one.
-        activation, sigma: what is applied instead of clips, and the noise level it is given.
+        ratios, shares: ``[J - 1, K]`` of the clips after the first; ``None`` stands for ReLU.
     """
 
     def __init__(
@@ -63,11 +59,8 @@ class FoldedStep(nn.Module):
         bias: Tensor | None,
         ratios: Tensor | None,
         shares: Tensor | None,
-        activation: nn.Module | None = None,
-        sigma: float = 0.0,
     ) -> None:
         super().__init__()
-        self.activation, self.sigma = activation, sigma
         self.transposition = Transposition(backward_kernel)
         self.register_buffer("kernel", channels_last(forward_kernel))
         self.register_buffer("bias", bias)
@@ -77,30 +70,13 @@ class FoldedStep(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The step on ``[B, C, H, W]``."""
-        if self.activation is None:
-            return x - self.combine(x, self._entrywise)
-        if isinstance(self.activation, FoldedGroups):
-            return x - self.combine(x, self.activation)
-        return x - self.combine(x, partial(self._activation_on, x), strip_bytes=2**62)
-
-    def _activation_on(self, x: Tensor, responses: Tensor) -> Tensor:
-        """The activation on the responses to ``x``, which may have rows and columns added."""
-        assert self.activation is not None
-        height, width = x.shape[-2:]
-        levels = torch.full((len(x),), self.sigma, dtype=x.dtype, device=x.device)
-        inside = self.activation(responses[:, :, :height, :width], levels)
-        if inside.shape == responses.shape:
-            return inside.contiguous(memory_format=torch.channels_last)
-        responses.zero_()
-        responses[:, :, :height, :width] = inside
-        return responses
+        return x - self.combine(x, self._entrywise)
 
     def bare(self, x: Tensor, *, whole: bool = True) -> Tensor:
-        """``B A x``, for timing: the convolutions alone, those of a mixing included; on the whole
-        image or in strips."""
-        groups = self.activation if isinstance(self.activation, FoldedGroups) else None
-        between = (lambda z: z) if groups is None else groups.bare
-        return self.combine(x, between, strip_bytes=2**62 if whole else STRIP_BYTES)
+        """``B A x``: the two convolutions alone, for timing; on the whole image or in strips."""
+        return self.combine(
+            x, lambda responses: responses, strip_bytes=2**62 if whole else STRIP_BYTES
+        )
 
     def combine(
         self, x: Tensor, between: Callable[[Tensor], Tensor], *, strip_bytes: int = STRIP_BYTES
@@ -121,42 +97,6 @@ class FoldedStep(nn.Module):
             return responses.relu_()
         activate = _compiled() if self.compiled else _activate
         return activate(responses, ratios, shares)
-
-
-class FoldedGroups(nn.Module):
-    r"""Shrinkage of groups of channels at one noise level, pixel by pixel.
-
-    Args:
-        mixing: ``A`` as ``[K, K]``, nonnegative with columns that sum to 1.
-        thresholds, shares: ``[J, K]``.
-    """
-
-    def __init__(self, mixing: Tensor, thresholds: Tensor, shares: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("mixing", mixing.contiguous())
-        self.register_buffer("transposed", mixing.mT.contiguous())
-        self.register_buffer("thresholds", thresholds)
-        self.register_buffer("shares", shares)
-
-    def forward(self, responses: Tensor) -> Tensor:
-        """On ``[B, K, h, W]``, in place where the layout allows it."""
-        z = responses.permute(0, 2, 3, 1)
-        inverse = self._mix(z * z, transposed=True).add_(EPSILON).rsqrt_()
-        thresholds: Any = self.thresholds
-        shares: Any = self.shares
-        gain = (inverse * thresholds[0]).clamp_(max=1.0).mul_(shares[0])
-        for threshold, share in zip(thresholds[1:], shares[1:], strict=True):
-            gain.addcmul_((inverse * threshold).clamp_(max=1.0), share)
-        return (z * self._mix(gain, transposed=False)).permute(0, 3, 1, 2)
-
-    def bare(self, responses: Tensor) -> Tensor:
-        """The two products alone."""
-        z = responses.permute(0, 2, 3, 1)
-        return self._mix(self._mix(z, transposed=True), transposed=False).permute(0, 3, 1, 2)
-
-    def _mix(self, z: Tensor, *, transposed: bool) -> Tensor:
-        matrix: Any = self.transposed if transposed else self.mixing
-        return (z.reshape(-1, z.shape[-1]) @ matrix).view(z.shape)
 
 
 @lru_cache(maxsize=1)
@@ -180,10 +120,10 @@ def _activate(responses: Tensor, ratios: Tensor, shares: Tensor) -> Tensor:
 
 @torch.no_grad()
 def fold_step(layer: nn.Module, sigma: float, dtype: torch.dtype) -> FoldedStep | None:
-    """A layer at one noise level, or ``None`` if it is no :class:`ConvGradientStep`.
+    """A layer at one noise level, or ``None`` if it is none that is known here.
 
     Args:
-        layer: a step; ReLU, Clip and NoiseClip are folded, other activations are kept.
+        layer: a :class:`ConvGradientStep` with ReLU, Clip or NoiseClip.
         sigma: noise level in [0, 1].
         dtype: of the kernels.
     """
@@ -191,12 +131,12 @@ def fold_step(layer: nn.Module, sigma: float, dtype: torch.dtype) -> FoldedStep 
         return None
     weight, tau = layer.weight.double(), layer.tau.double()
     bias = None if layer.bias is None else layer.bias.double()
+    if type(layer.activation) is ReLU:
+        folded_bias = None if bias is None else bias.to(dtype)
+        return FoldedStep(weight.to(dtype), (tau * weight).to(dtype), folded_bias, None, None)
     mixture = _mixture(layer.activation, sigma)
     if mixture is None:
-        kept = None if type(layer.activation) is ReLU else _groups(layer.activation, sigma, dtype)
-        folded_bias = None if bias is None else bias.to(dtype)
-        forward_kernel, backward_kernel = weight.to(dtype), (tau * weight).to(dtype)
-        return FoldedStep(forward_kernel, backward_kernel, folded_bias, None, None, kept, sigma)
+        return None
     scaled = weight * mixture.scale[:, None, None, None]
     gained = tau * weight * mixture.gain[:, None, None, None]
     return FoldedStep(
@@ -208,32 +148,17 @@ def fold_step(layer: nn.Module, sigma: float, dtype: torch.dtype) -> FoldedStep 
     )
 
 
-def _groups(activation: nn.Module, sigma: float, dtype: torch.dtype) -> nn.Module:
-    """Groups of channels with constants; every other activation as it is."""
-    if type(activation) is not NoiseGroupClip or activation.window.shape[-1] > 1:
-        return activation
-    mixing = torch.softmax(activation.mixing.double(), dim=0)
-    shares = torch.softmax(activation.logits.double(), dim=0)
-    thresholds = _thresholds(activation, sigma)
-    return FoldedGroups(mixing.to(dtype), thresholds.to(dtype), shares.to(dtype))
-
-
-def _thresholds(activation: NoiseClip, sigma: float) -> Tensor:
-    """``[J, K]``, nonnegative, in float64."""
-    level = torch.tensor([sigma], dtype=activation.knots.dtype, device=activation.knots.device)
-    return activation.thresholds(level)[:, 0].double().clamp(min=0)
-
-
 def _mixture(activation: nn.Module, sigma: float) -> _Mixture | None:
     if type(activation) is Clip:
-        thresholds = activation.threshold[None].double().clamp(min=0)
+        thresholds = activation.threshold[None]
         shares = torch.ones_like(thresholds)
     elif type(activation) is NoiseClip:
-        thresholds = _thresholds(activation, sigma)
+        level = torch.tensor([sigma], dtype=activation.knots.dtype, device=activation.knots.device)
+        thresholds = activation.thresholds(level)[:, 0]
         shares = torch.softmax(activation.logits, dim=0)
     else:
         return None
-    thresholds, order = thresholds.sort(dim=0, descending=True)
+    thresholds, order = thresholds.double().clamp(min=0).sort(dim=0, descending=True)
     shares = shares.double().gather(0, order)
     largest = thresholds[0]
     alive = largest > _ZERO

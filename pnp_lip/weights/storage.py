@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _FORMAT = "pnp_lip 1"
-#: Names of shipped weights: of single responses, and of groups of channels.
+#: Names of shipped weights: with filters learned as they are, and as compositions.
 SHIPPED_NAMES = ("default", "large")
 _IMAGES = {1: "grey", 3: "colour"}
 
