@@ -149,6 +149,11 @@ def _known_channels(in_channels: int) -> int:
 
 
 def _require_agreement(asked: dict[str, int | None], stored: dict[str, int]) -> None:
+    if stored.keys() != asked.keys():
+        raise ValueError(
+            f"the weights describe a network by {sorted(stored)}, expected {sorted(asked)}: they come "
+            f"from another version of pnp_lip"
+        )
     for name, value in asked.items():
         if value is not None and value != stored[name]:
             raise ValueError(

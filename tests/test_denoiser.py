@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pnp_lip import LipschitzDenoiser, certify, firmly_nonexpansive
+from pnp_lip import LipschitzDenoiser, certify, firmly_nonexpansive, save
 from pnp_lip.certifier import prove
 from pnp_lip.photographs import photograph
 from pnp_lip.recipes.quality import psnr
@@ -152,6 +153,15 @@ def test_an_image_with_other_channels_is_refused(small_denoiser: LipschitzDenois
 def test_sizes_that_contradict_the_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="depth=3 contradicts the weights"):
         LipschitzDenoiser(1, depth=3)
+
+
+def test_weights_of_another_kind_of_network_are_refused_by_their_sizes(
+    small_denoiser: LipschitzDenoiser, tmp_path: Path
+) -> None:
+    small_denoiser.sizes["neighbours"] = 3
+    save(small_denoiser, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"describe a network by .*'neighbours'.*expected"):
+        LipschitzDenoiser.from_weights(tmp_path / "other.safetensors")
 
 
 @pytest.mark.parametrize(("argument", "value"), [("in_channels", 2), ("depth", 0), ("nf", 1000)])
