@@ -1,4 +1,4 @@
-"""PSNR of the shipped denoisers on BSD68 and CBSD68, beside total variation on the same noise.
+"""PSNR and SSIM of the shipped denoisers on BSD68 and CBSD68, beside total variation on the same noise.
 
     PNP_LIP_DATA=... python -m benchmarks.denoising
 
@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmarks.record import RESULTS, record
 from pnp_lip import Frozen, LipschitzDenoiser, certify
 from pnp_lip.data import read_folder
-from pnp_lip.recipes.quality import psnr
+from pnp_lip.recipes.quality import psnr, ssim
 from pnp_lip.weights import SHIPPED_NAMES
 
 LEVELS = (5, 15, 25, 50)
@@ -33,15 +33,27 @@ SETS = {1: "bsd68", 3: "cbsd68"}
 Denoise = Callable[[Tensor, float], Tensor]
 
 
-def mean_psnr(denoise: Denoise, images: list[Tensor], level: int, label: str) -> float:
-    """Mean PSNR in dB; images are uint8 ``[C, H, W]``, ``level`` in units of 1/255."""
+def mean_quality(
+    denoise: Denoise, images: list[Tensor], level: int, label: str
+) -> tuple[float, float]:
+    """Mean PSNR in dB and SSIM; images are uint8 ``[C, H, W]``, ``level`` in units of 1/255."""
     values = []
     for image in tqdm(images, desc=label, leave=False, disable=None):
         clean = image[None].float() / 255
         generator = torch.Generator().manual_seed(0)
         noisy = clean + level / 255 * torch.randn(clean.shape, generator=generator)
-        values.append(psnr(denoise(noisy, level / 255), clean))
-    return float(np.mean(values))
+        denoised = denoise(noisy, level / 255)
+        values.append((psnr(denoised, clean), ssim(denoised, clean)))
+    means = np.mean(values, axis=0)
+    return float(means[0]), float(means[1])
+
+
+def by_level(scores: dict[int, tuple[float, float]]) -> dict[str, dict[int, float]]:
+    """PSNR and SSIM, each by noise level."""
+    return {
+        "psnr": {level: score[0] for level, score in scores.items()},
+        "ssim": {level: score[1] for level, score in scores.items()},
+    }
 
 
 def total_variation(weight: float) -> Denoise:
@@ -60,8 +72,8 @@ def total_variation(weight: float) -> Denoise:
 def best_weight(channels: int, level: int) -> float:
     """The weight of total variation that is best on the validation images."""
     images = [image[:, :200, :200] for image in read_folder("bsds500/val32", channels)[:8]]
-    scores = {w: mean_psnr(total_variation(w), images, level, "weight of TV") for w in WEIGHTS}
-    return max(scores, key=lambda w: scores[w])
+    scores = {w: mean_quality(total_variation(w), images, level, "weight of TV") for w in WEIGHTS}
+    return max(scores, key=lambda w: scores[w][0])
 
 
 def evaluate(channels: int, name: str) -> dict[str, Any]:
@@ -70,7 +82,7 @@ def evaluate(channels: int, name: str) -> dict[str, Any]:
     denoiser = LipschitzDenoiser(channels, pretrained=name)
     certificate = certify(denoiser)
     ours = {
-        level: mean_psnr(Frozen(denoiser, level / 255), images, level, f"sigma {level}")
+        level: mean_quality(Frozen(denoiser, level / 255), images, level, f"sigma {level}")
         for level in LEVELS
     }
     return {
@@ -79,18 +91,18 @@ def evaluate(channels: int, name: str) -> dict[str, Any]:
         "lipschitz_upper": certificate.upper,
         "lipschitz_lower": certificate.lower,
         "averagedness": certificate.averagedness,
-        "psnr": ours,
+        **by_level(ours),
     }
 
 
 def evaluate_total_variation(channels: int, levels: list[int]) -> dict[str, Any]:
-    """The PSNR of total variation at some noise levels."""
+    """The quality of total variation at some noise levels."""
     images = read_folder(SETS[channels], channels)
     values = {}
     for level in levels:
         weight = best_weight(channels, level)
-        values[level] = mean_psnr(total_variation(weight), images, level, f"TV, sigma {level}")
-    return {"images": len(images), "psnr": values}
+        values[level] = mean_quality(total_variation(weight), images, level, f"TV, sigma {level}")
+    return {"images": len(images), **by_level(values)}
 
 
 def _recorded() -> dict[str, dict[str, Any]]:
@@ -115,7 +127,10 @@ def main() -> None:
             rows["total variation"] = evaluate_total_variation(channels, list(options.tv))
         print(SETS[channels])
         for name, row in rows.items():
-            values = "  ".join(f"{level}: {value:.2f}" for level, value in row["psnr"].items())
+            values = "  ".join(
+                f"{level}: {row['psnr'][level]:.2f}, {row['ssim'][level]:.3f}"
+                for level in row["psnr"]
+            )
             bounds = ""
             if "lipschitz_upper" in row:
                 bounds = f"  Lip in [{row['lipschitz_lower']:.6f}, {row['lipschitz_upper']:.6f}]"

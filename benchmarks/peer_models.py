@@ -118,31 +118,27 @@ class RidgeDescent(nn.Module):
 
 
 class RidgeProx(nn.Module):
-    """CRR-NN as a proximity operator for every noise level, by FISTA with restarts
-    (Goujon, Neumayer, Unser 2024)."""
+    """CRR-NN as a proximity operator for every noise level, by FISTA with restarts, or its weakly
+    convex variant WCRR-NN (Goujon, Neumayer, Unser 2024)."""
 
-    def __init__(self, folder: Path, tolerance: float = 1e-4) -> None:
+    def __init__(self, folder: Path, *, weakly: bool = False, tolerance: float = 1e-4) -> None:
         super().__init__()
-        name = "trained_models/CRR-CNN/checkpoints/checkpoint_6000.pth"
-        weights = _load(folder / "weakly_convex_ridge_regularizer" / name)
+        name = "WCRR-CNN" if weakly else "CRR-CNN"
+        path = folder / "weakly_convex_ridge_regularizer" / "trained_models" / name
+        weights = _load(path / "checkpoints" / "checkpoint_6000.pth")
         kernels = [_zero_mean(weights["conv_layer.conv_layers.0.parametrizations.weight.original"])]
         kernels += [weights[f"conv_layer.conv_layers.{index}.weight"] for index in (1, 2)]
         kernels[0] = kernels[0] / math.sqrt(_largest_symbol(kernels))
-        values = weights["activation_cvx.coefficients"]
-        spacing = 0.2 / (values.shape[1] - 1)
-        slopes = (values.diff(dim=1) / spacing).clamp(0, 1)
-        slopes[:, 0] = slopes[:, -1] = 0
-        summed = functional.pad(slopes.cumsum(dim=1) * spacing, (1, 0))
-        self.ridge = _Ridge(
-            kernels, torch.linspace(-0.1, 0.1, values.shape[1]), (summed - summed.flip(1)) / 2
-        )
         self.steepness = float(weights["mu_"].exp())
+        values = self.steepness * _odd_spline(weights["activation_cvx.coefficients"])
+        if weakly:
+            values = values - _odd_spline(weights["activation_ccv.coefficients"])
+        self.ridge = _Ridge(kernels, torch.linspace(-0.1, 0.1, values.shape[1]), values)
         self.scalings = weights["spline_scaling.coefficients"]
         self.tolerance = tolerance
 
     def _gradient(self, x: Tensor, scaling: Tensor) -> Tensor:
-        response = self.ridge.spline(self.ridge.analyse(x) * scaling) / scaling
-        return self.steepness * self.ridge.synthesise(response)
+        return self.ridge.synthesise(self.ridge.spline(self.ridge.analyse(x) * scaling) / scaling)
 
     def forward(self, y: Tensor, sigma: float) -> Tensor:
         level = 255 * float(sigma)
@@ -163,6 +159,15 @@ class RidgeProx(nn.Module):
             if float(moved.norm() / x.norm()) < self.tolerance:
                 break
         return x
+
+
+def _odd_spline(values: Tensor) -> Tensor:
+    """Values at the knots on [-0.1, 0.1] with slopes in [0, 1], constant at both ends, odd."""
+    spacing = 0.2 / (values.shape[1] - 1)
+    slopes = (values.diff(dim=1) / spacing).clamp(0, 1)
+    slopes[:, 0] = slopes[:, -1] = 0
+    summed = functional.pad(slopes.cumsum(dim=1) * spacing, (1, 0))
+    return (summed - summed.flip(1)) / 2
 
 
 def _largest_symbol(kernels: list[Tensor]) -> float:

@@ -3,10 +3,10 @@
     PNP_LIP_DATA=... python -m benchmarks.peers FOLDER
 
 ``FOLDER`` holds clones of the public repositories named in :mod:`benchmarks.peer_models`; a model whose
-repository is missing is left out. Every fourth image of BSD68, noise from a generator seeded with 0 for
-each image. *Proved* is what this package's certifier proves of the model, or the name of what it refuses;
-*measured* the largest gain found between two inputs of 48 x 48 pixels: above 1 it disproves
-nonexpansiveness. Seconds are processor time for an image, one thread.
+repository is missing is left out, and BM3D without the package ``bm3d``. Every fourth image of BSD68,
+noise from a generator seeded with 0 for each image. *Proved* is what this package's certifier proves of
+the model, or the name of what it refuses; *measured* the largest gain found between two inputs of 48 x 48
+pixels: above 1 it disproves nonexpansiveness. Seconds are processor time for an image, one thread.
 """
 
 from __future__ import annotations
@@ -43,17 +43,28 @@ def models(folder: Path, level: int) -> dict[str, Denoise]:
     for steps in (1, 10):
         makers[f"CRR-NN, {steps} steps"] = lambda steps=steps: RidgeDescent(folder, level, steps)
     makers["CRR-NN, prox"] = lambda: RidgeProx(folder)
+    makers["WCRR-NN, prox"] = lambda: RidgeProx(folder, weakly=True)
     makers["averaged CNN"] = lambda: AveragedNetwork(folder, level)
     for name in ("RealSN_SimpleCNN", "SimpleCNN", "DnCNN"):
         makers[name] = lambda name=name: plain_residual(folder, name, level)
     makers["total variation"] = lambda: total_variation(best_weight(1, level))
+    makers["BM3D"] = block_matching
     found = {}
     for name, make in makers.items():
         try:
             found[name] = make()
-        except FileNotFoundError:
+        except (FileNotFoundError, ModuleNotFoundError):
             continue
     return found
+
+
+def block_matching() -> Denoise:
+    """BM3D by its authors' package (``pip install bm3d``, not for commercial use)."""
+    from bm3d import bm3d
+
+    return lambda noisy, sigma: torch.from_numpy(bm3d(noisy[0, 0].numpy(), sigma)).to(noisy)[
+        None, None
+    ]
 
 
 def proved(model: Denoise) -> float | str | None:

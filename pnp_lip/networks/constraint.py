@@ -106,8 +106,9 @@ def retract(weight: Tensor) -> Tensor:
         norms = torch.linalg.matrix_norm(weight, ord=2, keepdim=True)
         weight = torch.where(norms > 1, weight / norms, weight)
         gram = _gram(weight)
-    cube = gram @ weight if weight.shape[-2] <= weight.shape[-1] else weight @ gram
-    return torch.sub(1.5 * weight, cube, alpha=0.5)
+    cube = (gram, weight) if weight.shape[-2] <= weight.shape[-1] else (weight, gram)
+    combine = torch.addmm if weight.ndim == 2 else torch.baddbmm
+    return combine(weight, *cube, beta=1.5, alpha=-0.5)
 
 
 def _at_most_four(gram: Tensor) -> bool:
