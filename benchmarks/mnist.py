@@ -51,13 +51,12 @@ def measured(
     model: nn.Module,
     digits: Mnist,
     certified: Certified,
-    scores: Callable[[Tensor], Tensor] | None = None,
+    guide: Callable[[Tensor], Tensor] | None = None,
 ) -> dict[str, float]:
     """Accuracy and certified accuracy on the test images, both sides on the attacked ones, in %.
 
-    What is attacked is ``scores``, by default ``model``; its prediction must be the same.
+    ``guide`` is what the attack climbs, by default ``model``.
     """
-    scores = model if scores is None else scores
     with torch.no_grad():
         logits = torch.cat([model(part) for part in digits.test_images.split(1000)])
     right = logits.argmax(1) == digits.test_labels
@@ -65,7 +64,9 @@ def measured(
     some, labels = digits.test_images[:ATTACKED], digits.test_labels[:ATTACKED]
     for radius in RADII:
         row[f"certified_{radius}"] = 100 * certified(logits, digits.test_labels, radius)
-        row[f"attacked_{radius}"] = 100 * attacked_accuracy(scores, some, labels, radius)
+        row[f"attacked_{radius}"] = 100 * attacked_accuracy(
+            model, some, labels, radius, guide=guide
+        )
         row[f"same_certified_{radius}"] = 100 * certified(logits[:ATTACKED], labels, radius)
     return row
 

@@ -2,6 +2,7 @@
 
 from pnp_lip.networks.attack import attacked_accuracy, worst_points
 from pnp_lip.networks.classification import Fit, temperature_loss, train
+from pnp_lip.networks.committee import Committee
 from pnp_lip.networks.constraint import hold_network, project_network
 from pnp_lip.networks.critic import CriticFit
 from pnp_lip.networks.fixed_width import FixedWidthNetwork
@@ -17,6 +18,7 @@ from pnp_lip.networks.rules import prove_outputs
 from pnp_lip.networks.wasserstein import Wasserstein1, wasserstein1
 
 __all__ = [
+    "Committee",
     "CriticFit",
     "Fit",
     "FixedWidthNetwork",

@@ -51,12 +51,22 @@ def worst_points(
 
 
 def attacked_accuracy(
-    model: Classifier, x: Tensor, labels: Tensor, radius: float, *, steps: int = 20, seed: int = 0
+    model: Classifier,
+    x: Tensor,
+    labels: Tensor,
+    radius: float,
+    *,
+    steps: int = 20,
+    seed: int = 0,
+    guide: Classifier | None = None,
 ) -> float:
-    """Share of inputs still classified correctly after :func:`worst_points`; arguments as there."""
+    """Share of inputs still classified correctly after :func:`worst_points`; arguments as there.
+
+    ``guide`` finds the points instead of ``model``, where that is too slow or too flat to climb.
+    """
     with torch.no_grad():
         clean = _wrongness(model(x), labels) < 0
-    worst = worst_points(model, x, labels, radius, steps=steps, seed=seed)
+    worst = worst_points(guide or model, x, labels, radius, steps=steps, seed=seed)
     with torch.no_grad():
         attacked = _wrongness(model(worst), labels) < 0
     return float((clean & attacked).double().mean())

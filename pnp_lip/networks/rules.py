@@ -22,6 +22,7 @@ from pnp_lip.certifier.rules import require_plain
 from pnp_lip.certifier.slopes import slope_interval
 from pnp_lip.certifier.statement import lipschitz
 from pnp_lip.layers import GradientStep
+from pnp_lip.networks.committee import Committee
 from pnp_lip.networks.fixed_width import TOP, BlockMap, FixedWidthNetwork, MaxMinStep
 from pnp_lip.networks.free_width import FreeWidthNetwork
 from pnp_lip.networks.lattice import Maximum, Minimum
@@ -93,6 +94,19 @@ def _extremum(module: nn.Module, name: str, settings: Settings) -> Statement:
         f"{type(pair).__name__.lower()} of two functions", max(part.upper for part in parts)
     )
     return replace(statement, parts=tuple(parts))
+
+
+@register_rule(Committee)
+def _committee(module: nn.Module, name: str, settings: Settings) -> Statement:
+    """The mean of the bounds; between the norms for which the members have them."""
+    members = cast(Committee, module).members
+    require_plain(members, f"{name}.members".strip("."))
+    parts = [
+        apply_rule(member, f"{name}.members.{index}".strip("."), settings)
+        for index, member in enumerate(members)
+    ]
+    mean = sum((Fraction(part.upper) for part in parts), Fraction(0)) / len(parts)
+    return replace(lipschitz("mean of a committee", round_up(mean)), parts=tuple(parts))
 
 
 def _body(network: nn.Module, name: str, gap: float) -> list[Statement]:
