@@ -87,7 +87,7 @@ FEATURES: dict[str, Callable[[], nn.Sequential]] = {
 RECIPES = {
     "dense": Recipe(prototypes=200, epochs=20, margin=2.2, right=1.0, warp=0.08),
     "convolutional": Recipe(
-        prototypes=350, epochs=20, margin=2.4, right=3.0, warp=0.08, feature_rate=3e-3, members=3
+        prototypes=350, epochs=14, margin=2.4, right=3.0, warp=0.08, feature_rate=3e-3, members=3
     ),
 }
 
@@ -181,6 +181,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="instead of those of the recipe")
     parser.add_argument("--validate", action="store_true")
     options = parser.parse_args()
+    torch.set_num_threads(1)
     digits = load_mnist()
     digits = digits.hold_out(HELD_OUT) if options.validate else digits
     print(heading())
