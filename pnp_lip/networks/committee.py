@@ -1,8 +1,7 @@
 r"""The mean of several networks, :math:`f(x) = \frac1n \sum_i f_i(x)`.
 
 Its constant is at most the mean of theirs, in any norm of the outputs, by the triangle inequality. So a
-committee of classifiers has the certified radii of its mean logits, and is right more often than its
-members.
+committee of classifiers has the certified radii of its mean logits.
 """
 
 from __future__ import annotations
