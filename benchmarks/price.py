@@ -29,9 +29,9 @@ from pnp_lip.training import TrainingConfig, validation_psnr
 
 _LEVEL = 25.0
 _SIZES = {"depth": 4, "nf": 32, "kernel_size": 9}
-#: The last one lets the slope reach -1.
 #: Logit of the share that is turned back at the start.
 _SHARE = -3.0
+#: The last one lets the slope reach -1.
 _BOUNDS = (1.0, 1.25, 2.0, 8.0, 81.0)
 
 
