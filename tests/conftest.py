@@ -15,6 +15,12 @@ from pnp_lip.photographs import photograph
 from pnp_lip.training import TrainingConfig
 
 
+@pytest.fixture(autouse=True)
+def same_draws_every_time() -> None:
+    """Every test draws the same numbers, alone and among others."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def small_denoiser() -> LipschitzDenoiser:
     """A grey denoiser of two small layers whose bound is strict."""
