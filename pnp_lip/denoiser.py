@@ -92,6 +92,26 @@ class LipschitzDenoiser(Denoiser):
         stored = read_weights(source, in_channels=in_channels)
         return cls(stored.architecture["in_channels"], pretrained=source)
 
+    def repeated(self, times: int) -> LipschitzDenoiser:
+        r"""A deeper denoiser: every layer ``times`` times in a row, its thresholds divided by ``times``.
+
+        What a layer can remove from a response stays the same, but small responses are removed more
+        completely: the potential is steeper at 0 by the factor ``times``, which one layer cannot be
+        under :math:`\tau\|W\|^2 \le 2`. The result is nonexpansive as this denoiser is, removes
+        more noise where the image is flat, and takes ``times`` the time.
+
+        Raises:
+            ValueError: ``times`` is less than 1.
+        """
+        if times < 1:
+            raise ValueError(f"expected a number of repetitions of at least 1, got {times}")
+        sizes = self.sizes | {"depth": times * self.sizes["depth"]}
+        deeper = type(self)(**sizes, pretrained=None).to(next(self.parameters()))
+        for index, layer in enumerate(cast("list[ConvGradientStep]", list(deeper.layers))):
+            layer.load_state_dict(self.layers[index // times].state_dict())
+            cast(NoiseClip, layer.activation).divide_thresholds(times)
+        return deeper.train(self.training)
+
     @property
     def in_channels(self) -> int:
         """Channels of the images, 1 or 3."""

@@ -277,12 +277,13 @@ def _optimizer(
 
 def _start_from(weights: str, model: LipschitzDenoiser) -> None:
     stored = LipschitzDenoiser.from_weights(weights, model.in_channels)
-    if stored.sizes != model.sizes:
+    times, rest = divmod(model.sizes["depth"], stored.sizes["depth"])
+    if rest or stored.sizes | {"depth": model.sizes["depth"]} != model.sizes:
         raise ValueError(
             f"the initial weights {weights} have the sizes {stored.sizes}, the configuration asks for "
-            f"{model.sizes}"
+            f"{model.sizes}: only the depth may differ, by a whole factor"
         )
-    model.load_state_dict(stored.state_dict())
+    model.load_state_dict(stored.repeated(times).state_dict())
 
 
 def _schedule(step: int, steps: int) -> float:

@@ -76,6 +76,42 @@ def test_the_shipped_denoiser_never_expands_a_distance(
     assert image <= torch.linalg.vector_norm(x - y) * (1 + 1e-10)
 
 
+def test_repeated_layers_stay_nonexpansive_and_clean_flat_regions_better(
+    shipped: LipschitzDenoiser,
+) -> None:
+    deeper = shipped.repeated(2)
+    assert len(deeper.layers) == 2 * len(shipped.layers)
+    proved = prove(deeper)
+    assert proved.upper <= 1
+    assert proved.averagedness is not None
+    assert proved.averagedness < 1
+    flat = torch.full((1, shipped.in_channels, 64, 64), 0.5)
+    noisy = flat + 25 / 255 * torch.randn(flat.shape)
+    with torch.no_grad():
+        inner = slice(16, -16)  # away from the zeros beyond the border
+        errors = [
+            float((network(noisy, 25 / 255) - flat)[..., inner, inner].square().mean())
+            for network in (shipped, deeper)
+        ]
+    assert errors[1] < 0.95 * errors[0]
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_repeated_layers_remove_as_much_as_one_from_large_responses(times: int) -> None:
+    layer = LipschitzDenoiser(1, depth=1, nf=6, kernel_size=3, pretrained=None).double()
+    x = 1e6 * torch.randn(1, 1, 9, 8, dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(layer.repeated(times)(x, 0.1), layer(x, 0.1), rtol=0, atol=1e-8)
+        assert times == 1 or not torch.allclose(
+            layer.repeated(times)(x / 1e7, 0.1), layer(x / 1e7, 0.1), rtol=1e-3
+        )
+
+
+def test_layers_cannot_be_repeated_less_than_once(small_denoiser: LipschitzDenoiser) -> None:
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        small_denoiser.repeated(0)
+
+
 def test_averagedness_inequality_holds_on_random_pairs(shipped: LipschitzDenoiser) -> None:
     averagedness = prove(shipped).averagedness
     assert averagedness is not None

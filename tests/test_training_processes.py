@@ -160,6 +160,19 @@ def test_a_run_can_start_from_weights(config: TrainingConfig, tmp_path: Path) ->
         Training(replace(config, initial=str(weights), nf=6), tmp_path / "other")
 
 
+def test_a_deeper_run_starts_from_repeated_layers(config: TrainingConfig, tmp_path: Path) -> None:
+    weights = train(Training(config, tmp_path / "run")).weights
+    deeper = replace(config, initial=str(weights), depth=3 * config.depth)
+    started = Training(deeper, tmp_path / "deeper")
+    expected = LipschitzDenoiser.from_weights(weights).repeated(3)
+    assert all(
+        torch.allclose(a, b, rtol=2e-6)
+        for a, b in zip(started.model.parameters(), expected.parameters(), strict=True)
+    )
+    with pytest.raises(ValueError, match="only the depth may differ, by a whole factor"):
+        Training(replace(deeper, depth=config.depth + 1), tmp_path / "other")
+
+
 def test_torchrun_is_understood_by_the_command(
     config: TrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

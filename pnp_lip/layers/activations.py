@@ -96,6 +96,11 @@ class NoiseClip(Activation):
         factors = (1 - weight) * self.factors[:, right - 1] + weight * self.factors[:, right]
         return sigma[:, None] * factors
 
+    @torch.no_grad()
+    def divide_thresholds(self, divisor: float) -> None:
+        """Divide every threshold, at every noise level."""
+        self.factors.div_(divisor)
+
     def forward(self, t: Tensor, sigma: Tensor | None = None) -> Tensor:
         if sigma is None:
             raise TypeError("NoiseClip needs the noise level: call the layer with sigma")
