@@ -21,7 +21,7 @@ from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
@@ -170,7 +170,7 @@ class Training:
         }
         state = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         with atomic_path(self.checkpoint) as temporary:
-            save_file(state, temporary, metadata)
+            temporary.write_bytes(serialised(state, metadata))
         save(self.average, self.weights)
         write_text(self.folder / "curve.json", json.dumps(self.curve, indent=1) + "\n")
 

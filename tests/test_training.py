@@ -103,13 +103,20 @@ def test_configurations_are_read_from_toml(tmp_path: Path) -> None:
         TrainingConfig.read(path)
 
 
+#: How often each trained layer stands in the shipped weights.
+REPEATED = {"default": 1, "large": 2}
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", SHIPPED_NAMES)
 def test_the_configurations_of_the_shipped_weights_can_be_read(name: str, channels: int) -> None:
-    path = shipped(channels, name).with_suffix(".toml")
-    sizes = LipschitzDenoiser(channels, pretrained=name).sizes
-    config = TrainingConfig.read(path)
-    assert {size: getattr(config, size) for size in sizes} == sizes
+    config = TrainingConfig.read(shipped(channels, name).with_suffix(".toml"))
+    denoiser = LipschitzDenoiser(channels, pretrained=name)
+    times = REPEATED[name]
+    trained = {size: getattr(config, size) for size in denoiser.sizes}
+    assert denoiser.sizes == trained | {"depth": times * trained["depth"]}
+    weights = [layer.weight for layer in denoiser.layers]
+    assert all(torch.equal(weights[i], weights[i - i % times]) for i in range(len(weights)))
 
 
 def test_missing_data_say_where_they_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

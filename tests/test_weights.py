@@ -29,6 +29,12 @@ def test_a_reloaded_denoiser_gives_equal_bits(
     assert not again.training
 
 
+def test_weights_are_as_readable_as_any_new_file(saved: Path) -> None:
+    other = saved.with_name("other")
+    other.touch()
+    assert saved.stat().st_mode == other.stat().st_mode
+
+
 def test_truncated_weights_are_refused(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes()[:-100])
     with pytest.raises(WeightsError, match="truncated"):

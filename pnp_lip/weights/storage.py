@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
 from pnp_lip.files import atomic_path
@@ -80,7 +80,7 @@ def save(denoiser: nn.Module, path: str | Path) -> None:
         "sha256": weight_hash(state),
     }
     with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata=metadata)
+        temporary.write_bytes(serialised(state, metadata))  # with the permissions of a new file
 
 
 def shipped(in_channels: int, name: str = "default") -> Path:
