@@ -1,4 +1,4 @@
-"""PSNR and SSIM of the shipped denoisers on BSD68 and CBSD68, beside total variation on the same noise.
+"""PSNR and SSIM of the shipped denoisers on BSD68, Set12 and CBSD68, beside total variation.
 
     PNP_LIP_DATA=... python -m benchmarks.denoising
 
@@ -28,7 +28,8 @@ from pnp_lip.weights import SHIPPED_NAMES
 
 LEVELS = (5, 15, 25, 50)
 WEIGHTS = (0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-SETS = {1: "bsd68", 3: "cbsd68"}
+#: Channels of the images of every set.
+SETS = {"bsd68": 1, "set12": 1, "cbsd68": 3}
 
 Denoise = Callable[[Tensor, float], Tensor]
 
@@ -76,10 +77,9 @@ def best_weight(channels: int, level: int) -> float:
     return max(scores, key=lambda w: scores[w][0])
 
 
-def evaluate(channels: int, name: str) -> dict[str, Any]:
-    """All numbers of the shipped weights ``name`` for grey (1) or colour (3)."""
-    images = read_folder(SETS[channels], channels)
-    denoiser = LipschitzDenoiser(channels, pretrained=name)
+def evaluate(images: list[Tensor], name: str) -> dict[str, Any]:
+    """All numbers of the shipped weights ``name`` for the channels of the images."""
+    denoiser = LipschitzDenoiser(len(images[0]), pretrained=name)
     certificate = certify(denoiser)
     ours = {
         level: mean_quality(Frozen(denoiser, level / 255), images, level, f"sigma {level}")
@@ -95,12 +95,11 @@ def evaluate(channels: int, name: str) -> dict[str, Any]:
     }
 
 
-def evaluate_total_variation(channels: int, levels: list[int]) -> dict[str, Any]:
+def evaluate_total_variation(images: list[Tensor], levels: list[int]) -> dict[str, Any]:
     """The quality of total variation at some noise levels."""
-    images = read_folder(SETS[channels], channels)
     values = {}
     for level in levels:
-        weight = best_weight(channels, level)
+        weight = best_weight(len(images[0]), level)
         values[level] = mean_quality(total_variation(weight), images, level, f"TV, sigma {level}")
     return {"images": len(images), **by_level(values)}
 
@@ -113,19 +112,20 @@ def _recorded() -> dict[str, dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--channels", type=int, nargs="+", default=[1, 3])
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
     parser.add_argument("--weights", nargs="*", default=list(SHIPPED_NAMES), choices=SHIPPED_NAMES)
     parser.add_argument(
         "--tv", type=int, nargs="*", default=LEVELS, help="noise levels at which to run TV as well"
     )
     options = parser.parse_args()
     results = _recorded()
-    for channels in options.channels:
-        rows = results.setdefault(SETS[channels], {})
-        rows |= {name: evaluate(channels, name) for name in options.weights}
+    for folder in options.sets:
+        images = read_folder(folder, SETS[folder])
+        rows = results.setdefault(folder, {})
+        rows |= {name: evaluate(images, name) for name in options.weights}
         if options.tv:
-            rows["total variation"] = evaluate_total_variation(channels, list(options.tv))
-        print(SETS[channels])
+            rows["total variation"] = evaluate_total_variation(images, list(options.tv))
+        print(folder)
         for name, row in rows.items():
             values = "  ".join(
                 f"{level}: {row['psnr'][level]:.2f}, {row['ssim'][level]:.3f}"

@@ -105,7 +105,7 @@ class LipschitzDenoiser(Denoiser):
         """
         if times < 1:
             raise ValueError(f"expected a number of repetitions of at least 1, got {times}")
-        sizes = self.sizes | {"depth": times * self.sizes["depth"]}
+        sizes: dict[str, Any] = self.sizes | {"depth": times * self.sizes["depth"]}
         deeper = type(self)(**sizes, pretrained=None).to(next(self.parameters()))
         for index, layer in enumerate(cast("list[ConvGradientStep]", list(deeper.layers))):
             layer.load_state_dict(self.layers[index // times].state_dict())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pnp_lip.certifier import prove
+from pnp_lip.layers import GradientStep
 from pnp_lip.networks import (
     FixedWidthNetwork,
     FreeWidthNetwork,
@@ -22,6 +23,7 @@ from pnp_lip.networks import (
     separating,
 )
 from pnp_lip.networks.representation import fixed_width_network
+from pnp_lip.networks.rules import _step_in_maximum_norm
 
 DOUBLE = torch.float64
 
@@ -120,12 +122,81 @@ def test_regular_simplex_of_pieces_fits_the_free_width_though_its_matrix_is_long
     assert prove(network).upper <= 1
 
 
-def test_free_width_refuses_what_would_need_an_expansive_lift() -> None:
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    features=st.integers(1, 50),
+    pieces=st.integers(1, 12),
+    groups=st.integers(1, 5),
+)
+def test_every_form_fits_the_free_width(seed: int, features: int, pieces: int, groups: int) -> None:
+    form = random_form(seed, features, pieces, groups)
+    network = from_max_min(form.a, form.b, form.groups, theorem="3.1")
+    x = points(features, 50)
+    assert (network(x)[:, 0] - form(x)).abs().max() < 1e-11
+    assert prove(network).upper <= 1
+
+
+def test_hundreds_of_pieces_are_sorted_in_logarithmic_depth() -> None:
+    form = random_form(0, 5, 300, 40)
+    network = from_max_min(form.a, form.b, form.groups, theorem="3.1")
+    assert isinstance(network, FreeWidthNetwork)
+    assert torch.linalg.matrix_norm(network.lift.weight, ord=2) > 5
+    assert len(network.steps) == math.ceil(math.log2(max(map(len, form.groups)))) + 6
+    assert (network(points(5))[:, 0] - form(points(5))).abs().max() < 1e-12
+    proved = prove(network)
+    assert proved.upper <= 1
+    assert "maximum norm" in proved.rule
+
+
+def _sorted_pieces(lengths: list[float]) -> FreeWidthNetwork:
+    """Three directions of the plane that no lift of norm 1 takes, with the lengths given."""
     a = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]], dtype=DOUBLE)
-    with pytest.raises(ValueError, match=r"use theorem='4\.1'"):
-        from_max_min(a, torch.zeros(3), [[0, 1], [2]], theorem="3.1")
-    with pytest.raises(ValueError, match="do not fit the free width"):
-        from_max_min(a[:2], torch.zeros(2), [[0, 1], [0]], theorem="3.1")
+    network = from_max_min(a, torch.zeros(3), [[0, 1], [2]], theorem="3.1")
+    assert isinstance(network, FreeWidthNetwork)
+    network.lift.weight.data.mul_(torch.tensor(lengths, dtype=DOUBLE)[:, None])
+    return network
+
+
+def test_the_maximum_norm_sees_a_row_of_the_lift_that_is_too_long() -> None:
+    for length in (1.0, 1.25, 2.0):
+        assert prove(_sorted_pieces([1.0, 1.0, length])).upper == pytest.approx(length, rel=1e-12)
+
+
+def test_the_maximum_norm_sees_a_readout_that_adds_coordinates() -> None:
+    network = _sorted_pieces([1.0, 1.0, 1.0])
+    network.readout.weight.data.copy_(torch.tensor([[1.0, -0.25, 0.0]]))
+    assert prove(network).upper == 1.25  # the Euclidean bound is 1.46
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    w=st.lists(st.floats(-2, 2), min_size=4, max_size=4),
+    tau=st.floats(0, 3),
+    overlap=st.booleans(),
+)
+def test_steps_in_the_maximum_norm_are_bounded_by_their_largest_jacobian(
+    w: list[float], tau: float, overlap: bool
+) -> None:
+    step = GradientStep(4, 2, tau=1.0).double()
+    step.tau.fill_(tau)
+    rows = torch.tensor([[w[0], w[1], 0, 0], [0, 0, w[2], w[3]]], dtype=DOUBLE)
+    rows[1, 0] = 1.0 if overlap else 0.0
+    step.weight.data.copy_(rows)
+    upper = _step_in_maximum_norm(step)
+    if overlap and w[0] != 0:
+        assert upper is None
+        return
+    assert upper is not None
+    largest = max(
+        float(torch.linalg.matrix_norm(torch.eye(4) - tau * rows.T @ slopes @ rows, ord=math.inf))
+        for slopes in (torch.diag(torch.tensor(d, dtype=DOUBLE)) for d in _CORNERS)
+    )
+    assert max(1.0, largest) == pytest.approx(upper, rel=1e-12)
+
+
+#: Slopes of two rectified responses.
+_CORNERS = list(itertools.product((0.0, 0.5, 1.0), repeat=2))
 
 
 @settings(max_examples=20, deadline=None)

@@ -115,7 +115,8 @@ def test_the_configurations_of_the_shipped_weights_can_be_read(name: str, channe
     times = REPEATED[name]
     trained = {size: getattr(config, size) for size in denoiser.sizes}
     assert denoiser.sizes == trained | {"depth": times * trained["depth"]}
-    weights = [layer.weight for layer in denoiser.layers]
+    weights = [p for key, p in denoiser.named_parameters() if key.endswith(".weight")]
+    assert len(weights) == denoiser.sizes["depth"]
     assert all(torch.equal(weights[i], weights[i - i % times]) for i in range(len(weights)))
 
 

@@ -4,12 +4,13 @@ r"""Exact networks: :math:`f(x) = \max_i \min_{j \in S_i}(\langle a_j, x\rangle 
 piece with the running minimum, or the maximum of a finished group with the running maximum, which
 waits in the third coordinate. Width ``d + 3`` and depth :math:`\sum_i |S_i| - 1`, for every such ``f``.
 
-*Free width.* See :mod:`pnp_lip.networks.sorting`: the pieces are sorted in place by gradient steps.
-That takes every form of two pieces with different gradients and every form whose matrix of gradients
-has norm at most 1; others are refused.
+*Free width.* See :mod:`pnp_lip.networks.sorting`: every ``f``, by gradient steps that sort the pieces in
+place. The lift has a norm of at most 1 for two pieces with different gradients and where the matrix of
+gradients has such a norm; for other forms it is the rows of the lift that have one, and the network is
+1-Lipschitz by the maximum norm of its state instead of the Euclidean one.
 
 The sets are those of Murari, Furuya, Schönlieb, *Approximation theory for 1-Lipschitz ResNets*, NeurIPS
-2025, Theorems 4.1 and 3.1; the compilation into the second is narrower than its density.
+2025, Theorems 4.1 and 3.1.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def from_max_min(
         theorem: ``"4.1"`` for the fixed width, ``"3.1"`` for the free width.
 
     Raises:
-        ValueError: an invalid form, or one that the free width cannot take; another theorem.
+        ValueError: an invalid form, or another theorem.
     """
     form = MaxMin(a, b, tuple(tuple(group) for group in groups))
     if theorem == "4.1":

@@ -2,12 +2,14 @@ r"""What is proved of whole networks: from the Euclidean norm to the Euclidean n
 
 The registered rules bound :math:`\|f(x) - f(y)\|_2 \le u\,\|x - y\|_2`, which is what a certificate
 says. :func:`prove_outputs` bounds :math:`\max_i |f_i(x) - f_i(y)| \le u\,\|x - y\|_2`. They are the same
-for a single output. In a network of fixed width the constants between lift and readout are those in
-the mixed norm of the state, see :mod:`pnp_lip.networks.fixed_width`.
+for a single output. Between lift and readout the constants are those in the norm of the state: in a
+network of fixed width the mixed norm, see :mod:`pnp_lip.networks.fixed_width`; in one of gradient steps
+the Euclidean norm or, where that gives less, the maximum norm.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -49,10 +51,13 @@ def prove_outputs(network: FreeWidthNetwork | FixedWidthNetwork, *, gap: float =
 
 @register_rule(FreeWidthNetwork)
 def _free_width(module: nn.Module, name: str, settings: Settings) -> Statement:
+    """By the Euclidean norm of the state, or by its maximum norm: the smaller bound."""
     network = cast(FreeWidthNetwork, module)
     body = _body(network, name, settings.gap)
     readout = _matrix("readout", network.readout, settings.gap)
-    return compose([*body, readout], "network of gradient steps")
+    euclidean = compose([*body, readout], "network of gradient steps")
+    sorting = _in_maximum_norm(network)
+    return euclidean if sorting is None or euclidean.upper <= sorting.upper else sorting
 
 
 @register_rule(FixedWidthNetwork)
@@ -126,6 +131,42 @@ def _free_body(network: FreeWidthNetwork, gap: float) -> Iterator[Statement]:
     yield _matrix("lift", network.lift, gap)
     for index, step in enumerate(network.gradient_steps):
         yield _step(f"steps.{index}", step, gap)
+
+
+def _in_maximum_norm(network: FreeWidthNetwork) -> Statement | None:
+    """From the Euclidean norm through the maximum norm of the state, if its steps have such a bound."""
+    lift = max(row_norm(row, 0) for row in network.lift.weight)
+    parts = [_leaf("lift", "lift, largest row", lift)]
+    for index, step in enumerate(network.gradient_steps):
+        upper = _step_in_maximum_norm(step)
+        if upper is None:
+            return None
+        parts.append(_leaf(f"steps.{index}", "gradient step on disjoint coordinates", upper))
+    sums = [row_norm(row, len(row)) for row in network.readout.weight]
+    parts.append(_leaf("readout", "readout, absolute row sums", hypotenuse(sums)))
+    return compose(parts, "network of gradient steps, maximum norm of the state")
+
+
+def _step_in_maximum_norm(step: GradientStep) -> float | None:
+    r"""For rows of ``W`` with disjoint supports, otherwise ``None``.
+
+    Row *i* of the Jacobian :math:`I - \tau d\,ww^\top` has the absolute sum
+    :math:`|1 - \tau d w_i^2| + \tau d\,|w_i|(\|w\|_1 - |w_i|)`, convex in the slope *d*, so that its
+    largest value is at an end of the interval of slopes.
+    """
+    if (step.weight != 0).sum(dim=0).max() > 1:
+        return None
+    slopes = slope_interval(step.activation, "activation")
+    factors = [Fraction(step.tau.item()) * Fraction(slope) for slope in slopes]
+    largest = Fraction(1)
+    for row in step.weight.detach():
+        entries = [abs(Fraction(value)) for value in row[row != 0].tolist()]
+        total = sum(entries, Fraction(0))
+        for factor, entry in itertools.product(factors, entries):
+            largest = max(
+                largest, abs(1 - factor * entry**2) + abs(factor) * entry * (total - entry)
+            )
+    return round_up(largest)
 
 
 def _fixed_body(network: FixedWidthNetwork, gap: float) -> Iterator[Statement]:

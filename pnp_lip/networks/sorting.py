@@ -8,10 +8,16 @@ that swap when the coordinates do, because every swap commutes with ``C``. A lif
 :math:`Q = C^{-1/2}A`, made an isometry by further coordinates that nothing reads. Offsets go to the
 biases of lift and readout.
 
-So a form compiles if some *c* has :math:`AA^\top \preceq C`, with one row of *A* for every mention of a
-piece: always for two pieces with different gradients (:math:`c = \langle a_1, a_2\rangle`), for
-:math:`\|A\| \le 1` (:math:`c = 0`), for a regular simplex, and in between. No piece of length 1 can be
-in two groups. Width ``N + d``, depth :math:`\lceil\log_2 \max_i|S_i|\rceil + \lceil\log_2 \#S\rceil`.
+So a form compiles with a lift of norm at most 1 if some *c* has :math:`AA^\top \preceq C`, with one row
+of *A* for every mention of a piece: always for two pieces with different gradients
+(:math:`c = \langle a_1, a_2\rangle`), for :math:`\|A\| \le 1` (:math:`c = 0`), for a regular simplex, and
+in between; width ``N + d``. No piece of length 1 can then be in two groups.
+
+Every other form compiles with the lift ``A`` itself, whose norm may be larger than 1; width ``N``. With the
+*maximum* norm of the state the network is 1-Lipschitz all the same: the rows of ``A`` have length at
+most 1, to sort two coordinates is nonexpansive, and one coordinate is read. The certifier proves that.
+
+Depth :math:`\lceil\log_2 \max_i|S_i|\rceil + \lceil\log_2 \#S\rceil` in both cases.
 """
 
 from __future__ import annotations
@@ -39,40 +45,45 @@ _TOLERANCE = 1e-11
 
 @torch.no_grad()
 def free_width_network(form: MaxMin) -> FreeWidthNetwork:
-    """``form`` as a float64 network of gradient steps, see the module.
-
-    Raises:
-        ValueError: no ``c`` with :math:`AA^T` below ``C`` exists, as for a piece in two groups.
-    """
+    """``form`` as a float64 network of gradient steps, see the module."""
     form = _used_pieces(form)
     pieces, d = form.a.shape
     layers, result = _tournaments(form.groups)
-    root, inverse = _powers(pieces, _correlation(form.a @ form.a.T))
-    seen = _feasible(root, inverse @ form.a, form.a)
+    root, inverse = _powers(pieces, _correlation(form.a))
+    seen = inverse @ form.a
+    if not _fits(root, seen, form.a):
+        network = _sorting_network(d, pieces, layers)
+        network.lift.weight.copy_(form.a)
+        network.lift.bias.copy_(form.b)
+        network.readout.weight[0, result] = 1.0
+        return network
     shrink = 1 - (pieces + d) * _ULPS
+    seen = seen / max(float(torch.linalg.matrix_norm(seen, ord=2)), 1.0)
     mean = form.b.mean()
-    network = FreeWidthNetwork(d, pieces + d, len(layers), hidden=1).double()
+    network = _sorting_network(d, pieces + d, layers)
     network.lift.weight.copy_(shrink * torch.cat([seen, _completion(seen)]))
     network.lift.bias[:pieces] = inverse @ (form.b - mean)
-    for step, pairs in zip(network.gradient_steps, layers, strict=True):
-        _write_swaps(step, pairs)
-    network.readout.weight.zero_()
     network.readout.weight[0, :pieces] = shrink * root[result]
     network.readout.bias.fill_(mean)
     return network
 
 
-def _feasible(root: Tensor, seen: Tensor, a: Tensor) -> Tensor:
-    """``seen`` with a norm of at most 1, if that needs no more than rounding."""
+def _fits(root: Tensor, seen: Tensor, a: Tensor) -> bool:
+    """Whether ``seen`` has a norm of at most 1 and gives the pieces, up to rounding."""
     norm = float(torch.linalg.matrix_norm(seen, ord=2))
     missed = float((root @ seen - a).abs().max())
-    if norm > 1 + _TOLERANCE or missed > _TOLERANCE:
-        size = float(torch.linalg.matrix_norm(a, ord=2))
-        raise ValueError(
-            f"these pieces do not fit the free width: expected a lift of norm at most 1, got "
-            f"{max(norm, 1 + missed):.9g}; use theorem='4.1', or divide the pieces by {size:.6g}"
-        )
-    return seen / max(norm, 1.0)
+    return norm <= 1 + _TOLERANCE and missed <= _TOLERANCE
+
+
+def _sorting_network(
+    features: int, width: int, layers: list[list[tuple[int, int]]]
+) -> FreeWidthNetwork:
+    """A network whose steps put pairs of coordinates into order; lift biases and readout are 0."""
+    network = FreeWidthNetwork(features, width, len(layers), hidden=1).double()
+    for step, pairs in zip(network.gradient_steps, layers, strict=True):
+        _write_swaps(step, pairs)
+    network.readout.weight.zero_()
+    return network
 
 
 def _completion(seen: Tensor) -> Tensor:
@@ -98,20 +109,23 @@ def _used_pieces(form: MaxMin) -> MaxMin:
     return replace(form, a=form.a[order], b=form.b[order], groups=groups)
 
 
-def _correlation(gram: Tensor) -> float:
-    r"""The ``c`` with the largest least eigenvalue of :math:`C - AA^\top`, which is concave in ``c``."""
-    pieces = len(gram)
+def _correlation(a: Tensor) -> float:
+    r"""The ``c`` for which :math:`\|C^{-1/2}A\|` is least; :math:`A^\top C^{-1}A` is convex in ``c``."""
+    pieces = len(a)
     if pieces == 1:
         return 0.0
-    identity, ones = torch.eye(pieces, dtype=gram.dtype), torch.ones_like(gram)
+    mean = a.mean(dim=0)
+    along = pieces * torch.outer(mean, mean)
+    across = a.T @ a - along
 
-    def room(c: float) -> float:
-        return float(torch.linalg.eigvalsh((1 - c) * identity + c * ones - gram)[0])
+    def size(c: float) -> float:
+        large = max(1 + (pieces - 1) * c, torch.finfo(a.dtype).tiny)
+        return float(torch.linalg.eigvalsh(across / (1 - c) + along / large)[-1])
 
     low, high = -1 / (pieces - 1), 1 - _APART
     for _ in range(90):
         left, right = low + 0.382 * (high - low), high - 0.382 * (high - low)
-        low, high = (left, high) if room(left) < room(right) else (low, right)
+        low, high = (left, high) if size(left) > size(right) else (low, right)
     return (low + high) / 2
 
 
