@@ -1,4 +1,4 @@
-"""Time of one 256 x 256 image: the frozen denoiser, its bare convolutions, and deepinv's DnCNN.
+"""Time of one 256 x 256 image: the frozen denoisers, their bare convolutions, and deepinv's DnCNN.
 
     python -m benchmarks.inference
 
@@ -27,6 +27,7 @@ from benchmarks.record import record
 from pnp_lip import Frozen, LipschitzDenoiser
 from pnp_lip.layers import ConvGradientStep
 from pnp_lip.photographs import photograph
+from pnp_lip.weights import SHIPPED_NAMES
 
 SIGMA = 25 / 255
 
@@ -48,9 +49,9 @@ def bare(frozen: Frozen, x: Tensor, whole: bool) -> Tensor:
     return x
 
 
-def candidates(channels: int, device: str, compiled: bool) -> dict[str, Callable[[Tensor], Tensor]]:
+def candidates(network: LipschitzDenoiser, compiled: bool) -> dict[str, Callable[[Tensor], Tensor]]:
     """What is timed, by name."""
-    network = LipschitzDenoiser(channels, device=device)
+    channels, device = network.in_channels, next(network.parameters()).device
     frozen = Frozen(network, SIGMA)
     rough = Frozen(copy.deepcopy(network), SIGMA, dtype=torch.bfloat16)
     dncnn = DnCNN(channels, channels, pretrained=None, device=device).eval()
@@ -93,9 +94,8 @@ def measure(
     }
 
 
-def errors(channels: int, x: Tensor, device: str) -> dict[str, float]:
+def errors(network: LipschitzDenoiser, x: Tensor) -> dict[str, float]:
     """Relative distance of the frozen denoisers from the denoiser in float64."""
-    network = LipschitzDenoiser(channels, device=device)
     exact = copy.deepcopy(network).double()(x.double(), SIGMA)
     return {
         name: float(
@@ -115,18 +115,21 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     results: dict[str, Any] = {}
-    for name, channels, title in (("grey", 1, "camera"), ("colour", 3, "astronaut")):
+    for channels, title in ((1, "camera"), (3, "astronaut")):
         clean = photograph(title)
         x = clean + SIGMA * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
         x = x.to(options.device)
-        rows = candidates(channels, options.device, options.compile)
-        times = measure(rows, x, options.device, options.repetitions)
-        for row in times.values():
-            for of in ("bare convolutions", "DnCNN"):
-                row[f"min, ratio to {of}"] = row["min_ms"] / times[of]["min_ms"]
-                row[f"median, ratio to {of}"] = row["median_ms"] / times[of]["median_ms"]
-        results[name] = {"times": times, "relative_error": errors(channels, x, options.device)}
-        show(name, results[name])
+        for weights in SHIPPED_NAMES:
+            network = LipschitzDenoiser(channels, pretrained=weights, device=options.device)
+            rows = candidates(network, options.compile)
+            times = measure(rows, x, options.device, options.repetitions)
+            for row in times.values():
+                for of in ("bare convolutions", "DnCNN"):
+                    row[f"min, ratio to {of}"] = row["min_ms"] / times[of]["min_ms"]
+                    row[f"median, ratio to {of}"] = row["median_ms"] / times[of]["median_ms"]
+            name = f"{'grey' if channels == 1 else 'colour'}, {weights}"
+            results[name] = {"times": times, "relative_error": errors(network, x)}
+            show(name, results[name])
     print("wrote", record("inference", results, **vars(options)))
 
 

@@ -110,8 +110,8 @@ def _convolution(module: nn.Module, name: str, settings: Settings) -> Statement:
     )
     if factor > 1:
         warnings.warn(
-            f"'{name}': {layer.padding_mode} padding multiplies the bound by {factor:.4g}; zero or "
-            f"circular padding costs nothing",
+            f"'{name}': {layer.padding_mode} padding multiplies the bound by {factor:.4g}; zero "
+            f"padding costs nothing",
             stacklevel=2,
         )
     statement = _affine(bound, factor)
