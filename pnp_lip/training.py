@@ -95,7 +95,9 @@ class Training:
             self.model.to(memory_format=torch.channels_last)
         self.factors = None
         if config.middle:
-            self.factors = FactoredFilters(self.model, config.middle, config.seed)
+            self.factors = FactoredFilters(
+                self.model, config.middle, config.seed, keep=bool(config.initial)
+            )
         self.optimizer = _optimizer(self.model, self.factors, config)
         if self.factors is None:
             hold(self.model, self.optimizer, averagedness=config.averagedness)

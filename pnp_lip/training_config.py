@@ -30,15 +30,15 @@ class TrainingConfig:
         evaluate_every: steps between two evaluations and checkpoints.
         compile: fuse the nonlinearities with ``torch.compile`` (a CPU needs a C++ compiler).
         seed: of all randomness.
-        initial: weights to start from, a file, "default" or "large"; if empty, DCT frames, or random
-            factors if ``middle`` is not 0. Layers of a shallower network are repeated
+        initial: weights to start from, a file, "default" or "large", also with ``middle``; if empty,
+            DCT frames, or random factors if ``middle`` is not 0. Layers of a shallower network are repeated
             (:meth:`pnp_lip.LipschitzDenoiser.repeated`).
         precision: of the convolutions, "float32" or "bfloat16" (autocast); weights, optimiser and
             constraint stay in float32.
         channels_last: memory layout of images and filters, faster on GPUs.
 
     Raises:
-        ValueError: an unknown precision, or ``initial`` weights together with ``middle``.
+        ValueError: an unknown precision.
     """
 
     in_channels: int = 1
@@ -68,10 +68,6 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if self.precision not in ("float32", "bfloat16"):
             raise ValueError(f"precision must be 'float32' or 'bfloat16', got '{self.precision}'")
-        if self.initial and self.middle:
-            raise ValueError(
-                f"initial weights have no factors: leave out initial='{self.initial}', or set middle=0"
-            )
 
     @classmethod
     def read(cls, path: str | Path) -> TrainingConfig:

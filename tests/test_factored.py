@@ -57,6 +57,26 @@ def test_the_start_has_about_the_norm_of_the_filters_it_replaces_and_no_mean() -
     )
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.sampled_from([1, 3]), st.sampled_from([3, 5, 7]), st.integers(0, 99))
+def test_kept_kernels_are_the_compositions_of_their_factors(
+    channels: int, size: int, seed: int
+) -> None:
+    layer = step(channels, size)
+    before = layer.weight.detach().clone()
+    enough = -(-channels * size**2 // ((size + 1) // 2) ** 2) + 1
+    factors = FactoredFilters(layer, enough, seed, keep=True)
+    torch.testing.assert_close(layer.weight.detach(), before, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(factors.pairs[0]().detach(), before, atol=1e-6, rtol=1e-4)
+
+
+def test_kernels_that_are_no_composition_are_not_kept() -> None:
+    with pytest.raises(
+        ValueError, match="2 channels between cannot keep these filters of 1 x 7 x 7"
+    ):
+        FactoredFilters(step(1, 7), 2, keep=True)
+
+
 def test_large_steps_stay_proved_averaged_and_kernels_follow_their_factors() -> None:
     layers = [step(1, 5), step(1, 5)]
     model = nn.Sequential(*layers)

@@ -12,6 +12,7 @@ import torch
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.certifier import prove
 from pnp_lip.data import Photographs, find_data
+from pnp_lip.layers import project
 from pnp_lip.training import Training, TrainingConfig, train_with_progress, validation_psnr
 from pnp_lip.weights import SHIPPED_NAMES, save, shipped, weight_hash
 
@@ -139,6 +140,13 @@ def test_patches_depend_on_the_generator_only(config: TrainingConfig) -> None:
     assert not torch.equal(first, photographs.patches(3, torch.Generator().manual_seed(2)))
 
 
-def test_factored_filters_take_no_initial_weights(config: TrainingConfig) -> None:
-    with pytest.raises(ValueError, match=r"leave out initial='default', or set middle=0"):
-        replace(config, middle=4, initial="default")
+def test_factored_filters_start_from_initial_weights(
+    config: TrainingConfig, tmp_path: Path
+) -> None:
+    start = LipschitzDenoiser(1, depth=2, nf=8, kernel_size=3, pretrained=None)
+    project(start, averagedness=config.averagedness)
+    save(start, tmp_path / "start.safetensors")
+    started = replace(config, middle=4, initial=str(tmp_path / "start.safetensors"))
+    model = Training(started, tmp_path / "run").model
+    for name, value in start.state_dict().items():
+        torch.testing.assert_close(model.state_dict()[name], value, atol=1e-6, rtol=1e-4)

@@ -14,7 +14,7 @@ filters that it does not find from a frame of cosines (the multi-convolution of 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
@@ -25,6 +25,8 @@ from pnp_lip.norms import grid_norm
 
 __all__ = ["FactoredFilters"]
 
+#: Relative error up to which a composition counts as the kernel itself.
+_EXACT = 1e-6
 #: Standard deviation of the Gaussian window of the first factors, in units of their side.
 _WINDOW = 0.24
 
@@ -42,18 +44,24 @@ class FactoredFilters(nn.Module):
             they had (the same grid bound).
         middle: number ``M`` of filters of ``A``.
         seed: of the random filters.
+        keep: let the layers keep their kernels: ``A`` is random, ``B`` the smallest bank with
+            :math:`BA = W`, which exists for every ``W`` if :math:`M m^2 \ge C(2m-1)^2` for ``C``
+            image channels, but for degenerate ``A``.
 
     Raises:
-        ValueError: ``middle`` is less than 1.
+        ValueError: ``middle`` is less than 1, or too small to keep the kernels.
     """
 
-    def __init__(self, model: nn.Module, middle: int, seed: int = 0) -> None:
+    def __init__(self, model: nn.Module, middle: int, seed: int = 0, *, keep: bool = False) -> None:
         super().__init__()
         if middle < 1:
             raise ValueError(f"factored filters need at least 1 channel between, got {middle}")
         generator = torch.Generator().manual_seed(seed)
         self._model = [model]  # not a submodule: its parameters are not ours
-        self.pairs = nn.ModuleList(_Factors(layer, middle, generator) for layer in self._layers())
+        banks = _complete if keep else _random
+        self.pairs = nn.ModuleList(
+            _Factors(*banks(layer.weight.detach(), middle, generator)) for layer in self._layers()
+        )
         self._write()
 
     def pull_back(self) -> None:
@@ -92,22 +100,53 @@ class FactoredFilters(nn.Module):
 class _Factors(nn.Module):
     """One pair: ``inner`` ``[M, C, m, m]`` and ``outer`` ``[K, M, m, m]``."""
 
-    def __init__(self, layer: ConvGradientStep, middle: int, generator: torch.Generator) -> None:
+    def __init__(self, inner: Tensor, outer: Tensor) -> None:
         super().__init__()
-        count, channels, size, _ = layer.weight.shape
-        window = _window((size + 1) // 2)
-        inner = window * torch.randn(middle, channels, *window.shape, generator=generator)
-        inner -= window * inner.sum(dim=(2, 3), keepdim=True) / window.sum()
-        outer = window * torch.randn(count, middle, *window.shape, generator=generator)
-        pair = [bank / bank.flatten(1).norm(dim=1)[:, None, None, None] for bank in (inner, outer)]
-        weight = layer.weight.detach()
-        norms = grid_norm(weight), grid_norm(_composition(*pair).to(weight))
-        scale = torch.sqrt(norms[0] / norms[1])
-        self.inner, self.outer = (nn.Parameter(bank.to(weight) * scale) for bank in pair)
+        self.inner, self.outer = nn.Parameter(inner), nn.Parameter(outer)
 
     def forward(self) -> Tensor:
         """The kernel ``[K, C, 2m - 1, 2m - 1]``."""
         return _composition(self.inner, self.outer)
+
+
+def _random(weight: Tensor, middle: int, generator: Generator) -> list[Tensor]:
+    """Smooth filters, the first ones of mean 0, whose composition has about the norm of ``weight``."""
+    count, channels, size, _ = weight.shape
+    window = _window((size + 1) // 2)
+    inner = window * torch.randn(middle, channels, *window.shape, generator=generator)
+    inner -= window * inner.sum(dim=(2, 3), keepdim=True) / window.sum()
+    outer = window * torch.randn(count, middle, *window.shape, generator=generator)
+    pair = [bank / _lengths(bank) for bank in (inner, outer)]
+    norms = grid_norm(weight), grid_norm(_composition(*pair).to(weight))
+    return [bank.to(weight) * torch.sqrt(norms[0] / norms[1]) for bank in pair]
+
+
+def _complete(weight: Tensor, middle: int, generator: Generator) -> list[Tensor]:
+    """Smooth random ``inner`` and the smallest ``outer`` whose composition is ``weight``, scaled to
+    equal mean lengths of their filters."""
+    channels, size = weight.shape[1:3]
+    window = _window((size + 1) // 2).double()
+    inner = window * torch.randn(middle, channels, *window.shape, generator=generator).double()
+    inner /= _lengths(inner)
+    units = torch.eye(middle * window.numel(), dtype=torch.float64)
+    shifted = _composition(inner, units.unflatten(1, (middle, *window.shape))).flatten(1)
+    wanted = weight.double().cpu().flatten(1)
+    outer = wanted @ torch.linalg.pinv(shifted, rtol=1e-9)
+    left = torch.linalg.vector_norm(outer @ shifted - wanted)
+    if left > _EXACT * torch.linalg.vector_norm(wanted):
+        needed = -(-channels * size**2 // window.numel())
+        raise ValueError(
+            f"{middle} channels between cannot keep these filters of {channels} x {size} x {size}: "
+            f"take at least {needed}, or start without them"
+        )
+    outer = outer.unflatten(1, (middle, *window.shape))
+    scale = torch.sqrt(_lengths(outer).mean() / _lengths(inner).mean())
+    return [bank.to(weight) for bank in (inner * scale, outer / scale)]
+
+
+def _lengths(bank: Tensor) -> Tensor:
+    """The Euclidean norm of every filter, ``[filters, 1, 1, 1]``."""
+    return bank.flatten(1).norm(dim=1)[:, None, None, None]
 
 
 def _composition(inner: Tensor, outer: Tensor) -> Tensor:
