@@ -10,7 +10,6 @@ noise), so that neither method was tuned on the images reported. The denoisers r
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -20,7 +19,7 @@ from skimage.restoration import denoise_tv_chambolle
 from torch import Tensor
 from tqdm import tqdm
 
-from benchmarks.record import RESULTS, record
+from benchmarks.record import record, recorded
 from pnp_lip import Frozen, LipschitzDenoiser, certify
 from pnp_lip.data import read_folder
 from pnp_lip.recipes.quality import psnr, ssim
@@ -104,12 +103,6 @@ def evaluate_total_variation(images: list[Tensor], levels: list[int]) -> dict[st
     return {"images": len(images), **by_level(values)}
 
 
-def _recorded() -> dict[str, dict[str, Any]]:
-    """The rows of earlier runs, of which those that are run again are replaced."""
-    path = RESULTS / "denoising.json"
-    return json.loads(path.read_text())["results"] if path.is_file() else {}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
@@ -118,7 +111,7 @@ def main() -> None:
         "--tv", type=int, nargs="*", default=LEVELS, help="noise levels at which to run TV as well"
     )
     options = parser.parse_args()
-    results = _recorded()
+    results = recorded("denoising")
     for folder in options.sets:
         images = read_folder(folder, SETS[folder])
         rows = results.setdefault(folder, {})

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from benchmarks.denoising import best_weight, total_variation
 from benchmarks.peer_models import AveragedNetwork, RidgeDescent, RidgeProx, plain_residual
-from benchmarks.record import record
+from benchmarks.record import record, recorded
 from pnp_lip import LipschitzDenoiser, Refusal
 from pnp_lip.certifier import find_witness, prove
 from pnp_lip.data import read_folder
@@ -34,8 +34,8 @@ from pnp_lip.weights import SHIPPED_NAMES
 Denoise = Callable[[Tensor, float], Tensor]
 
 
-def models(folder: Path, level: int) -> dict[str, Denoise]:
-    """Every model that exists for a noise level, by name."""
+def models(folder: Path, level: int, names: Sequence[str] = ()) -> dict[str, Denoise]:
+    """Every model that exists for a noise level, by name, or those of them that are named."""
     makers: dict[str, Callable[[], Denoise]] = {
         f"pnp_lip, {name}": lambda name=name: LipschitzDenoiser(1, pretrained=name)
         for name in SHIPPED_NAMES
@@ -50,9 +50,9 @@ def models(folder: Path, level: int) -> dict[str, Denoise]:
     makers["total variation"] = lambda: total_variation(best_weight(1, level))
     makers["BM3D"] = block_matching
     found = {}
-    for name, make in makers.items():
+    for name in names or makers:
         try:
-            found[name] = make()
+            found[name] = makers[name]()
         except (FileNotFoundError, ModuleNotFoundError):
             continue
     return found
@@ -121,14 +121,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="where the repositories were cloned")
     parser.add_argument("--levels", type=int, nargs="+", default=[5, 15, 25])
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=(),
+        help="names of rows to run again; the others stay as recorded",
+    )
     parser.add_argument("--every", type=int, default=4, help="take every n-th image")
     options = parser.parse_args()
     torch.set_num_threads(1)
     images = read_folder("bsd68", 1)[:: options.every]
-    results: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = recorded("peers") if options.models else {}
     for level in options.levels:
         print(f"sigma {level}: PSNR, SSIM, proved, measured, seconds an image")
-        for name, model in models(options.folder, level).items():
+        for name, model in models(options.folder, level, options.models).items():
             row = evaluate(model, images, level, f"{name}, sigma {level}")
             results.setdefault(name, {})[str(level)] = row
             print(line(name, row), flush=True)

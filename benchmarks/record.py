@@ -13,9 +13,16 @@ import torch
 from pnp_lip.files import write_text
 from pnp_lip.versions import versions
 
-__all__ = ["RESULTS", "record"]
+__all__ = ["RESULTS", "record", "recorded"]
 
 RESULTS = Path(__file__).with_name("results")
+
+
+def recorded(name: str) -> dict[str, Any]:
+    """The results of an earlier run, for those that run only some rows again; empty without one."""
+    path = RESULTS / f"{name}.json"
+    results: dict[str, Any] = json.loads(path.read_text())["results"] if path.is_file() else {}
+    return results
 
 
 def record(name: str, results: dict[str, Any], **arguments: Any) -> Path:

@@ -21,9 +21,8 @@ from pnp_lip.data import read_folder
 from pnp_lip.training import validation_psnr
 
 LEVELS = (5, 15, 25, 50)
-#: Shipped weights, and how often their layers are repeated; those of "large" already come in pairs.
-ROWS = [("grey", 1, "default", (1, 2, 4)), ("grey, large", 1, "large", (1, 2))]
-ROWS += [("colour", 3, "default", (1, 2, 4)), ("colour, large", 3, "large", (1, 2))]
+#: How often the layers are repeated; twice are the weights that are shipped as "large".
+REPETITIONS = (1, 2, 4)
 
 
 def run(denoiser: LipschitzDenoiser, images: list[Tensor]) -> dict[str, Any]:
@@ -40,17 +39,17 @@ def run(denoiser: LipschitzDenoiser, images: list[Tensor]) -> dict[str, Any]:
 def main() -> None:
     torch.set_num_threads(1)
     table = []
-    for name, channels, weights, repetitions in ROWS:
+    for name, channels in (("grey", 1), ("colour", 3)):
         images = [image[:, :256, :256] for image in read_folder("bsds500/val32", channels)]
-        shipped = LipschitzDenoiser(channels, pretrained=weights)
-        for times in repetitions:
+        shipped = LipschitzDenoiser(channels)
+        for times in REPETITIONS:
             deeper = shipped.repeated(times)
             row = {"name": name, "times": times, "layers": len(deeper.layers)}
             row |= run(deeper, images)
             table.append(row)
             levels = "  ".join(f"{row[f'psnr_{level}']:.2f}" for level in LEVELS)
             print(
-                f"{name:13} x {times}, {row['layers']:2} layers  {levels} dB  {row['seconds']:.2f} s  "
+                f"{name:6} x {times}, {row['layers']:2} layers  {levels} dB  {row['seconds']:.2f} s  "
                 f"Lip <= {row['lipschitz_upper']:.6f}, averagedness {row['averagedness']:.4f}",
                 flush=True,
             )

@@ -38,8 +38,8 @@ class LipschitzDenoiser(Denoiser):
         depth: number ``L`` of gradient steps.
         nf: number of filters of each step.
         kernel_size: side of the filters in pixels, odd.
-        pretrained: ``"default"`` loads the shipped weights for ``in_channels``, ``"large"`` those
-            whose filters were learned as compositions and denoise better; a path loads a
+        pretrained: ``"default"`` loads the shipped weights for ``in_channels``, ``"large"`` the same
+            layers each twice (:meth:`repeated`), which denoise better; a path loads a
             ``.safetensors`` file written by :func:`pnp_lip.save`; ``None`` starts from DCT frames.
             Weights bring their own sizes.
         device: where to put the parameters.

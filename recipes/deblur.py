@@ -11,7 +11,7 @@ from pnp_lip.recipes.problem import Problem, gaussian_noise
 __all__ = ["STRENGTH", "check_kernel", "motion_kernel", "observed", "simulated"]
 
 #: Strength of the denoiser in units of the noise, chosen on validation images for each solver.
-STRENGTH = {"forward-backward": 0.6, "admm": 0.8}
+STRENGTH = {"forward-backward": 0.75, "admm": 0.8}
 
 
 def motion_kernel(size: int = 25, seed: int = 3) -> Tensor:

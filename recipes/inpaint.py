@@ -12,7 +12,7 @@ from pnp_lip.recipes.problem import Problem, gaussian_noise
 __all__ = ["STRENGTH", "check_mask", "observed", "random_mask", "simulated"]
 
 #: Strength of the denoiser in [0, 1] for noiseless known pixels, chosen on validation images.
-STRENGTH = {"forward-backward": 0.02, "admm": 0.03}
+STRENGTH = {"forward-backward": 0.01, "admm": 0.01}
 
 
 def random_mask(x: Tensor, missing: float, seed: int) -> Tensor:

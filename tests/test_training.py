@@ -14,7 +14,7 @@ from pnp_lip.certifier import prove
 from pnp_lip.data import Photographs, find_data
 from pnp_lip.layers import project
 from pnp_lip.training import Training, TrainingConfig, train_with_progress, validation_psnr
-from pnp_lip.weights import SHIPPED_NAMES, save, shipped, weight_hash
+from pnp_lip.weights import read_weights, save, shipped, weight_hash
 
 
 def run(config: TrainingConfig, folder: Path, until: int | None = None) -> Training:
@@ -104,21 +104,17 @@ def test_configurations_are_read_from_toml(tmp_path: Path) -> None:
         TrainingConfig.read(path)
 
 
-#: How often each trained layer stands in the shipped weights.
-REPEATED = {"default": 1, "large": 2}
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_configurations_of_the_shipped_weights_can_be_read(channels: int) -> None:
+    config = TrainingConfig.read(shipped(channels).with_suffix(".toml"))
+    sizes = LipschitzDenoiser(channels).sizes
+    assert sizes == {size: getattr(config, size) for size in sizes}
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", SHIPPED_NAMES)
-def test_the_configurations_of_the_shipped_weights_can_be_read(name: str, channels: int) -> None:
-    config = TrainingConfig.read(shipped(channels, name).with_suffix(".toml"))
-    denoiser = LipschitzDenoiser(channels, pretrained=name)
-    times = REPEATED[name]
-    trained = {size: getattr(config, size) for size in denoiser.sizes}
-    assert denoiser.sizes == trained | {"depth": times * trained["depth"]}
-    weights = [p for key, p in denoiser.named_parameters() if key.endswith(".weight")]
-    assert len(weights) == denoiser.sizes["depth"]
-    assert all(torch.equal(weights[i], weights[i - i % times]) for i in range(len(weights)))
+def test_the_large_weights_are_the_trained_layers_each_twice(channels: int) -> None:
+    repeated = LipschitzDenoiser(channels).repeated(2)
+    assert weight_hash(repeated.state_dict()) == read_weights("large", channels).sha256
 
 
 def test_missing_data_say_where_they_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 _FORMAT = "pnp_lip 1"
-#: Names of shipped weights: with filters learned as they are, and as compositions.
+#: Names of shipped weights: those that were trained, and the same layers each twice.
 SHIPPED_NAMES = ("default", "large")
 _IMAGES = {1: "grey", 3: "colour"}
 
