@@ -138,7 +138,10 @@ def main() -> None:
             row = evaluate(model, images, level, f"{name}, sigma {level}")
             results.setdefault(name, {})[str(level)] = row
             print(line(name, row), flush=True)
-    print("wrote", record("peers", results, images=len(images), every=options.every))
+    print(
+        "wrote",
+        record("peers", results, images=len(images), every=options.every, models=options.models),
+    )
 
 
 if __name__ == "__main__":

@@ -62,12 +62,20 @@ def test_the_start_has_about_the_norm_of_the_filters_it_replaces_and_no_mean() -
 def test_kept_kernels_are_the_compositions_of_their_factors(
     channels: int, size: int, seed: int
 ) -> None:
-    layer = step(channels, size)
+    torch.manual_seed(seed)
+    layer = step(channels, size).double()
     before = layer.weight.detach().clone()
     enough = -(-channels * size**2 // ((size + 1) // 2) ** 2) + 1
     factors = FactoredFilters(layer, enough, seed, keep=True)
-    torch.testing.assert_close(layer.weight.detach(), before, atol=1e-6, rtol=1e-4)
-    torch.testing.assert_close(factors.pairs[0]().detach(), before, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(layer.weight.detach(), before, atol=1e-9, rtol=1e-6)
+    torch.testing.assert_close(factors.pairs[0]().detach(), before, atol=1e-9, rtol=1e-6)
+
+
+def test_a_layer_of_zero_filters_is_refused() -> None:
+    layer = step(1, 3)
+    nn.init.zeros_(layer.weight)
+    with pytest.raises(ValueError, match="filters are all zero has no factors"):
+        FactoredFilters(layer, 2)
 
 
 def test_kernels_that_are_no_composition_are_not_kept() -> None:

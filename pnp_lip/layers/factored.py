@@ -25,8 +25,8 @@ from pnp_lip.norms import grid_norm
 
 __all__ = ["FactoredFilters"]
 
-#: Relative error up to which a composition counts as the kernel itself.
-_EXACT = 1e-6
+#: Relative error up to which a composition counts as the kernel itself, rounding included.
+_EXACT = 1e-4
 #: Standard deviation of the Gaussian window of the first factors, in units of their side.
 _WINDOW = 0.24
 
@@ -49,15 +49,17 @@ class FactoredFilters(nn.Module):
             image channels, but for degenerate ``A``.
 
     Raises:
-        ValueError: ``middle`` is less than 1, or too small to keep the kernels.
+        ValueError: ``middle`` is less than 1, or too small to keep the kernels; or a kernel is zero.
     """
 
     def __init__(self, model: nn.Module, middle: int, seed: int = 0, *, keep: bool = False) -> None:
         super().__init__()
         if middle < 1:
             raise ValueError(f"factored filters need at least 1 channel between, got {middle}")
-        generator = torch.Generator().manual_seed(seed)
         self._model = [model]  # not a submodule: its parameters are not ours
+        if not all(bool(layer.weight.any()) for layer in self._layers()):
+            raise ValueError("a layer whose filters are all zero has no factors: leave it out")
+        generator = torch.Generator().manual_seed(seed)
         banks = _complete if keep else _random
         self.pairs = nn.ModuleList(
             _Factors(*banks(layer.weight.detach(), middle, generator)) for layer in self._layers()
@@ -131,17 +133,17 @@ def _complete(weight: Tensor, middle: int, generator: Generator) -> list[Tensor]
     units = torch.eye(middle * window.numel(), dtype=torch.float64)
     shifted = _composition(inner, units.unflatten(1, (middle, *window.shape))).flatten(1)
     wanted = weight.double().cpu().flatten(1)
-    outer = wanted @ torch.linalg.pinv(shifted, rtol=1e-9)
-    left = torch.linalg.vector_norm(outer @ shifted - wanted)
-    if left > _EXACT * torch.linalg.vector_norm(wanted):
+    outer = (wanted @ torch.linalg.pinv(shifted, rtol=1e-9)).unflatten(1, (middle, *window.shape))
+    scale = torch.sqrt(_lengths(outer).mean() / _lengths(inner).mean())
+    pair = [bank.to(weight) for bank in (inner * scale, outer / scale)]
+    left = torch.linalg.vector_norm(_composition(*pair) - weight)
+    if left > _EXACT * torch.linalg.vector_norm(weight):
         needed = -(-channels * size**2 // window.numel())
         raise ValueError(
             f"{middle} channels between cannot keep these filters of {channels} x {size} x {size}: "
-            f"take at least {needed}, or start without them"
+            f"take more, at least {needed}, or start without them"
         )
-    outer = outer.unflatten(1, (middle, *window.shape))
-    scale = torch.sqrt(_lengths(outer).mean() / _lengths(inner).mean())
-    return [bank.to(weight) for bank in (inner * scale, outer / scale)]
+    return pair
 
 
 def _lengths(bank: Tensor) -> Tensor:
