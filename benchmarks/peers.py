@@ -49,6 +49,8 @@ def models(folder: Path, level: int, names: Sequence[str] = ()) -> dict[str, Den
         makers[name] = lambda name=name: plain_residual(folder, name, level)
     makers["total variation"] = lambda: total_variation(best_weight(1, level))
     makers["BM3D"] = block_matching
+    if unknown := sorted(set(names) - makers.keys()):
+        raise SystemExit(f"unknown models {unknown}: expected some of {list(makers)}")
     found = {}
     for name in names or makers:
         try:

@@ -31,8 +31,8 @@ class TrainingConfig:
         compile: fuse the nonlinearities with ``torch.compile`` (a CPU needs a C++ compiler).
         seed: of all randomness.
         initial: weights to start from, a file, "default" or "large", also with ``middle``; if empty,
-            DCT frames, or random factors if ``middle`` is not 0. Layers of a shallower network are repeated
-            (:meth:`pnp_lip.LipschitzDenoiser.repeated`).
+            DCT frames, or random factors if ``middle`` is not 0. Layers of a shallower network are
+            repeated (:meth:`pnp_lip.LipschitzDenoiser.repeated`).
         precision: of the convolutions, "float32" or "bfloat16" (autocast); weights, optimiser and
             constraint stay in float32.
         channels_last: memory layout of images and filters, faster on GPUs.

@@ -25,8 +25,8 @@ from pnp_lip.norms import grid_norm
 
 __all__ = ["FactoredFilters"]
 
-#: Relative error up to which a composition counts as the kernel itself, rounding included.
-_EXACT = 1e-4
+#: A composition counts as the kernel itself up to this relative error, or up to so many roundings.
+_EXACT, _ROUNDINGS = 1e-9, 100
 #: Standard deviation of the Gaussian window of the first factors, in units of their side.
 _WINDOW = 0.24
 
@@ -46,10 +46,11 @@ class FactoredFilters(nn.Module):
         seed: of the random filters.
         keep: let the layers keep their kernels: ``A`` is random, ``B`` the smallest bank with
             :math:`BA = W`, which exists for every ``W`` if :math:`M m^2 \ge C(2m-1)^2` for ``C``
-            image channels, but for degenerate ``A``.
+            image channels, but for degenerate ``A``; kernels change by the rounding of :math:`BA`.
 
     Raises:
-        ValueError: ``middle`` is less than 1, or too small to keep the kernels; or a kernel is zero.
+        ValueError: ``middle`` is less than 1, or too small to keep the kernels to within 100
+            roundings; or all filters of a layer are zero.
     """
 
     def __init__(self, model: nn.Module, middle: int, seed: int = 0, *, keep: bool = False) -> None:
@@ -137,7 +138,8 @@ def _complete(weight: Tensor, middle: int, generator: Generator) -> list[Tensor]
     scale = torch.sqrt(_lengths(outer).mean() / _lengths(inner).mean())
     pair = [bank.to(weight) for bank in (inner * scale, outer / scale)]
     left = torch.linalg.vector_norm(_composition(*pair) - weight)
-    if left > _EXACT * torch.linalg.vector_norm(weight):
+    limit = max(_EXACT, _ROUNDINGS * torch.finfo(weight.dtype).eps)
+    if left > limit * torch.linalg.vector_norm(weight):
         needed = -(-channels * size**2 // window.numel())
         raise ValueError(
             f"{middle} channels between cannot keep these filters of {channels} x {size} x {size}: "
