@@ -21,9 +21,11 @@ from torch import Tensor, nn
 
 from benchmarks.record import record
 from pnp_lip import LipschitzDenoiser, certify, firmly_nonexpansive
-from pnp_lip.certifier import CertificateRejected, Guard, check_certificate, prove
+from pnp_lip.certifier import prove
+from pnp_lip.checker import CertificateRejected, check_certificate
+from pnp_lip.data.photographs import photograph
+from pnp_lip.denoisers import Guard
 from pnp_lip.layers import ConvGradientStep
-from pnp_lip.photographs import photograph
 
 _Result = TypeVar("_Result")
 

@@ -26,9 +26,9 @@ from torch.nn.utils import parametrize
 from benchmarks.record import record
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.certifier import prove
-from pnp_lip.data import Photographs, read_folder
-from pnp_lip.layers import GradientStep, hold
-from pnp_lip.networks.constraint import Constraint, project_network
+from pnp_lip.constraints import Constraint, hold, project
+from pnp_lip.data.patches import Photographs, read_folder
+from pnp_lip.layers import GradientStep
 from pnp_lip.norms import grid_norm
 from pnp_lip.training import noise_weight, validation_psnr
 
@@ -111,7 +111,7 @@ def dense(width: int, batch: int, repetitions: int) -> dict[str, float]:
         for constraint, (network, step) in networks.items():
             for name, run in (
                 ("none", step),
-                (constraint, partial(project_network, network, constraint=constraint)),
+                (constraint, partial(project, network, constraint=constraint)),
             ):
                 start = time.thread_time()
                 run()

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from benchmarks.peer_models import RidgeProx, plain_residual
 from benchmarks.record import record
 from pnp_lip import LipschitzDenoiser
-from pnp_lip.data import read_folder
+from pnp_lip.data.patches import read_folder
 
 LEVEL = 15
 CONTRASTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)

@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from benchmarks.record import record, recorded
 from pnp_lip import Frozen, LipschitzDenoiser, certify
-from pnp_lip.data import read_folder
-from pnp_lip.recipes.quality import psnr, ssim
+from pnp_lip.data.patches import read_folder
+from pnp_lip.quality import psnr, ssim
 from pnp_lip.weights import SHIPPED_NAMES
 
 LEVELS = (5, 15, 25, 50)

@@ -25,8 +25,8 @@ from torch.nn import functional
 
 from benchmarks.record import record
 from pnp_lip import Frozen, LipschitzDenoiser
+from pnp_lip.data.photographs import photograph
 from pnp_lip.layers import ConvGradientStep
-from pnp_lip.photographs import photograph
 from pnp_lip.weights import SHIPPED_NAMES
 
 SIGMA = 25 / 255

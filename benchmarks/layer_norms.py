@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pnp_lip.certifier.ball_checker import CertificateRejected, check_layer
-from pnp_lip.certifier.exact_gram import ExactGram
+from pnp_lip.checker.exact_gram import ExactGram
+from pnp_lip.checker.layer import CertificateRejected, check_layer
 from pnp_lip.layers.filters import colour_dct_filters, dct_filters
 from pnp_lip.norms import convolution_norm, grid_norm, matrix_norm, prove_below
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.record import RESULTS, record
-from pnp_lip.mnist import Mnist, load_mnist, shifted
+from pnp_lip.data.mnist import Mnist, load_mnist, shifted
 from pnp_lip.networks import (
     Fit,
     FixedWidthNetwork,

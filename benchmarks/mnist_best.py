@@ -30,9 +30,10 @@ from torch.nn import functional
 from benchmarks.mnist import ATTACKED, HELD_OUT, heading, line, measured, recorded
 from benchmarks.record import record
 from pnp_lip.certifier import prove
-from pnp_lip.layers import ConvGradientStep, GradientStep, project
-from pnp_lip.mnist import Mnist, load_mnist, warped
-from pnp_lip.networks import Committee, NearestPrototype, certified_accuracy, project_network
+from pnp_lip.constraints import project
+from pnp_lip.data.mnist import Mnist, load_mnist, warped
+from pnp_lip.layers import ConvGradientStep, GradientStep
+from pnp_lip.networks import Committee, NearestPrototype, certified_accuracy
 
 PUBLISHED = {
     "dense": {"name": "3x1024, Björck + MaxMin", "accuracy": 98.71, "0.3": 97.06, "1.58": 54.46},
@@ -103,7 +104,7 @@ def _quiet(step: GradientStep | ConvGradientStep) -> nn.Module:
 def hold(features: nn.Module) -> None:
     """Keep every gradient step nonexpansive."""
     if any(isinstance(layer, GradientStep) for layer in features):
-        project_network(features)
+        project(features, constraint="orthogonal")
     project(nn.ModuleList(m for m in features if isinstance(m, ConvGradientStep)), points=16)
 
 

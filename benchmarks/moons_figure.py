@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from pnp_lip.certifier import prove
-from pnp_lip.networks import TwoMoons, certified_accuracy, predict
+from pnp_lip.data import TwoMoons
+from pnp_lip.networks import certified_accuracy, predict
 
 __all__ = ["FIGURE", "draw"]
 

@@ -27,8 +27,8 @@ from benchmarks.peer_models import AveragedNetwork, RidgeDescent, RidgeProx, pla
 from benchmarks.record import record, recorded
 from pnp_lip import LipschitzDenoiser, Refusal
 from pnp_lip.certifier import find_witness, prove
-from pnp_lip.data import read_folder
-from pnp_lip.recipes.quality import psnr, ssim
+from pnp_lip.data.patches import read_folder
+from pnp_lip.quality import psnr, ssim
 from pnp_lip.weights import SHIPPED_NAMES
 
 Denoise = Callable[[Tensor, float], Tensor]

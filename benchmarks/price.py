@@ -20,12 +20,13 @@ from torch import Tensor, nn
 
 from benchmarks.record import record
 from pnp_lip import LipschitzDenoiser
-from pnp_lip.batches import Batches
 from pnp_lip.certifier.witness import power_witness
-from pnp_lip.data import Photographs, read_folder
-from pnp_lip.denoiser import KNOTS
-from pnp_lip.layers import Activation, ConvGradientStep, FactoredFilters, NoiseClip
+from pnp_lip.constraints import FactoredFilters
+from pnp_lip.data.patches import Photographs, read_folder
+from pnp_lip.denoisers.lipschitz import KNOTS
+from pnp_lip.layers import Activation, ConvGradientStep, NoiseClip
 from pnp_lip.training import TrainingConfig, validation_psnr
+from pnp_lip.training.batches import Batches
 
 _LEVEL = 25.0
 _SIZES = {"depth": 4, "nf": 32, "kernel_size": 9}
@@ -54,7 +55,7 @@ class Expansive(Activation):
 def train(bound: float, steps: int) -> LipschitzDenoiser:
     """A network whose constant is at most ``bound``."""
     config = TrainingConfig(
-        **_SIZES, steps=steps, weight_rate=1.5e-3, sigma=(_LEVEL, _LEVEL), seed=0
+        **_SIZES, steps=steps, weight_rate=1.5e-3, noise_levels=(_LEVEL, _LEVEL), seed=0
     )
     model = LipschitzDenoiser(1, **_SIZES, pretrained=None)
     slope = (bound ** (1 / config.depth) - 1) / 2

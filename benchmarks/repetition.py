@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.record import record
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.certifier import prove
-from pnp_lip.data import read_folder
+from pnp_lip.data.patches import read_folder
 from pnp_lip.training import validation_psnr
 
 LEVELS = (5, 15, 25, 50)

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.record import record
-from pnp_lip.data import DATA_VARIABLE
-from pnp_lip.photographs import photograph
+from pnp_lip.data.patches import DATA_VARIABLE
+from pnp_lip.data.photographs import photograph
 from pnp_lip.recipes import deblur, inpaint
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.recipes.restoration import SOLVERS, Options, restore

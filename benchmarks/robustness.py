@@ -20,8 +20,8 @@ from benchmarks.peer_models import plain_residual
 from benchmarks.record import record
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.certifier.witness import Witness, power_witness
-from pnp_lip.photographs import photograph
-from pnp_lip.recipes.quality import psnr
+from pnp_lip.data.photographs import photograph
+from pnp_lip.quality import psnr
 
 LEVEL = 15
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.record import record
-from pnp_lip.data import read_folder
+from pnp_lip.data.patches import read_folder
 from pnp_lip.training import Training, TrainingConfig, validation_psnr
 
 _LEVEL = 25.0
@@ -66,7 +66,7 @@ def _train(name: str, steps: int, images: list[torch.Tensor]) -> dict[str, Any]:
         steps=steps,
         evaluate_every=steps,
         validation_images=1,
-        sigma=(_LEVEL, _LEVEL),
+        noise_levels=(_LEVEL, _LEVEL),
         ema=0.98,
         compile=True,
     )

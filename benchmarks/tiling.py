@@ -23,7 +23,7 @@ from torch import Tensor
 
 from benchmarks.record import record
 from pnp_lip import LipschitzDenoiser, Tiled
-from pnp_lip.photographs import photograph
+from pnp_lip.data.photographs import photograph
 
 SIGMA = 0.1
 

@@ -27,16 +27,15 @@ from torch import Tensor
 from benchmarks.moons_figure import draw
 from benchmarks.record import RESULTS, record
 from pnp_lip.certifier import prove
+from pnp_lip.constraints import project
+from pnp_lip.data import TwoMoons, two_moons
 from pnp_lip.networks import (
     Fit,
     FixedWidthNetwork,
     FreeWidthNetwork,
-    TwoMoons,
     certified_accuracy,
     predict,
-    project_network,
     train,
-    two_moons,
 )
 
 DEPTHS = (2, 4, 8, 16, 32, 64)
@@ -112,7 +111,7 @@ def constraint_seconds(network: Network, fit: Fit, repeats: int = 20) -> float:
     network = copy.deepcopy(network)
     start = time.process_time()
     for _ in range(repeats):
-        project_network(network, constraint=fit.constraint)
+        project(network, constraint=fit.constraint)
     return (time.process_time() - start) / repeats
 
 

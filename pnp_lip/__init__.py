@@ -1,19 +1,18 @@
 """Plug-and-Play image restoration with denoisers that are proved nonexpansive."""
 
-from pnp_lip.certifier import (
-    Certificate,
-    CertificateRejected,
+from pnp_lip.certifier import Certificate, Refusal, certify
+from pnp_lip.checker import CertificateRejected, check_certificate
+from pnp_lip.denoisers import (
+    Frozen,
     Guard,
     GuardViolation,
-    Refusal,
-    certify,
-    check_certificate,
+    LipschitzDenoiser,
+    Relaxed,
+    Tiled,
+    firmly_nonexpansive,
 )
-from pnp_lip.denoiser import LipschitzDenoiser
-from pnp_lip.frozen import Frozen
-from pnp_lip.relaxation import Relaxed, firmly_nonexpansive
-from pnp_lip.tiling import Tiled
-from pnp_lip.weights import WeightsError, save
+from pnp_lip.errors import PnpLipError
+from pnp_lip.weights import WeightsError, write_weights
 
 __all__ = [
     "Certificate",
@@ -22,6 +21,7 @@ __all__ = [
     "Guard",
     "GuardViolation",
     "LipschitzDenoiser",
+    "PnpLipError",
     "Refusal",
     "Relaxed",
     "Tiled",
@@ -29,5 +29,5 @@ __all__ = [
     "certify",
     "check_certificate",
     "firmly_nonexpansive",
-    "save",
+    "write_weights",
 ]

@@ -13,13 +13,13 @@ from numpy.typing import DTypeLike
 from torch import Tensor
 
 from pnp_lip.certifier import Statement, prove
-from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.data.images import write_image
+from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
+from pnp_lip.denoisers.tiled import Tiled
 from pnp_lip.files import write_text
-from pnp_lip.images import write_image
+from pnp_lip.quality import quality
 from pnp_lip.recipes.figure import before_and_after, save_figure
 from pnp_lip.recipes.problem import gaussian_noise
-from pnp_lip.recipes.quality import quality
-from pnp_lip.tiling import Tiled
 from pnp_lip.versions import versions
 from pnp_lip.weights import weight_hash
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pnp_lip.files import atomic_path
-from pnp_lip.recipes.quality import psnr
+from pnp_lip.quality import psnr
 
 __all__ = ["Plot", "before_and_after", "curve", "residual_curve", "save_figure", "words"]
 

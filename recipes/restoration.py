@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 from torch import Tensor
 
-from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.data.images import write_image
+from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.files import write_text
-from pnp_lip.images import write_image
+from pnp_lip.quality import psnr, quality
 from pnp_lip.recipes.figure import before_and_after, curve, residual_curve, save_figure, words
 from pnp_lip.recipes.problem import Problem
-from pnp_lip.recipes.quality import psnr, quality
 from pnp_lip.solvers import ADMM, ForwardBackward, PlugAndPlay, Solution
 from pnp_lip.versions import versions
 from pnp_lip.weights import weight_hash

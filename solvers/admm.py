@@ -13,7 +13,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from pnp_lip.certifier import Statement, averaged_with_identity
-from pnp_lip.relaxation import firmly_nonexpansive
+from pnp_lip.denoisers.relaxed import firmly_nonexpansive
 from pnp_lip.solvers.data_term import DataTerm
 from pnp_lip.solvers.operator_norm import NormSource, OperatorNorm
 from pnp_lip.solvers.plan import Plan, Theorem

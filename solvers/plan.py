@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from pnp_lip.certifier import Statement
+from pnp_lip.errors import PnpLipError
 from pnp_lip.solvers.operator_norm import OperatorNorm
 
 __all__ = ["HypothesisViolated", "Plan", "Theorem"]
 
 
-class HypothesisViolated(ValueError):
+class HypothesisViolated(PnpLipError, ValueError):
     """A hypothesis of the convergence theorem fails; the message names it and what to change."""
 
 

@@ -11,7 +11,7 @@ from skimage import io
 from torch import Tensor
 
 from pnp_lip import LipschitzDenoiser
-from pnp_lip.photographs import photograph
+from pnp_lip.data.photographs import photograph
 from pnp_lip.training import TrainingConfig
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pnp_lip.certifier.ball_checker import CertificateRejected, check_layer
+from pnp_lip.checker.layer import CertificateRejected, check_layer
 from pnp_lip.norms import convolution_norm, matrix_norm
 
 pytest.importorskip("flint")

@@ -20,8 +20,8 @@ from pnp_lip.certifier import (
     lipschitz,
 )
 from pnp_lip.certifier.execution import gamma32
-from pnp_lip.certifier.outward import add_up, divide_up, multiply_up, round_up, sqrt_up
-from pnp_lip.certifier.recomposition import Claim, in_sequence, of_gradient_step, of_relaxation
+from pnp_lip.checker.composition import Claim, in_sequence, of_gradient_step, of_relaxation
+from pnp_lip.rounding import add_up, divide_up, multiply_up, round_up, sqrt_up
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
 shares = st.floats(0, 1)

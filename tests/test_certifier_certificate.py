@@ -13,14 +13,9 @@ import torch
 from torch import nn
 
 from pnp_lip import LipschitzDenoiser, certify, firmly_nonexpansive
-from pnp_lip.certifier import (
-    Certificate,
-    CertificateRejected,
-    Guard,
-    check_certificate,
-    prove,
-    register_slope,
-)
+from pnp_lip.certifier import Certificate, prove, register_slope
+from pnp_lip.checker import CertificateRejected, check_certificate
+from pnp_lip.denoisers import Guard
 from pnp_lip.layers import ConvGradientStep, GradientStep, NoiseClip
 from pnp_lip.weights import weight_hash
 

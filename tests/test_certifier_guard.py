@@ -16,7 +16,8 @@ from deepinv.physics import Denoising, GaussianNoise
 from torch import Tensor, nn
 
 from pnp_lip import LipschitzDenoiser
-from pnp_lip.certifier import Guard, GuardViolation, prove
+from pnp_lip.certifier import prove
+from pnp_lip.denoisers import Guard, GuardViolation
 
 
 class Amplifier(Denoiser):

@@ -12,10 +12,11 @@ import pytest
 import torch
 from skimage import io
 
-from pnp_lip import LipschitzDenoiser, save
+from pnp_lip import LipschitzDenoiser
 from pnp_lip.cli import main
-from pnp_lip.images import read_image, write_image
-from pnp_lip.photographs import photograph
+from pnp_lip.data.images import read_image, write_image
+from pnp_lip.data.photographs import photograph
+from pnp_lip.weights import write_weights
 
 
 @pytest.fixture
@@ -106,10 +107,10 @@ def test_the_seed_decides_the_result(folder: Path) -> None:
 @pytest.fixture
 def weights(folder: Path) -> LipschitzDenoiser:
     denoiser = LipschitzDenoiser(1, depth=1, nf=4, kernel_size=3, pretrained=None)
-    save(denoiser, folder / "good.safetensors")
+    write_weights(denoiser, folder / "good.safetensors")
     for parameter in denoiser.parameters():
         parameter.data *= 4
-    save(denoiser, folder / "expansive.safetensors")
+    write_weights(denoiser, folder / "expansive.safetensors")
     return denoiser
 
 

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pnp_lip import LipschitzDenoiser, certify, firmly_nonexpansive, save
+from pnp_lip import LipschitzDenoiser, certify, firmly_nonexpansive
 from pnp_lip.certifier import prove
-from pnp_lip.photographs import photograph
-from pnp_lip.recipes.quality import psnr
+from pnp_lip.data.photographs import photograph
+from pnp_lip.quality import psnr
+from pnp_lip.weights import write_weights
 
 
 @pytest.fixture(scope="module", params=[1, 3], ids=["grey", "colour"])
@@ -195,7 +196,7 @@ def test_weights_of_another_kind_of_network_are_refused_by_their_sizes(
     small_denoiser: LipschitzDenoiser, tmp_path: Path
 ) -> None:
     small_denoiser.sizes["neighbours"] = 3
-    save(small_denoiser, tmp_path / "other.safetensors")
+    write_weights(small_denoiser, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match=r"describe a network by .*'neighbours'.*expected"):
         LipschitzDenoiser.from_weights(tmp_path / "other.safetensors")
 

@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn import functional
 
 from pnp_lip.certifier import prove
-from pnp_lip.layers import ConvGradientStep, FactoredFilters
+from pnp_lip.constraints import FactoredFilters
+from pnp_lip.layers import ConvGradientStep
 from pnp_lip.norms import grid_norm
 
 

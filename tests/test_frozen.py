@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from pnp_lip import Frozen, LipschitzDenoiser, Refusal, Tiled
 from pnp_lip.certifier import prove
 from pnp_lip.layers import Clip, ConvGradientStep, MonotoneSpline, NoiseClip, ReLU
+from pnp_lip.layers.cache_blocking import Transposition, by_strips, channels_last
 from pnp_lip.layers.folding import FoldedStep, fold_step
-from pnp_lip.layers.strips import Transposition, by_strips, channels_last
 
 
 def noise(*shape: int, seed: int = 0) -> Tensor:

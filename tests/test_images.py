@@ -10,8 +10,8 @@ import pytest
 import torch
 from skimage import io
 
+from pnp_lip.data.images import ImageFileError, read_image, to_channels, write_image
 from pnp_lip.files import atomic_path, require_writable, write_text
-from pnp_lip.images import ImageFileError, read_image, to_channels, write_image
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tiff", ".npy"])

@@ -9,18 +9,15 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.func import jacrev
 
+from pnp_lip.constraints import hold, project
 from pnp_lip.layers import (
     Activation,
     Clip,
     ConvGradientStep,
     GradientStep,
-    Lift,
     MonotoneSpline,
     NoiseClip,
     ReLU,
-    Unshuffle,
-    hold,
-    project,
 )
 from pnp_lip.layers.clipping import clip_mixture
 from pnp_lip.layers.convolution import convolve, convolve_transpose
@@ -179,18 +176,6 @@ def test_dct_frame_soft_shrinkage_is_the_first_gradient_step() -> None:
 def test_initial_filters_are_nonexpansive(filters: Tensor) -> None:
     symbols = torch.fft.fft2(filters.double(), s=(64, 64)).permute(2, 3, 0, 1)
     assert torch.linalg.matrix_norm(symbols, 2).max() <= 1 + 1e-6
-
-
-@pytest.mark.parametrize("isometry", [Lift(4), Lift(1), Unshuffle(2)])
-def test_isometries_keep_norms_and_their_adjoint_inverts_them(isometry: Lift | Unshuffle) -> None:
-    x = torch.randn(2, 3, 4, 6, dtype=torch.float64)
-    assert torch.allclose(torch.linalg.vector_norm(isometry(x)), torch.linalg.vector_norm(x))
-    assert torch.allclose(isometry.adjoint(isometry(x)), x)
-
-
-def test_unshuffle_says_which_size_it_cannot_split() -> None:
-    with pytest.raises(ValueError, match="3 x 4 pixels cannot be split into blocks of 2 x 2"):
-        Unshuffle(2)(torch.zeros(1, 1, 3, 4))
 
 
 def test_the_constraint_holds_after_every_optimiser_step() -> None:

@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pnp_lip import mnist
 from pnp_lip.certifier import Refusal, prove
-from pnp_lip.layers import ConvGradientStep, project
-from pnp_lip.mnist import FILES, Mnist, find_mnist, load_mnist, read_idx, shifted, warped
+from pnp_lip.constraints import project
+from pnp_lip.data import mnist
+from pnp_lip.data.mnist import FILES, Mnist, find_mnist, load_mnist, read_idx, shifted, warped
+from pnp_lip.layers import ConvGradientStep
 from pnp_lip.networks import (
     Fit,
     FixedWidthNetwork,

@@ -12,17 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pnp_lip.certifier import Refusal, certify, prove
+from pnp_lip.constraints import Constraint, hold, project, retract
 from pnp_lip.layers import GradientStep
-from pnp_lip.networks import (
-    Fit,
-    FixedWidthNetwork,
-    FreeWidthNetwork,
-    hold_network,
-    project_network,
-    prove_outputs,
-    train,
-)
-from pnp_lip.networks.constraint import Constraint, retract
+from pnp_lip.networks import Fit, FixedWidthNetwork, FreeWidthNetwork, prove_outputs, train
 from pnp_lip.networks.weight_norm import row_norm, square_norm
 
 Network = FreeWidthNetwork | FixedWidthNetwork
@@ -67,7 +59,7 @@ def is_bounded_by_rows(network: Network, name: str) -> bool:
 def violent_steps(network: Network, constraint: Constraint, steps: int = 12) -> None:
     """Training that pulls every weight out of its set, checked after each step."""
     optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=0.3)
-    hold_network(network, optimizer, constraint=constraint)
+    hold(network, optimizer, constraint=constraint)
     x = torch.randn(32, network.features)
     for _ in range(steps):
         optimizer.zero_grad()
@@ -104,7 +96,7 @@ def test_wide_network_is_proved_nonexpansive_after_a_step_in_float32(
 def test_without_the_hook_the_same_steps_leave_the_set() -> None:
     network = networks()[0]
     optimizer = torch.optim.Adam(network.parameters(), lr=0.3)
-    hold_network(network, optimizer).remove()
+    hold(network, optimizer, constraint="orthogonal").remove()
     (-network(torch.randn(8, 2)).square().mean()).backward()
     optimizer.step()
     assert max(exceeds(network).values()) > 0.01
@@ -147,14 +139,14 @@ def test_reloaded_network_gives_equal_bits_and_the_same_proof(index: int) -> Non
     x = torch.randn(20, network.features)
     assert torch.equal(network(x), other(x))
     assert prove(other) == prove(network)
-    project_network(other, constraint="projection")
+    project(other, constraint="projection")
     assert torch.allclose(network(x), other(x), atol=1e-4)
 
 
 @pytest.mark.parametrize("index", range(5))
 def test_no_pair_of_inputs_gains_more_than_is_proved(index: int) -> None:
     network = networks()[index]
-    project_network(network)
+    project(network, constraint="orthogonal")
     certificate = certify(network)
     assert 0 < certificate.lower <= certificate.upper
     exact, x = copy.deepcopy(network).double(), torch.randn(400, network.features)
@@ -171,7 +163,7 @@ def test_certificate_of_a_network_with_one_enlarged_weight_exceeds_one(index: in
         if not name.endswith("weight"):
             continue
         network = networks()[index]
-        project_network(network)
+        project(network, constraint="orthogonal")
         weight: Tensor = network.get_parameter(name)
         weight.data.mul_(1.01)
         assert prove_outputs(network).upper > 1.005, name
@@ -231,9 +223,9 @@ def test_wrong_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="readout must be"):
         FreeWidthNetwork(2, 3, 1, readout="none")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="holds none"):
-        project_network(nn.Linear(2, 2))
+        project(nn.Linear(2, 2))
     with pytest.raises(ValueError, match="constraint must be"):
-        project_network(networks()[0], constraint="power")  # type: ignore[arg-type]
+        project(networks()[0], constraint="power")  # type: ignore[arg-type]
 
 
 def test_gradient_steps_outside_of_networks_are_held_too() -> None:
@@ -243,7 +235,7 @@ def test_gradient_steps_outside_of_networks_are_held_too() -> None:
     with torch.no_grad():
         step.weight.mul_(3)
     assert prove(model).upper > 1
-    project_network(model)
+    project(model, constraint="orthogonal")
     assert prove(model, gap=1e-7).upper == 1
 
 

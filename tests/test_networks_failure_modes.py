@@ -13,15 +13,9 @@ import pytest
 import torch
 
 from pnp_lip.certifier import prove
-from pnp_lip.networks import (
-    FixedWidthNetwork,
-    FreeWidthNetwork,
-    hold_network,
-    project_network,
-    temperature_loss,
-    two_moons,
-)
-from pnp_lip.networks.constraint import Constraint
+from pnp_lip.constraints import Constraint, hold, project
+from pnp_lip.data import two_moons
+from pnp_lip.networks import FixedWidthNetwork, FreeWidthNetwork, temperature_loss
 
 Architecture = type[FreeWidthNetwork] | type[FixedWidthNetwork]
 ARCHITECTURES: tuple[Architecture, ...] = (FreeWidthNetwork, FixedWidthNetwork)
@@ -47,7 +41,7 @@ def test_step_length_is_never_above_its_bound_while_a_classifier_trains(
     moons = two_moons(400, 100)
     network = architecture(2, 16, 3, learn_tau=True)
     optimizer = torch.optim.Adam(network.parameters(), lr=5e-2)
-    hold_network(network, optimizer, constraint=constraint)
+    hold(network, optimizer, constraint=constraint)
     start = [float(step.tau.detach()) for step in network.gradient_steps]
     for _ in range(40):
         assert longest_step(network) <= 2
@@ -72,7 +66,7 @@ def test_step_length_from_one_power_step_is_too_long_and_the_certificate_says_so
         step.tau.data.fill_(2.0)
     assert longest_step(network) > 2.1
     assert prove(network).upper > 1.1
-    project_network(network, constraint="projection")
+    project(network, constraint="projection")
     assert longest_step(network) <= 2
     assert prove(network).upper <= 1
 
@@ -85,7 +79,7 @@ def test_lift_and_head_are_bounded_again_after_each_step(
     torch.manual_seed(0)
     network = architecture(2, 16, 2)
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
-    hold_network(network, optimizer)
+    hold(network, optimizer, constraint="orthogonal")
     for parameter in network.get_submodule(part).parameters():
         parameter.data.mul_(20.0)
     assert prove(network).upper > 2
@@ -102,7 +96,7 @@ def test_everything_that_acts_is_in_the_state_dict(architecture: Architecture) -
     networks = [architecture(2, 16, 3, learn_tau=True) for _ in range(2)]
     for steps, network in zip((10, 3), networks, strict=True):
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
-        hold_network(network, optimizer)
+        hold(network, optimizer, constraint="orthogonal")
         for _ in range(steps):
             optimizer.zero_grad()
             temperature_loss(network(moons.x), moons.labels, 20.0).backward()
@@ -127,7 +121,7 @@ def test_smallest_networks_keep_their_constraint() -> None:
     ]
     for network in smallest:
         optimizer = torch.optim.Adam(network.parameters(), lr=0.3)
-        hold_network(network, optimizer)
+        hold(network, optimizer, constraint="orthogonal")
         for _ in range(10):
             optimizer.zero_grad()
             (-network(torch.randn(16, network.features)).square().mean()).backward()

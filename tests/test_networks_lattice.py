@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pnp_lip.certifier import certify, prove
+from pnp_lip.constraints import hold, project
 from pnp_lip.networks import (
     FixedWidthNetwork,
     FreeWidthNetwork,
@@ -16,13 +17,11 @@ from pnp_lip.networks import (
     MaxMin,
     Minimum,
     from_max_min,
-    hold_network,
     interpolant,
     maximum,
     minimum,
-    project_network,
 )
-from pnp_lip.networks.reading import read_max_min
+from pnp_lip.networks.decompile import read_max_min
 
 DOUBLE = torch.float64
 
@@ -48,7 +47,7 @@ def trained(seed: int = 0) -> list[FreeWidthNetwork | FixedWidthNetwork]:
         for parameter in network.parameters():
             if parameter.requires_grad:
                 parameter.data.add_(0.5 * torch.randn(parameter.shape))
-        project_network(network, constraint="projection")
+        project(network, constraint="projection")
     return found
 
 
@@ -136,7 +135,7 @@ def test_extremum_with_one_member_above_one_shows_it(member: str) -> None:
 def test_members_of_an_extremum_are_held_while_it_trains() -> None:
     joined = Maximum(*trained())
     optimizer = torch.optim.Adam(joined.parameters(), lr=0.3)
-    hold_network(joined, optimizer)
+    hold(joined, optimizer, constraint="orthogonal")
     for _ in range(5):
         optimizer.zero_grad()
         (-joined(torch.randn(16, 2)).square().mean()).backward()

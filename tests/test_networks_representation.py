@@ -22,7 +22,7 @@ from pnp_lip.networks import (
     minimum,
     separating,
 )
-from pnp_lip.networks.representation import fixed_width_network
+from pnp_lip.networks.compile import fixed_width_network
 from pnp_lip.networks.rules import _step_in_maximum_norm
 
 DOUBLE = torch.float64

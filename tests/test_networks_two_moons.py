@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from pnp_lip.certifier import prove
+from pnp_lip.data import two_moons
 from pnp_lip.networks import (
     Fit,
     FixedWidthNetwork,
@@ -18,7 +19,6 @@ from pnp_lip.networks import (
     prove_outputs,
     temperature_loss,
     train,
-    two_moons,
 )
 
 

@@ -21,9 +21,9 @@ from pnp_lip.norms.cells import children, radius, root_bits, roots, sine_squared
 from pnp_lip.norms.gram import gram_polynomial
 from pnp_lip.norms.kernel import Kernel, scaled_kernel
 from pnp_lip.norms.prover import first_maximum, floors, pose, refine, start
-from pnp_lip.norms.roundoff import round_down, round_up, sqrt_down
 from pnp_lip.norms.taylor import remainder, taylor_test
 from pnp_lip.norms.verified import factorisation_completes, shifted_threshold
+from pnp_lip.rounding import round_down, round_up, sqrt_down
 
 SETTINGS = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -206,7 +206,7 @@ def test_non_finite_matrices_are_never_proved() -> None:
 @pytest.mark.parametrize("shape", [(3, 2, 3, 3), (2, 5, 4), (2, 2, 2, 3, 2)])
 def test_the_computed_gram_matrix_is_within_its_error_of_balls(shape: tuple[int, ...]) -> None:
     pytest.importorskip("flint")
-    from pnp_lip.certifier.exact_gram import ExactGram
+    from pnp_lip.checker.exact_gram import ExactGram
 
     weight = kernel("random", shape, 1)
     normal = _scaled(weight)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pnp_lip.photographs import PHOTOGRAPHS, photograph
+from pnp_lip.data.photographs import PHOTOGRAPHS, photograph
 from pnp_lip.recipes import deblur, inpaint
 from pnp_lip.recipes.denoise import add_noise, denoise
 from pnp_lip.recipes.problem import Problem

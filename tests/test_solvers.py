@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.certifier import Statement
-from pnp_lip.recipes.quality import psnr
+from pnp_lip.quality import psnr
 from pnp_lip.solvers import (
     ADMM,
     ForwardBackward,

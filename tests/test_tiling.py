@@ -22,8 +22,8 @@ from pnp_lip import (
     firmly_nonexpansive,
 )
 from pnp_lip.certifier import prove
-from pnp_lip.distributed_tiles import HaloTiling
-from pnp_lip.tiling import receptive_radius, split
+from pnp_lip.denoisers.distributed import HaloTiling
+from pnp_lip.denoisers.tiled import receptive_radius, split
 
 
 def denoiser(channels: int = 1, depth: int = 2, kernel_size: int = 3) -> LipschitzDenoiser:

@@ -11,10 +11,10 @@ import torch
 
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.certifier import prove
-from pnp_lip.data import Photographs, find_data
-from pnp_lip.layers import project
+from pnp_lip.constraints import project
+from pnp_lip.data.patches import Photographs, find_data
 from pnp_lip.training import Training, TrainingConfig, train_with_progress, validation_psnr
-from pnp_lip.weights import read_weights, save, shipped, weight_hash
+from pnp_lip.weights import read_weights, shipped, weight_hash, write_weights
 
 
 def run(config: TrainingConfig, folder: Path, until: int | None = None) -> Training:
@@ -25,11 +25,11 @@ def run(config: TrainingConfig, folder: Path, until: int | None = None) -> Train
     return training
 
 
-@pytest.mark.parametrize("middle", [0, 3])
+@pytest.mark.parametrize("inner_channels", [0, 3])
 def test_a_run_that_was_cut_ends_with_the_same_bits(
-    config: TrainingConfig, tmp_path: Path, middle: int
+    config: TrainingConfig, tmp_path: Path, inner_channels: int
 ) -> None:
-    config = replace(config, middle=middle)
+    config = replace(config, inner_channels=inner_channels)
     whole = run(config, tmp_path / "whole")
     run(config, tmp_path / "cut", until=6)
     assert json.loads((tmp_path / "cut" / "curve.json").read_text())[-1]["step"] == 4
@@ -46,7 +46,7 @@ def test_training_finds_thresholds_that_are_ten_times_larger(
     for name, parameter in timid.named_parameters():
         if name.endswith("factors"):
             parameter.data *= 0.1
-    save(timid, tmp_path / "timid.safetensors")
+    write_weights(timid, tmp_path / "timid.safetensors")
     initial = str(tmp_path / "timid.safetensors")
     longer = replace(config, steps=60, evaluate_every=60, initial=initial)
     training = Training(longer, tmp_path / "run")
@@ -96,9 +96,9 @@ def test_a_damaged_checkpoint_is_named(config: TrainingConfig, tmp_path: Path) -
 
 def test_configurations_are_read_from_toml(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    path.write_text('steps = 5\nsigma = [1, 2]\ntrain = ["a", "b"]\n')
+    path.write_text('steps = 5\nnoise_levels = [1, 2]\ntrain = ["a", "b"]\n')
     config = TrainingConfig.read(path)
-    assert (config.steps, config.sigma, config.train) == (5, (1, 2), ("a", "b"))
+    assert (config.steps, config.noise_levels, config.train) == (5, (1, 2), ("a", "b"))
     path.write_text("stepps = 5\n")
     with pytest.raises(ValueError, match=r"unknown keys \['stepps'\]; expected some of"):
         TrainingConfig.read(path)
@@ -141,8 +141,37 @@ def test_factored_filters_start_from_initial_weights(
 ) -> None:
     start = LipschitzDenoiser(1, depth=2, nf=8, kernel_size=3, pretrained=None)
     project(start, averagedness=config.averagedness)
-    save(start, tmp_path / "start.safetensors")
-    started = replace(config, middle=4, initial=str(tmp_path / "start.safetensors"))
+    write_weights(start, tmp_path / "start.safetensors")
+    started = replace(config, inner_channels=4, initial=str(tmp_path / "start.safetensors"))
     model = Training(started, tmp_path / "run").model
     for name, value in start.state_dict().items():
         torch.testing.assert_close(model.state_dict()[name], value, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": "5"}, "steps must be of type int, got '5'"),
+        ({"batch": -1}, "batch must be at least 1, got -1"),
+        ({"patch": 0}, "patch must be at least 1, got 0"),
+        ({"depth": 2.5}, "depth must be of type int, got 2.5"),
+        ({"compile": 1}, "compile must be of type bool, got 1"),
+        ({"seed": True}, "seed must be of type int, got True"),
+        ({"averagedness": 3.0}, r"averagedness must be in \(0, 1\], got 3.0"),
+        ({"weight_rate": float("nan")}, "weight_rate must be a finite rate"),
+        ({"noise_levels": (50.0, 0.0)}, "noise_levels must be two numbers 0 <= low <= high"),
+        ({"kernel_size": 4}, "kernel_size must be odd"),
+        ({"in_channels": 2}, r"in_channels must be 1 \(grey\) or 3 \(colour\), got 2"),
+        ({"train": ()}, "train must be one or more names of folders"),
+        ({"precision": "float16"}, "precision must be 'float32' or 'bfloat16', got 'float16'"),
+    ],
+)
+def test_configurations_that_cannot_be_meant_are_refused(
+    change: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig(**change)  # type: ignore[arg-type]
+
+
+def test_whole_numbers_are_accepted_as_rates() -> None:
+    assert TrainingConfig(weight_rate=0, noise_levels=(0, 50)).weight_rate == 0

@@ -13,12 +13,12 @@ from deepinv.distributed import DistributedContext, distribute
 from torch import Tensor, multiprocessing
 
 from pnp_lip import LipschitzDenoiser
-from pnp_lip.batches import Batch, Batches
 from pnp_lip.certifier import prove
 from pnp_lip.cli import main
-from pnp_lip.distributed_tiles import HaloTiling
-from pnp_lip.processes import Processes
+from pnp_lip.denoisers.distributed import HaloTiling
 from pnp_lip.training import Training, TrainingConfig
+from pnp_lip.training.batches import Batch, Batches
+from pnp_lip.training.processes import Processes
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from pnp_lip import LipschitzDenoiser, WeightsError, save
-from pnp_lip.weights import SHIPPED_NAMES, read_weights, shipped, weight_hash
+from pnp_lip import LipschitzDenoiser, WeightsError
+from pnp_lip.weights import SHIPPED_NAMES, read_weights, shipped, weight_hash, write_weights
 
 
 @pytest.fixture
 def saved(small_denoiser: LipschitzDenoiser, tmp_path: Path) -> Path:
     path = tmp_path / "weights.safetensors"
-    save(small_denoiser, path)
+    write_weights(small_denoiser, path)
     return path
 
 
@@ -68,7 +68,7 @@ def test_weights_for_other_channels_are_not_shipped() -> None:
 
 def test_only_safetensors_are_written(small_denoiser: LipschitzDenoiser, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"stored as \.safetensors"):
-        save(small_denoiser, tmp_path / "weights.pt")
+        write_weights(small_denoiser, tmp_path / "weights.pt")
 
 
 def test_the_hash_sees_names_shapes_types_and_bytes() -> None:

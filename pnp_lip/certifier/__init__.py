@@ -1,13 +1,10 @@
-"""Proved bounds of Lipschitz constants: rules, their composition, measured witnesses, checks."""
+"""Proved bounds of Lipschitz constants: rules, their composition, measured witnesses."""
 
-from pnp_lip.certifier.ball_checker import CertificateRejected
 from pnp_lip.certifier.certificate import Certificate
 from pnp_lip.certifier.certification import certify, prove
 from pnp_lip.certifier.execution import Execution
 from pnp_lip.certifier.function_rules import register_function_rule
-from pnp_lip.certifier.guard import Guard, GuardViolation, Violation
-from pnp_lip.certifier.recheck import check_certificate
-from pnp_lip.certifier.rules import Refusal, Settings, apply_rule, register_rule
+from pnp_lip.certifier.rules import Settings, apply_rule, register_rule
 from pnp_lip.certifier.slopes import register_slope
 from pnp_lip.certifier.statement import (
     IDENTITY,
@@ -18,23 +15,19 @@ from pnp_lip.certifier.statement import (
     lipschitz,
 )
 from pnp_lip.certifier.witness import Witness, find_witness, gain
+from pnp_lip.plain_modules import Refusal
 
 __all__ = [
     "IDENTITY",
     "Certificate",
-    "CertificateRejected",
     "Execution",
-    "Guard",
-    "GuardViolation",
     "Refusal",
     "Settings",
     "Statement",
-    "Violation",
     "Witness",
     "apply_rule",
     "averaged_with_identity",
     "certify",
-    "check_certificate",
     "combine",
     "compose",
     "find_witness",

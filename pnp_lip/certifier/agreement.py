@@ -9,9 +9,9 @@ import torch
 from deepinv.models import Denoiser
 from torch import Tensor, fx, nn
 
-from pnp_lip.certifier.rules import Refusal
 from pnp_lip.certifier.shapes import Source
 from pnp_lip.certifier.tracing import Trace
+from pnp_lip.plain_modules import Refusal
 
 __all__ = ["inputs_of_modules", "require_agreement"]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-import pnp_lip.certifier.frozen_rules
+import pnp_lip.certifier.denoiser_rules
 import pnp_lip.certifier.resampling_rules
-import pnp_lip.certifier.standard_rules
-import pnp_lip.certifier.tiling_rules  # noqa: F401  (all register their rules)
+import pnp_lip.certifier.standard_rules  # noqa: F401  (all register their rules)
 from pnp_lip.certifier.agreement import inputs_of_modules
 from pnp_lip.certifier.certificate import Certificate
 from pnp_lip.certifier.examples import default_inputs, measure
 from pnp_lip.certifier.rules import Settings, apply_rule
 from pnp_lip.certifier.statement import Statement
+from pnp_lip.plain_modules import network_kind
 from pnp_lip.versions import versions
 from pnp_lip.weights import weight_hash
 
@@ -69,8 +69,7 @@ def certify(
     inputs = default_inputs(network) if images is None else list(images.split(1))
     witness = measure(network, inputs, sigma)
     digest = weight_hash(network.state_dict())
-    kind = f"{type(network).__module__}.{type(network).__qualname__}"
-    return Certificate(statement, witness, digest, gap, versions(), kind)
+    return Certificate(statement, witness, digest, gap, versions(), network_kind(network))
 
 
 def _dtype(network: nn.Module) -> torch.dtype:

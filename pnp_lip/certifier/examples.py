@@ -13,7 +13,7 @@ from skimage import data
 from torch import Tensor, nn
 
 from pnp_lip.certifier.witness import Map, Witness, best_of, climb, power_witness
-from pnp_lip.images import to_channels
+from pnp_lip.data.images import to_channels
 
 __all__ = ["default_inputs", "measure"]
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pnp_lip.certifier.outward import add_up, multiply_up, round_up
+from pnp_lip.rounding import add_up, multiply_up, round_up
 
 __all__ = [
     "Execution",

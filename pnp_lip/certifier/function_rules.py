@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pnp_lip.certifier.resampling_rules import Rearranged, Subset
-from pnp_lip.certifier.rules import Refusal
 from pnp_lip.certifier.statement import Statement
+from pnp_lip.plain_modules import Refusal
 
 __all__ = ["FunctionRule", "function_rule", "register_function_rule"]
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, fx, nn
 
 from pnp_lip.certifier.graph_values import Constant, Moving, Terms, Walk
-from pnp_lip.certifier.outward import divide_up, sqrt_up
 from pnp_lip.certifier.shapes import Shape, beside, rearranged
 from pnp_lip.certifier.statement import compose, lipschitz
+from pnp_lip.rounding import divide_up, sqrt_up
 
 __all__ = ["operation_of"]
 

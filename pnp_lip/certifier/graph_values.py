@@ -8,10 +8,11 @@ from typing import Any, TypeGuard
 
 from torch import Tensor, fx
 
-from pnp_lip.certifier.rules import Refusal, Settings
+from pnp_lip.certifier.rules import Settings
 from pnp_lip.certifier.shapes import Shape, Source, fits, same_shape
 from pnp_lip.certifier.statement import IDENTITY, Statement, averaged_with_identity, combine
 from pnp_lip.certifier.tracing import Storage
+from pnp_lip.plain_modules import Refusal
 
 __all__ = ["Constant", "Moving", "Terms", "Walk", "is_number", "title"]
 

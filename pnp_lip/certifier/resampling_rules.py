@@ -9,10 +9,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.certifier.outward import multiply_up, round_up, sqrt_up
-from pnp_lip.certifier.rules import Refusal, Settings, register_rule
+from pnp_lip.certifier.rules import Settings, register_rule
 from pnp_lip.certifier.statement import Statement, lipschitz
 from pnp_lip.norms import convolution_norm, padding_factor
+from pnp_lip.plain_modules import Refusal
+from pnp_lip.rounding import multiply_up, round_up, sqrt_up
 
 __all__ = ["Rearranged", "Subset"]
 

@@ -11,27 +11,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from torch import nn
-from torch.nn.utils import parametrize
 
 from pnp_lip.certifier.statement import Statement, compose
+from pnp_lip.plain_modules import Refusal, plain_type, require_plain
 
 __all__ = [
-    "Refusal",
     "Settings",
     "apply_rule",
     "chain",
     "has_rule",
     "keeps_shape",
-    "plain_type",
     "register_rule",
-    "require_plain",
 ]
-
-
-class Refusal(ValueError):
-    """A network about which nothing can be proved; the message names the part that stops it."""
 
 
 @dataclass(frozen=True)
@@ -117,33 +109,3 @@ def chain(modules: Iterable[tuple[str, nn.Module]], prefix: str, settings: Setti
         for name, module in modules
     ]
     return compose(parts)
-
-
-def require_plain(module: nn.Module, name: str) -> None:
-    """Refuse what could make a module compute something else than its class does.
-
-    Raises:
-        Refusal: hooks, methods replaced on the instance, parametrisations in training mode, or
-            parameters that are not finite.
-    """
-    where = f"'{name or 'the network'}'"
-    everywhere = nn.modules.module
-    if module._forward_hooks or module._forward_pre_hooks:
-        raise Refusal(f"{where} has forward hooks, which may change its output: remove them")
-    if everywhere._global_forward_hooks or everywhere._global_forward_pre_hooks:
-        raise Refusal("global forward hooks are set, which may change every output: remove them")
-    for key in vars(module):
-        if callable(getattr(type(module), key, None)):
-            raise Refusal(f"{where} has its own '{key}', which replaces that of its class")
-    if parametrize.is_parametrized(module) and module.training:
-        raise Refusal(f"{where} is parametrised and in training mode: call eval() first")
-    values = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-    for key, value in values:
-        if value.is_floating_point() and not torch.isfinite(value).all():
-            raise Refusal(f"'{name}.{key}' contains NaN or infinity".replace("'.", "'"))
-
-
-def plain_type(module: nn.Module) -> type[nn.Module]:
-    """The class of a module; of the underlying one where torch parametrised it."""
-    kind = type(module)
-    return kind.__bases__[0] if parametrize.is_parametrized(module) else kind

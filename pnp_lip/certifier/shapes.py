@@ -14,7 +14,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pnp_lip.certifier.rules import keeps_shape, plain_type
+from pnp_lip.certifier.rules import keeps_shape
+from pnp_lip.plain_modules import plain_type
 
 __all__ = ["Shape", "Source", "after_module", "beside", "fits", "rearranged", "same_shape"]
 

@@ -10,10 +10,11 @@ from fractions import Fraction
 from torch import nn
 
 from pnp_lip.certifier.execution import Execution
-from pnp_lip.certifier.outward import round_up
-from pnp_lip.certifier.rules import Refusal, Settings, plain_type, register_rule, require_plain
+from pnp_lip.certifier.rules import Settings, register_rule
 from pnp_lip.certifier.statement import Statement, lipschitz
 from pnp_lip.layers import Clip, MonotoneSpline, NoiseClip, ReLU
+from pnp_lip.plain_modules import Refusal, plain_type, require_plain
+from pnp_lip.rounding import round_up
 
 __all__ = ["register_slope", "roundings_of", "slope_interval"]
 

@@ -1,8 +1,7 @@
-"""Rules for torch's layers with weights and for ours."""
+"""Rules for torch's layers with weights and for gradient steps."""
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import replace
 from fractions import Fraction
@@ -14,17 +13,15 @@ from torch import Tensor, nn
 from pnp_lip.certifier.execution import (
     Execution,
     affine_execution,
-    relaxed_execution,
     step_execution,
 )
-from pnp_lip.certifier.outward import multiply_up, round_up, sqrt_up
-from pnp_lip.certifier.rules import Refusal, Settings, apply_rule, chain, register_rule
+from pnp_lip.certifier.rules import Settings, chain, register_rule
 from pnp_lip.certifier.slopes import roundings_of, slope_interval
-from pnp_lip.certifier.statement import Statement, averaged_with_identity, lipschitz
-from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.certifier.statement import Statement, lipschitz
 from pnp_lip.layers import ConvGradientStep, GradientStep
 from pnp_lip.norms import NormBound, convolution_norm, matrix_norm, padding_factor
-from pnp_lip.relaxation import Relaxed
+from pnp_lip.plain_modules import Refusal
+from pnp_lip.rounding import format_up, multiply_up, round_up, sqrt_up
 
 __all__: list[str] = []
 
@@ -33,31 +30,6 @@ __all__: list[str] = []
 def _sequential(module: nn.Module, name: str, settings: Settings) -> Statement:
     # Not named_children(), which lists a module that is applied twice only once.
     return chain(cast(Any, module)._modules.items(), name, settings)
-
-
-@register_rule(LipschitzDenoiser, keeps_shape=True)
-def _denoiser(module: nn.Module, name: str, settings: Settings) -> Statement:
-    prefix = f"{name}.layers" if name else "layers"
-    layers = enumerate(cast(LipschitzDenoiser, module).layers)
-    return chain([(str(index), layer) for index, layer in layers], prefix, settings)
-
-
-@register_rule(Relaxed, keeps_shape=True)
-def _relaxed(module: nn.Module, name: str, settings: Settings) -> Statement:
-    r"""For the stored :math:`\lambda` and for its rounding to float32, which is what acts there."""
-    relaxed = cast(Relaxed, module)
-    path = f"{name}.denoiser" if name else "denoiser"
-    if any(getattr(part, "inplace", False) for part in relaxed.denoiser.modules()):
-        raise Refusal(f"'{path}' works in place, and its input is used again: pass inplace=False")
-    inner = apply_rule(relaxed.denoiser, path, settings)
-    weights = {float(relaxed.relaxation), float(relaxed.relaxation.float())}
-    if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
-        raise Refusal(f"'{name or 'the network'}' has the relaxation {max(weights)}: expected >= 0")
-    statement = max(
-        (averaged_with_identity(inner, weight) for weight in weights),
-        key=lambda one: (one.upper, one.averagedness or 0.0),
-    )
-    return replace(statement, execution=relaxed_execution(inner.execution, max(weights)))
 
 
 @register_rule(nn.Dropout, nn.Dropout2d, nn.Dropout3d, keeps_shape=True)
@@ -154,7 +126,7 @@ def _gradient_step(module: nn.Module, name: str, settings: Settings) -> Statemen
 def _euler_step(step: Fraction, bound: NormBound) -> Statement:
     r"""The Jacobian is symmetric with spectrum in :math:`[1 - t, 1]`, :math:`t = \tau s^2` (or in
     :math:`[1, 1 - t]` for a negative ``t``, where the flow runs uphill)."""
-    rule = f"gradient step, tau |W|^2 <= {round_up(step):.6g}"
+    rule = f"gradient step, tau |W|^2 <= {format_up(round_up(step))}"
     if step < 0:
         return lipschitz("uphill " + rule, round_up(1 - step), bound=bound)
     if step <= 2:

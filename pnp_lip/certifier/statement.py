@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from pnp_lip.certifier.execution import Execution, compose_executions
-from pnp_lip.certifier.outward import multiply_up, round_up
 from pnp_lip.norms import NormBound
+from pnp_lip.rounding import multiply_up, round_up
 
 __all__ = [
     "IDENTITY",

@@ -18,10 +18,11 @@ from pnp_lip.certifier.agreement import require_agreement
 from pnp_lip.certifier.function_rules import function_rule
 from pnp_lip.certifier.graph_algebra import operation_of
 from pnp_lip.certifier.graph_values import Constant, Moving, Terms, Walk, title
-from pnp_lip.certifier.rules import Refusal, Settings, apply_rule
+from pnp_lip.certifier.rules import Settings, apply_rule
 from pnp_lip.certifier.shapes import Shape, after_module, rearranged
 from pnp_lip.certifier.statement import IDENTITY, Statement, compose
 from pnp_lip.certifier.tracing import Trace, trace
+from pnp_lip.plain_modules import Refusal
 
 __all__ = ["bound_graph"]
 

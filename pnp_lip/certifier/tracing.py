@@ -17,7 +17,8 @@ import torch
 from deepinv.models import Denoiser
 from torch import fx, nn
 
-from pnp_lip.certifier.rules import Refusal, has_rule, plain_type, require_plain
+from pnp_lip.certifier.rules import has_rule
+from pnp_lip.plain_modules import Refusal, plain_type, require_plain
 
 __all__ = ["Storage", "Trace", "trace"]
 

@@ -13,12 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pnp_lip.files import atomic_path
-from pnp_lip.images import write_image
+from pnp_lip.data.images import write_pair
 
 __all__ = ["Map", "Witness", "best_of", "climb", "find_witness", "gain", "power_witness"]
 
@@ -41,18 +39,8 @@ class Witness:
     sigma: float | None = None
 
     def save(self, folder: str | Path, name: str = "counterexample") -> list[Path]:
-        """Write ``x`` and ``y`` unrounded as ``NAME_x.npy`` and ``NAME_y.npy``; images of one or
-        three channels also as PNG, clipped to [0, 1], to look at."""
-        written = []
-        for letter, image in (("x", self.x), ("y", self.y)):
-            path = Path(folder) / f"{name}_{letter}.npy"
-            with atomic_path(path) as temporary:
-                np.save(temporary, image.detach().cpu().numpy())
-            written.append(path)
-            if image.ndim == 4 and image.shape[1] in (1, 3):
-                write_image(path.with_suffix(".png"), image)
-                written.append(path.with_suffix(".png"))
-        return written
+        """Write both inputs, see :func:`pnp_lip.data.images.write_pair`."""
+        return write_pair(self.x, self.y, folder, name)
 
     def at_level(self, sigma: float | None) -> Witness:
         """The same pair, found at the noise level ``sigma``."""

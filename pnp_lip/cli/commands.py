@@ -9,18 +9,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from pnp_lip.certifier import Certificate, CertificateRejected, certify, check_certificate
+from pnp_lip.certifier import Certificate, certify
+from pnp_lip.checker import CertificateRejected, check_certificate
 from pnp_lip.cli.network import load_network
+from pnp_lip.data.images import Image, ImageFileError, read_image, require_suffix
+from pnp_lip.data.photographs import PHOTOGRAPHS, photograph
 from pnp_lip.files import require_writable
-from pnp_lip.images import Image, ImageFileError, read_image, require_suffix
-from pnp_lip.photographs import PHOTOGRAPHS, photograph
-from pnp_lip.processes import Processes
 from pnp_lip.recipes import deblur as deblurring
 from pnp_lip.recipes import denoise as denoising
 from pnp_lip.recipes import inpaint as inpainting
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.recipes.restoration import Options, restore
 from pnp_lip.training import Training, TrainingConfig, train_with_progress
+from pnp_lip.training.processes import Processes
 
 __all__ = ["certify_weights", "deblur", "denoise", "inpaint", "train"]
 

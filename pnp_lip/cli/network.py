@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import nn
 
-from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 
 __all__ = ["load_network"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pnp_lip.cli import commands
-from pnp_lip.photographs import PHOTOGRAPHS
+from pnp_lip.data.photographs import PHOTOGRAPHS
 
 __all__ = ["build_parser"]
 

@@ -1,23 +1,17 @@
-"""The layers of 1-Lipschitz residual networks, and how their constraint is held."""
+"""The layers of 1-Lipschitz residual networks."""
 
 from pnp_lip.layers.activations import Activation, Clip, MonotoneSpline, NoiseClip, ReLU
-from pnp_lip.layers.constraint import hold, project
-from pnp_lip.layers.factored import FactoredFilters
 from pnp_lip.layers.gradient_step import ConvGradientStep, GradientStep
-from pnp_lip.layers.isometries import Isometry, Lift, Unshuffle
+from pnp_lip.layers.held import Constrained, Held
 
 __all__ = [
     "Activation",
     "Clip",
+    "Constrained",
     "ConvGradientStep",
-    "FactoredFilters",
     "GradientStep",
-    "Isometry",
-    "Lift",
+    "Held",
     "MonotoneSpline",
     "NoiseClip",
     "ReLU",
-    "Unshuffle",
-    "hold",
-    "project",
 ]

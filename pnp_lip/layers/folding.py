@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pnp_lip.layers.activations import Clip, NoiseClip, ReLU
+from pnp_lip.layers.cache_blocking import STRIP_BYTES, Transposition, by_strips, channels_last
 from pnp_lip.layers.gradient_step import ConvGradientStep
-from pnp_lip.layers.strips import STRIP_BYTES, Transposition, by_strips, channels_last
 
 __all__ = ["FoldedStep", "fold_step"]
 

@@ -22,11 +22,12 @@ from torch.nn import functional
 
 from pnp_lip.layers.activations import Activation, ReLU
 from pnp_lip.layers.convolution import convolve, convolve_transpose
+from pnp_lip.layers.held import Constrained, Held
 
 __all__ = ["ConvGradientStep", "GradientStep"]
 
 
-class GradientStep(nn.Module):
+class GradientStep(nn.Module, Constrained):
     r""":math:`\Phi(x) = x - \tau W^\top\sigma(Wx + b)` for a dense ``W``; tied by construction.
 
     Args:
@@ -48,12 +49,16 @@ class GradientStep(nn.Module):
         self.activation = ReLU() if activation is None else activation
         self.tau = nn.Parameter(torch.tensor(float(tau)), requires_grad=False)
 
+    @property
+    def held(self) -> list[Held]:
+        return [Held(self.weight, "matrix", self.tau)]
+
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
         response = functional.linear(x, self.weight, self.bias)
         return x - self.tau * functional.linear(self.activation(response, sigma), self.weight.T)
 
 
-class ConvGradientStep(nn.Module):
+class ConvGradientStep(nn.Module, Constrained):
     r""":math:`\Phi(x) = x - \tau W^\top\sigma(Wx + b)` for a zero-padded convolution ``W``.
 
     Both halves use the *same* tensor, so they cannot come apart. Any image size is accepted and kept.
@@ -88,6 +93,10 @@ class ConvGradientStep(nn.Module):
     def padding(self) -> int:
         """Zeros added on each side, so that the responses have the size of the image."""
         return self.weight.shape[-1] // 2
+
+    @property
+    def held(self) -> list[Held]:
+        return [Held(self.weight, "convolution", self.tau)]
 
     def forward(self, x: Tensor, sigma: Tensor | None = None) -> Tensor:
         response = convolve(x, self.weight)

@@ -3,16 +3,14 @@
 from pnp_lip.networks.attack import attacked_accuracy, worst_points
 from pnp_lip.networks.classification import Fit, temperature_loss, train
 from pnp_lip.networks.committee import Committee
-from pnp_lip.networks.constraint import hold_network, project_network
+from pnp_lip.networks.compile import from_max_min
 from pnp_lip.networks.critic import CriticFit
 from pnp_lip.networks.fixed_width import FixedWidthNetwork
 from pnp_lip.networks.free_width import FreeWidthNetwork
 from pnp_lip.networks.interpolation import interpolant
 from pnp_lip.networks.lattice import Maximum, Minimum, maximum, minimum
 from pnp_lip.networks.max_min import MaxMin, separating
-from pnp_lip.networks.moons import TwoMoons, two_moons
 from pnp_lip.networks.prototypes import NearestPrototype
-from pnp_lip.networks.representation import from_max_min
 from pnp_lip.networks.robustness import certified_accuracy, certified_radius, predict
 from pnp_lip.networks.rules import prove_outputs
 from pnp_lip.networks.wasserstein import Wasserstein1, wasserstein1
@@ -27,23 +25,19 @@ __all__ = [
     "Maximum",
     "Minimum",
     "NearestPrototype",
-    "TwoMoons",
     "Wasserstein1",
     "attacked_accuracy",
     "certified_accuracy",
     "certified_radius",
     "from_max_min",
-    "hold_network",
     "interpolant",
     "maximum",
     "minimum",
     "predict",
-    "project_network",
     "prove_outputs",
     "separating",
     "temperature_loss",
     "train",
-    "two_moons",
     "wasserstein1",
     "worst_points",
 ]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pnp_lip.networks.constraint import Constraint, hold_network
+from pnp_lip.constraints import Constraint, hold
 
 __all__ = ["Fit", "temperature_loss", "train"]
 
@@ -71,7 +71,7 @@ def train(
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=fit.rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(fit.epochs, 1))
     generator = torch.Generator().manual_seed(fit.seed)
-    handle = hold_network(model, optimizer, constraint=fit.constraint)
+    handle = hold(model, optimizer, constraint=fit.constraint)
     losses = []
     for _ in range(fit.epochs):
         order = torch.randperm(len(x), generator=generator).to(x.device)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pnp_lip.certifier import Statement
-from pnp_lip.networks.constraint import hold_network
+from pnp_lip.constraints import hold
 from pnp_lip.networks.free_width import FreeWidthNetwork
 
 __all__ = ["CriticFit", "evaluate", "train_critic"]
@@ -109,7 +109,7 @@ def _ascend(
         [p for p in network.parameters() if p.requires_grad], lr=fit.rate, betas=(0.9, 0.99)
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(fit.steps, 1))
-    handle = hold_network(network, optimizer)
+    handle = hold(network, optimizer, constraint="orthogonal")
     for _ in range(fit.steps):
         batches = [_batch(points, fit.batch, generator) for points in parts]
         above, below = network(torch.cat(batches))[:, 0].split([len(one) for one in batches])

@@ -27,7 +27,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.layers import GradientStep
+from pnp_lip.layers import Constrained, GradientStep, Held
 from pnp_lip.networks.free_width import orthogonal_linear
 
 __all__ = ["TOP", "BlockMap", "FixedWidthNetwork", "MaxMinStep"]
@@ -73,7 +73,7 @@ class MaxMinStep(nn.Module):
         return torch.cat([*ordered, z[..., 2:TOP], self.step(z[..., TOP:])], dim=-1)
 
 
-class FixedWidthNetwork(nn.Module):
+class FixedWidthNetwork(nn.Module, Constrained):
     r"""The network of the module's formula; it maps ``[B, features]`` to ``[B, outputs]``.
 
     Lower blocks and gradient steps start orthogonal with :math:`\tau = 2`; the top rows of the maps
@@ -132,6 +132,13 @@ class FixedWidthNetwork(nn.Module):
     def features(self) -> int:
         """Dimension of the input."""
         return self.lift.low.in_features
+
+    @property
+    def held(self) -> list[Held]:
+        blocks = [(self.lift, 0), *((one, TOP) for one in self.affine_maps)]
+        tops = [Held(block.top.weight, "rows", split=split) for block, split in blocks]
+        lows = [Held(block.low.weight, "matrix") for block, _ in blocks]
+        return [*tops, *lows, Held(self.readout.weight, "rows", split=TOP)]
 
     @torch.no_grad()
     def _start_top_rows(self) -> None:

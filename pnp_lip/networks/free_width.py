@@ -15,7 +15,7 @@ from typing import Literal, cast
 
 from torch import Tensor, nn
 
-from pnp_lip.layers import GradientStep
+from pnp_lip.layers import Constrained, GradientStep, Held
 
 __all__ = ["FreeWidthNetwork", "Readout"]
 
@@ -23,12 +23,12 @@ __all__ = ["FreeWidthNetwork", "Readout"]
 Readout = Literal["whole", "rows"]
 
 
-class FreeWidthNetwork(nn.Module):
+class FreeWidthNetwork(nn.Module, Constrained):
     r"""The network of the module's formula; it maps ``[B, features]`` to ``[B, outputs]``.
 
     Every matrix starts with orthonormal rows or columns and every :math:`\tau` at 2, so the
     network starts dynamically isometric. Nothing is normalised in the forward pass: training keeps
-    the constraint by :func:`pnp_lip.networks.hold_network`.
+    the constraint by :func:`pnp_lip.constraints.hold`.
 
     Args:
         features: dimension of the input.
@@ -79,6 +79,11 @@ class FreeWidthNetwork(nn.Module):
     def features(self) -> int:
         """Dimension of the input."""
         return self.lift.in_features
+
+    @property
+    def held(self) -> list[Held]:
+        kind: Literal["matrix", "rows"] = "matrix" if self.held_readout == "whole" else "rows"
+        return [Held(self.lift.weight, "matrix"), Held(self.readout.weight, kind)]
 
     def forward(self, x: Tensor) -> Tensor:
         z = self.lift(x)

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from pnp_lip.networks import max_min
+from pnp_lip.networks.compile import fixed_width_network
+from pnp_lip.networks.decompile import read_max_min
 from pnp_lip.networks.fixed_width import FixedWidthNetwork
 from pnp_lip.networks.free_width import FreeWidthNetwork
 from pnp_lip.networks.max_min import MaxMin
-from pnp_lip.networks.reading import read_max_min
-from pnp_lip.networks.representation import fixed_width_network
 
 __all__ = ["Maximum", "Minimum", "maximum", "minimum"]
 

@@ -19,8 +19,6 @@ import torch
 from torch import nn
 
 from pnp_lip.certifier import Refusal, Settings, Statement, apply_rule, compose, register_rule
-from pnp_lip.certifier.outward import round_up, sqrt_up
-from pnp_lip.certifier.rules import require_plain
 from pnp_lip.certifier.slopes import slope_interval
 from pnp_lip.certifier.statement import lipschitz
 from pnp_lip.layers import GradientStep
@@ -30,6 +28,8 @@ from pnp_lip.networks.free_width import FreeWidthNetwork
 from pnp_lip.networks.lattice import Maximum, Minimum
 from pnp_lip.networks.prototypes import NearestPrototype
 from pnp_lip.networks.weight_norm import GAP, hypotenuse, row_norm, square_norm
+from pnp_lip.plain_modules import require_plain
+from pnp_lip.rounding import round_up, sqrt_up
 
 __all__ = ["prove_outputs"]
 

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pnp_lip.certifier.outward import round_up, sqrt_up
 from pnp_lip.norms import NormBound, matrix_norm
+from pnp_lip.rounding import round_up, sqrt_up
 
 __all__ = ["GAP", "hypotenuse", "row_norm", "square_norm"]
 

@@ -13,7 +13,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from pnp_lip.norms.roundoff import UNIT
+from pnp_lip.rounding import UNIT
 
 # Absolute error of one entry, term by term, with z = x^2 and |x| <= pi/4:
 #   the argument x = p' * fl(2 pi) * 2^-L has one rounded factor and one rounded product, relative

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pnp_lip.norms.eigen import estimates, top_pairs
 from pnp_lip.norms.gram import GramPolynomial
-from pnp_lip.norms.roundoff import SUM_SLACK, UNDERFLOW, gamma
+from pnp_lip.rounding import SUM_SLACK, UNDERFLOW, gamma
 
 _WITNESS_BITS = 44
 

@@ -31,7 +31,7 @@ from pnp_lip.norms.prover import (
     start,
     target_for,
 )
-from pnp_lip.norms.roundoff import round_down, sqrt_down
+from pnp_lip.rounding import round_down, sqrt_down
 
 _ZERO = NormBound(0.0, 0.0, "zero weight", None)
 

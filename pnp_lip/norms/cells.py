@@ -23,7 +23,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from pnp_lip.norms.roundoff import round_up
+from pnp_lip.rounding import round_up
 
 PI_UP = Fraction(3141592653589793238463, 10**21)
 

@@ -32,7 +32,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pnp_lip.norms.roundoff import round_up
+from pnp_lip.rounding import round_up
 
 FORMAT = 1
 

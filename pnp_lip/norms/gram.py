@@ -31,7 +31,7 @@ from torch import Tensor
 
 from pnp_lip.norms.angles import ENTRY_ERROR, cosines_and_sines
 from pnp_lip.norms.kernel import Kernel
-from pnp_lip.norms.roundoff import SUM_SLACK, UNDERFLOW, gamma
+from pnp_lip.rounding import SUM_SLACK, UNDERFLOW, gamma
 
 
 @dataclass(frozen=True)

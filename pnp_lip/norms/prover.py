@@ -16,12 +16,12 @@ from torch import Tensor
 from pnp_lip.norms.ascent import Maximum, ascend, best_of
 from pnp_lip.norms.cells import children, radius, root_bits, roots, sine_squared
 from pnp_lip.norms.eigen import estimates
-from pnp_lip.norms.floor import NO_FLOOR, proved_floor
 from pnp_lip.norms.gram import GramPolynomial, gram_polynomial
 from pnp_lip.norms.kernel import Kernel
-from pnp_lip.norms.roundoff import sqrt_down
+from pnp_lip.norms.smallest_eigenvalue import NO_FLOOR, proved_floor
 from pnp_lip.norms.taylor import MAX_ORDER, remainder, taylor_test
 from pnp_lip.norms.verified import factorisation_completes, shifted_threshold
+from pnp_lip.rounding import sqrt_down
 
 _FINEST_BITS = 50
 

@@ -34,8 +34,8 @@ from torch import Tensor
 
 from pnp_lip.norms.cells import radius
 from pnp_lip.norms.gram import GramPolynomial, features
-from pnp_lip.norms.roundoff import UNIT, round_down, round_up
 from pnp_lip.norms.verified import completion_constant, factorisation_completes
+from pnp_lip.rounding import UNIT, round_down, round_up
 
 MAX_ORDER = 4
 DEGREE = 5

@@ -32,7 +32,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from pnp_lip.norms.roundoff import UNDERFLOW, UNIT, gamma, round_down
+from pnp_lip.rounding import UNDERFLOW, UNIT, gamma, round_down
 
 
 def completion_constant(order: int) -> Fraction:

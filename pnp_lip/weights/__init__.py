@@ -5,9 +5,9 @@ from pnp_lip.weights.storage import (
     StoredWeights,
     WeightsError,
     read_weights,
-    save,
     shipped,
     weight_hash,
+    write_weights,
 )
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "StoredWeights",
     "WeightsError",
     "read_weights",
-    "save",
     "shipped",
     "weight_hash",
+    "write_weights",
 ]

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
+from pnp_lip.errors import PnpLipError
 from pnp_lip.files import atomic_path
 
 __all__ = [
@@ -21,9 +22,9 @@ __all__ = [
     "StoredWeights",
     "WeightsError",
     "read_weights",
-    "save",
     "shipped",
     "weight_hash",
+    "write_weights",
 ]
 
 _FORMAT = "pnp_lip 1"
@@ -32,7 +33,7 @@ SHIPPED_NAMES = ("default", "large")
 _IMAGES = {1: "grey", 3: "colour"}
 
 
-class WeightsError(ValueError):
+class WeightsError(PnpLipError, ValueError):
     """Weights that are missing, damaged or of another architecture; the message says which."""
 
 
@@ -61,7 +62,7 @@ def weight_hash(state_dict: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def save(denoiser: nn.Module, path: str | Path) -> None:
+def write_weights(denoiser: nn.Module, path: str | Path) -> None:
     """Write the weights of a :class:`~pnp_lip.LipschitzDenoiser` atomically to ``path``.
 
     Args:
@@ -105,7 +106,7 @@ def read_weights(source: str | Path, in_channels: int = 1) -> StoredWeights:
 
     Raises:
         FileNotFoundError: no such file.
-        WeightsError: truncated, tampered with, or not written by :func:`save`.
+        WeightsError: truncated, tampered with, or not written by :func:`write_weights`.
     """
     path = shipped(in_channels, str(source)) if source in SHIPPED_NAMES else Path(source)
     if not path.is_file():
@@ -117,7 +118,9 @@ def read_weights(source: str | Path, in_channels: int = 1) -> StoredWeights:
     except SafetensorError as error:
         raise WeightsError(f"{path} is truncated or not a safetensors file: {error}") from error
     if metadata.get("format") != _FORMAT:
-        raise WeightsError(f"{path} was not written by pnp_lip.save: its format is not '{_FORMAT}'")
+        raise WeightsError(
+            f"{path} was not written by pnp_lip.write_weights: its format is not '{_FORMAT}'"
+        )
     found = weight_hash(state)
     if found != metadata.get("sha256"):
         raise WeightsError(

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pnp_lip.data import DATA_VARIABLE
+from pnp_lip.data.patches import DATA_VARIABLE
 
 __all__ = [
     "FILES",
@@ -111,7 +111,7 @@ def find_mnist(*, download: bool = True) -> Path:
     if not download:
         raise FileNotFoundError(
             f"no MNIST in mnist/ below ${DATA_VARIABLE} nor in {cache}: {_HELP}, or call "
-            f"pnp_lip.mnist.load_mnist() once with a network, which fills the cache"
+            f"pnp_lip.data.mnist.load_mnist() once with a network, which fills the cache"
         )
     for name, digest in FILES.items():
         _download(cache / name, digest)

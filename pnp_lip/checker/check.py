@@ -18,8 +18,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.certifier.ball_checker import CertificateRejected, check_layer
-from pnp_lip.certifier.blueprint import (
+from pnp_lip.certifier.certificate import FORMAT, Certificate
+from pnp_lip.certifier.witness import gain
+from pnp_lip.checker.architecture import (
     Affine,
     Chain,
     Entrywise,
@@ -29,8 +30,7 @@ from pnp_lip.certifier.blueprint import (
     of_network,
     of_state,
 )
-from pnp_lip.certifier.certificate import FORMAT, Certificate
-from pnp_lip.certifier.recomposition import (
+from pnp_lip.checker.composition import (
     Claim,
     in_sequence,
     of_entrywise,
@@ -38,7 +38,7 @@ from pnp_lip.certifier.recomposition import (
     of_linear,
     of_relaxation,
 )
-from pnp_lip.certifier.witness import gain
+from pnp_lip.checker.layer import CertificateRejected, check_layer
 from pnp_lip.weights import weight_hash
 
 __all__ = ["check_certificate"]

@@ -15,14 +15,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.certifier.ball_checker import CertificateRejected
-from pnp_lip.certifier.guard import Guard
-from pnp_lip.certifier.rules import Refusal, plain_type, require_plain
-from pnp_lip.certifier.tiling_rules import require_same_function
-from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.certifier.denoiser_rules import require_same_function
+from pnp_lip.checker.layer import CertificateRejected
+from pnp_lip.denoisers.guard import Guard
+from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
+from pnp_lip.denoisers.relaxed import Relaxed
+from pnp_lip.denoisers.tiled import Tiled
 from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, ReLU
-from pnp_lip.relaxation import Relaxed
-from pnp_lip.tiling import Tiled
+from pnp_lip.plain_modules import Refusal, plain_type, require_plain
 
 __all__ = ["Affine", "Chain", "Entrywise", "Plan", "Relaxation", "Step", "of_network", "of_state"]
 
@@ -109,16 +109,11 @@ def of_state(state: Mapping[str, Tensor], network: str) -> Plan:
     Raises:
         CertificateRejected: another class, or tensors that such a network does not have.
     """
-    kind = network.rsplit(".", 1)[-1]
-    if network not in (_title(LipschitzDenoiser), _title(Relaxed)):
+    if network not in ("LipschitzDenoiser", "Relaxed"):
         raise CertificateRejected(
             f"tensors alone do not say how a {network or 'network'} computes: pass the network"
         )
-    return _from_names(dict(state), "", kind == "Relaxed")
-
-
-def _title(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+    return _from_names(dict(state), "", network == "Relaxed")
 
 
 def _from_names(state: dict[str, Tensor], prefix: str, relaxed: bool) -> Plan:

@@ -24,7 +24,7 @@ from deepinv.models import Denoiser
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pnp_lip.relaxation import Relaxed
+from pnp_lip.denoisers.relaxed import Relaxed
 
 __all__ = ["Tile", "Tiled", "receptive_radius", "required_halo", "split"]
 

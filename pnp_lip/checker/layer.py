@@ -33,13 +33,14 @@ from typing import Any
 
 from torch import Tensor
 
-from pnp_lip.certifier.exact_gram import (
+from pnp_lip.checker.exact_gram import (
     DEGREE,
     ExactGram,
     flint_module,
     positive_definite,
     taylor_holds,
 )
+from pnp_lip.errors import PnpLipError
 
 _WITNESS_BITS = 44
 _PRECISION = 160
@@ -49,7 +50,7 @@ _TAYLOR_ORDER = 8
 Cell = tuple[int, ...]
 
 
-class CertificateRejected(Exception):
+class CertificateRejected(PnpLipError):
     """A stored bound does not hold up; the message says why."""
 
 

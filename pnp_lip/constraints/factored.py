@@ -19,7 +19,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from pnp_lip.layers.constraint import project
+from pnp_lip.constraints.projection import project
 from pnp_lip.layers.gradient_step import ConvGradientStep
 from pnp_lip.norms import grid_norm
 
@@ -42,28 +42,33 @@ class FactoredFilters(nn.Module):
     Args:
         model: its :class:`ConvGradientStep` layers get random smooth filters, of about the norm
             they had (the same grid bound).
-        middle: number ``M`` of filters of ``A``.
+        inner_channels: number ``M`` of filters of ``A``.
         seed: of the random filters.
         keep: let the layers keep their kernels: ``A`` is random, ``B`` the smallest bank with
             :math:`BA = W`, which exists for every ``W`` if :math:`M m^2 \ge C(2m-1)^2` for ``C``
             image channels, but for degenerate ``A``; kernels change by the rounding of :math:`BA`.
 
     Raises:
-        ValueError: ``middle`` is less than 1, or too small to keep the kernels to within 100
+        ValueError: ``inner_channels`` is less than 1, or too small to keep the kernels to within 100
             roundings; or all filters of a layer are zero.
     """
 
-    def __init__(self, model: nn.Module, middle: int, seed: int = 0, *, keep: bool = False) -> None:
+    def __init__(
+        self, model: nn.Module, inner_channels: int, seed: int = 0, *, keep: bool = False
+    ) -> None:
         super().__init__()
-        if middle < 1:
-            raise ValueError(f"factored filters need at least 1 channel between, got {middle}")
+        if inner_channels < 1:
+            raise ValueError(
+                f"factored filters need at least 1 channel between, got {inner_channels}"
+            )
         self._model = [model]  # not a submodule: its parameters are not ours
         if not all(bool(layer.weight.any()) for layer in self._layers()):
             raise ValueError("a layer whose filters are all zero has no factors: leave it out")
         generator = torch.Generator().manual_seed(seed)
         banks = _complete if keep else _random
         self.pairs = nn.ModuleList(
-            _Factors(*banks(layer.weight.detach(), middle, generator)) for layer in self._layers()
+            _Factors(*banks(layer.weight.detach(), inner_channels, generator))
+            for layer in self._layers()
         )
         self._write()
 
@@ -112,29 +117,33 @@ class _Factors(nn.Module):
         return _composition(self.inner, self.outer)
 
 
-def _random(weight: Tensor, middle: int, generator: Generator) -> list[Tensor]:
+def _random(weight: Tensor, inner_channels: int, generator: Generator) -> list[Tensor]:
     """Smooth filters, the first ones of mean 0, whose composition has about the norm of ``weight``."""
     count, channels, size, _ = weight.shape
     window = _window((size + 1) // 2)
-    inner = window * torch.randn(middle, channels, *window.shape, generator=generator)
+    inner = window * torch.randn(inner_channels, channels, *window.shape, generator=generator)
     inner -= window * inner.sum(dim=(2, 3), keepdim=True) / window.sum()
-    outer = window * torch.randn(count, middle, *window.shape, generator=generator)
+    outer = window * torch.randn(count, inner_channels, *window.shape, generator=generator)
     pair = [bank / _lengths(bank) for bank in (inner, outer)]
     norms = grid_norm(weight), grid_norm(_composition(*pair).to(weight))
     return [bank.to(weight) * torch.sqrt(norms[0] / norms[1]) for bank in pair]
 
 
-def _complete(weight: Tensor, middle: int, generator: Generator) -> list[Tensor]:
+def _complete(weight: Tensor, inner_channels: int, generator: Generator) -> list[Tensor]:
     """Smooth random ``inner`` and the smallest ``outer`` whose composition is ``weight``, scaled to
     equal mean lengths of their filters."""
     channels, size = weight.shape[1:3]
     window = _window((size + 1) // 2).double()
-    inner = window * torch.randn(middle, channels, *window.shape, generator=generator).double()
+    inner = (
+        window * torch.randn(inner_channels, channels, *window.shape, generator=generator).double()
+    )
     inner /= _lengths(inner)
-    units = torch.eye(middle * window.numel(), dtype=torch.float64)
-    shifted = _composition(inner, units.unflatten(1, (middle, *window.shape))).flatten(1)
+    units = torch.eye(inner_channels * window.numel(), dtype=torch.float64)
+    shifted = _composition(inner, units.unflatten(1, (inner_channels, *window.shape))).flatten(1)
     wanted = weight.double().cpu().flatten(1)
-    outer = (wanted @ torch.linalg.pinv(shifted, rtol=1e-9)).unflatten(1, (middle, *window.shape))
+    outer = (wanted @ torch.linalg.pinv(shifted, rtol=1e-9)).unflatten(
+        1, (inner_channels, *window.shape)
+    )
     scale = torch.sqrt(_lengths(outer).mean() / _lengths(inner).mean())
     pair = [bank.to(weight) for bank in (inner * scale, outer / scale)]
     left = torch.linalg.vector_norm(_composition(*pair) - weight)
@@ -142,7 +151,7 @@ def _complete(weight: Tensor, middle: int, generator: Generator) -> list[Tensor]
     if left > limit * torch.linalg.vector_norm(weight):
         needed = -(-channels * size**2 // window.numel())
         raise ValueError(
-            f"{middle} channels between cannot keep these filters of {channels} x {size} x {size}: "
+            f"{inner_channels} channels between cannot keep these filters of {channels} x {size} x {size}: "
             f"take more, at least {needed}, or start without them"
         )
     return pair

@@ -14,7 +14,7 @@ import torch
 from deepinv.models import Denoiser
 from torch import Tensor, nn
 
-from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.layers.folding import FoldedStep, fold_step
 
 __all__ = ["Frozen"]

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from pnp_lip.norms.cells import radius, sine_squared
 from pnp_lip.norms.gram import GramPolynomial
-from pnp_lip.norms.roundoff import UNDERFLOW, UNIT, round_down, round_up
 from pnp_lip.norms.verified import (
     completion_constant,
     factorisation_completes,
     shifted_threshold,
 )
+from pnp_lip.rounding import UNDERFLOW, UNIT, round_down, round_up
 
 _WORTH_IT = 0.3
 NO_FLOOR = (0.0, 0.0)

@@ -13,14 +13,23 @@ from skimage import io
 from skimage.color import rgb2gray
 from torch import Tensor
 
+from pnp_lip.errors import PnpLipError
 from pnp_lip.files import atomic_path
 
-__all__ = ["Image", "ImageFileError", "read_image", "require_suffix", "to_channels", "write_image"]
+__all__ = [
+    "Image",
+    "ImageFileError",
+    "read_image",
+    "require_suffix",
+    "to_channels",
+    "write_image",
+    "write_pair",
+]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 
 
-class ImageFileError(ValueError):
+class ImageFileError(PnpLipError, ValueError):
     """A file that cannot be read or written as an image; the message says what to do."""
 
 
@@ -81,6 +90,23 @@ def write_image(path: str | Path, pixels: Tensor, dtype: DTypeLike = np.uint8) -
             _write_array(temporary, stored)
     except OSError as error:
         raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def write_pair(
+    x: Tensor, y: Tensor, folder: str | Path, name: str = "counterexample"
+) -> list[Path]:
+    """Write ``x`` and ``y`` unrounded as ``NAME_x.npy`` and ``NAME_y.npy``; images of one or three
+    channels also as PNG, clipped to [0, 1], to look at."""
+    written = []
+    for letter, image in (("x", x), ("y", y)):
+        path = Path(folder) / f"{name}_{letter}.npy"
+        with atomic_path(path) as temporary:
+            np.save(temporary, image.detach().cpu().numpy())
+        written.append(path)
+        if image.ndim == 4 and image.shape[1] in (1, 3):
+            write_image(path.with_suffix(".png"), image)
+            written.append(path.with_suffix(".png"))
+    return written
 
 
 def to_channels(array: np.ndarray, channels: int | None = None) -> np.ndarray:

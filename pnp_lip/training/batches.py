@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pnp_lip.data import Photographs
-from pnp_lip.training_config import TrainingConfig
+from pnp_lip.data.patches import Photographs
+from pnp_lip.training.config import TrainingConfig
 
 __all__ = ["Batch", "Batches"]
 
@@ -48,7 +48,7 @@ class Batches:
         seed = (config.seed * 1_000_003 + step + self.rank * _APART) % 2**32
         generator = torch.Generator().manual_seed(seed)
         clean = self.photographs.patches(config.batch, generator)
-        low, high = (level / 255 for level in config.sigma)
+        low, high = (level / 255 for level in config.noise_levels)
         sigma = low + (high - low) * torch.rand(config.batch, generator=generator)
         sigma = sigma.to(self.device, non_blocking=True)
         if self.device.type != "cpu":

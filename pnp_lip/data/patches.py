@@ -15,7 +15,7 @@ import torch
 from skimage import io
 from torch import Tensor
 
-from pnp_lip.images import to_channels
+from pnp_lip.data.images import to_channels
 
 __all__ = ["Photographs", "find_data", "read_folder"]
 

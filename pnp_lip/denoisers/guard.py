@@ -18,9 +18,8 @@ import torch
 from deepinv.models import Denoiser
 from torch import Tensor, nn
 
-from pnp_lip.certifier.rules import Settings, apply_rule, register_rule
-from pnp_lip.certifier.statement import Statement
-from pnp_lip.certifier.witness import Witness
+from pnp_lip.data.images import write_pair
+from pnp_lip.errors import PnpLipError
 
 __all__ = ["Guard", "GuardViolation", "Violation"]
 
@@ -48,11 +47,11 @@ class Violation:
     sigma: float | None
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write the two images, see :meth:`pnp_lip.certifier.Witness.save`."""
-        return Witness(self.x, self.y, self.ratio, self.sigma).save(folder)
+        """Write the two images, see :func:`pnp_lip.data.images.write_pair`."""
+        return write_pair(self.x, self.y, folder)
 
 
-class GuardViolation(RuntimeError):
+class GuardViolation(PnpLipError, RuntimeError):
     """A denoiser that is not what was claimed; ``violation`` holds the pair."""
 
     def __init__(self, violation: Violation) -> None:
@@ -142,12 +141,6 @@ class Guard(Denoiser):
         if self.on_violation == "raise":
             raise GuardViolation(violation)
         self.violations.append(violation)
-
-
-@register_rule(Guard, keeps_shape=True)
-def _guard(module: nn.Module, name: str, settings: Settings) -> Statement:
-    inner: Any = module
-    return apply_rule(inner.denoiser, f"{name}.denoiser" if name else "denoiser", settings)
 
 
 def _norms(images: Tensor) -> Tensor:

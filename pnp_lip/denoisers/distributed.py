@@ -1,7 +1,7 @@
 """Tiles for ``deepinv.distributed``: each process denoises some of them, the result is ``D(x)``.
 
 deepinv's own tiling pads the whole image by reflection first, which is another function near the
-border; the windows here end at the border, as in :mod:`pnp_lip.tiling`::
+border; the windows here end at the border, as in :mod:`pnp_lip.denoisers.tiled`::
 
     with DistributedContext() as ctx:
         tiling = HaloTiling(x.shape, denoiser, tile=512)
@@ -18,13 +18,14 @@ from collections.abc import Sequence
 from deepinv.distributed.strategies import DistributedSignalStrategy
 from torch import Tensor, nn
 
-from pnp_lip.tiling import required_halo, split
+from pnp_lip.denoisers.tiled import required_halo, split
 
 __all__ = ["HaloTiling"]
 
 
 class HaloTiling(DistributedSignalStrategy):
-    """Windows of :func:`pnp_lip.tiling.split`, for the ``tiling_strategy`` of deepinv's ``distribute``.
+    """Windows of :func:`~pnp_lip.denoisers.tiled.split`, for the ``tiling_strategy`` of deepinv's
+    ``distribute``.
 
     Args:
         img_size: shape ``[B, C, H, W]`` of the images.

@@ -7,7 +7,7 @@ from skimage import data
 from skimage.transform import downscale_local_mean
 from torch import Tensor
 
-from pnp_lip.images import to_channels
+from pnp_lip.data.images import to_channels
 
 __all__ = ["PHOTOGRAPHS", "photograph"]
 

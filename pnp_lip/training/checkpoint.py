@@ -1,0 +1,81 @@
+"""The state of a training run on disk, from which it continues to the same bits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialised
+from torch import Tensor, nn
+
+from pnp_lip.files import atomic_path
+from pnp_lip.training.config import TrainingConfig
+
+__all__ = ["Checkpoint"]
+
+Curve = list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is stored: modules by name, and the moments of the optimiser.
+
+    Attributes:
+        parts: modules whose state dicts are stored, under their names.
+        optimizer: stored with the steps and moments of its parameters.
+    """
+
+    parts: Mapping[str, nn.Module]
+    optimizer: torch.optim.Optimizer
+
+    def write(self, path: Path, config: TrainingConfig, step: int, curve: Curve) -> None:
+        """Write everything to ``path`` atomically."""
+        tensors = {
+            f"{part}.{name}": value
+            for part, module in self.parts.items()
+            for name, value in module.state_dict().items()
+        }
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        metadata = {
+            "config": json.dumps(asdict(config), sort_keys=True),
+            "step": str(step),
+            "curve": json.dumps(curve),
+        }
+        stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(serialised(stored, metadata))
+
+    def read(self, path: Path, config: TrainingConfig) -> tuple[int, Curve]:
+        """Load modules and optimiser from ``path``; returns the step and the curve.
+
+        Raises:
+            ValueError: the file is damaged, or belongs to another configuration.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}
+        except SafetensorError as error:
+            raise ValueError(f"{path} is damaged ({error}): remove it to start over") from error
+        if json.loads(metadata.get("config", "null")) != json.loads(json.dumps(asdict(config))):
+            raise ValueError(
+                f"{path} belongs to another configuration: use another folder, or remove it"
+            )
+        for part, module in self.parts.items():
+            module.load_state_dict(_below(f"{part}.", tensors))
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, value in _below("optimizer.", tensors).items():
+            index, _, key = name.partition(".")
+            states.setdefault(int(index), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": states, "param_groups": groups})
+        return int(metadata["step"]), json.loads(metadata["curve"])
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
