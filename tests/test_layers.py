@@ -85,8 +85,6 @@ def test_noise_clip_without_a_noise_level_says_so() -> None:
         (lambda: GradientStep(2, 2, tau=-1.0), "tau"),
         (lambda: GradientStep(2, 2, tau=float("nan")), "tau"),
         (lambda: ConvGradientStep(torch.zeros(2, 1, 4, 4)), "odd k"),
-        (lambda: Lift(2), "power of four"),
-        (lambda: Unshuffle(0), "factor"),
         (lambda: dct_filters(3, 9), "8 zero-mean filters"),
     ],
 )
