@@ -52,7 +52,7 @@ def test_tampered_weights_are_refused(saved: Path) -> None:
 def test_foreign_safetensors_are_refused(saved: Path, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign.safetensors"
     save_file(load_file(saved), foreign)
-    with pytest.raises(WeightsError, match=r"was not written by pnp_lip\.save"):
+    with pytest.raises(WeightsError, match=r"was not written by pnp_lip\.write_weights"):
         read_weights(foreign)
 
 
