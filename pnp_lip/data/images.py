@@ -33,7 +33,7 @@ class ImageFileError(PnpLipError, ValueError):
     """A file that cannot be read or written as an image; the message says what to do."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Image:
     """An image and how it was stored.
 

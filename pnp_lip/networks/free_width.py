@@ -9,9 +9,9 @@ r"""Networks of gradient steps between a lift and a readout, width and depth fre
 
 Theorem 3.1 of Murari, Furuya, Schönlieb, *Approximation theory for 1-Lipschitz ResNets*, NeurIPS 2025,
 says that such networks *with free* :math:`Q` *and* :math:`V` which happen to be 1-Lipschitz are dense in
-the scalar 1-Lipschitz functions on a compact set. The set held here is smaller: on the real line,
-:math:`f` of slope :math:`\pm 1` with :math:`f(0, 2, 3, 5) = 0, 2, 1, 3` is in the first and, exactly, not in
-the second. That the smaller set is dense as well is our conjecture, not part of the theorem.
+the scalar 1-Lipschitz functions on a compact set. The set held here is smaller: on the real line, the
+piecewise affine :math:`f` of slope :math:`\pm 1` with :math:`f(0, 2, 3, 5) = 0, 2, 1, 3` is, exactly, no
+member of it. That it is dense as well is our conjecture, not part of the theorem.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class WeightsError(PnpLipError, ValueError):
     """Weights that are missing, damaged or of another architecture; the message says which."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredWeights:
     """What a weight file holds.
 
