@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
+from pnp_lip.errors import InputError
 from pnp_lip.files import atomic_path
 from pnp_lip.training.config import TrainingConfig
 
@@ -54,16 +55,16 @@ class Checkpoint:
         """Load modules and optimiser from ``path``; returns the step and the curve.
 
         Raises:
-            ValueError: the file is damaged, or belongs to another configuration.
+            InputError: the file is damaged, or belongs to another configuration.
         """
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
         except SafetensorError as error:
-            raise ValueError(f"{path} is damaged ({error}): remove it to start over") from error
+            raise InputError(f"{path} is damaged ({error}): remove it to start over") from error
         if json.loads(metadata.get("config", "null")) != json.loads(json.dumps(asdict(config))):
-            raise ValueError(
+            raise InputError(
                 f"{path} belongs to another configuration: use another folder, or remove it"
             )
         for part, module in self.parts.items():

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from pnp_lip.constraints import FactoredFilters, hold
 from pnp_lip.data.patches import Photographs, read_folder
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
+from pnp_lip.errors import InputError
 from pnp_lip.files import write_text
 from pnp_lip.layers import ConvGradientStep
 from pnp_lip.training.batches import Batch, Batches
@@ -51,7 +52,7 @@ class Training:
         processes: this process among those that train together; all need the same folder.
 
     Raises:
-        ValueError: the checkpoint belongs to another configuration, or is damaged; or the initial
+        InputError: the checkpoint belongs to another configuration, or is damaged; or the initial
             weights belong to another architecture.
     """
 
@@ -196,7 +197,7 @@ def _start_from(weights: str, model: LipschitzDenoiser) -> None:
     stored = LipschitzDenoiser.from_weights(weights, model.in_channels)
     times, rest = divmod(model.sizes["depth"], stored.sizes["depth"])
     if rest or stored.sizes | {"depth": model.sizes["depth"]} != model.sizes:
-        raise ValueError(
+        raise InputError(
             f"the initial weights {weights} have the sizes {stored.sizes}, the configuration asks for "
             f"{model.sizes}: only the depth may differ, by a whole factor"
         )

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
-from pnp_lip.errors import PnpLipError
+from pnp_lip.errors import MissingFileError, PnpLipError
 from pnp_lip.files import atomic_path
 
 __all__ = [
@@ -105,12 +105,12 @@ def read_weights(source: str | Path, in_channels: int = 1) -> StoredWeights:
         in_channels: which shipped weights; a file brings its own.
 
     Raises:
-        FileNotFoundError: no such file.
+        MissingFileError: no such file.
         WeightsError: truncated, tampered with, or not written by :func:`write_weights`.
     """
     path = shipped(in_channels, str(source)) if source in SHIPPED_NAMES else Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}: expected a .safetensors file")
+        raise MissingFileError(f"no weights at {path}: expected a .safetensors file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
