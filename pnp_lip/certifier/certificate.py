@@ -97,7 +97,7 @@ class Certificate:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, enough for :func:`pnp_lip.certifier.check_certificate`."""
+        """Plain data, enough for :func:`pnp_lip.check_certificate`."""
         return {
             "format": FORMAT,
             "network": self.network,

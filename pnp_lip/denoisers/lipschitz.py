@@ -40,7 +40,7 @@ class LipschitzDenoiser(Denoiser):
         kernel_size: side of the filters in pixels, odd.
         pretrained: ``"default"`` loads the shipped weights for ``in_channels``, ``"large"`` the same
             layers each twice (:meth:`repeated`), which denoise better; a path loads a
-            ``.safetensors`` file written by :func:`pnp_lip.save`; ``None`` starts from DCT frames.
+            ``.safetensors`` file written by :func:`pnp_lip.write_weights`; ``None`` starts from DCT frames.
             Weights bring their own sizes.
         device: where to put the parameters.
 
@@ -84,7 +84,7 @@ class LipschitzDenoiser(Denoiser):
         """A denoiser of whatever architecture the weights have.
 
         Args:
-            source: a file written by :func:`pnp_lip.save`, ``"default"`` or ``"large"``.
+            source: a file written by :func:`pnp_lip.write_weights`, ``"default"`` or ``"large"``.
             in_channels: which of the shipped weights; a file brings its own.
         """
         from pnp_lip.weights import read_weights
