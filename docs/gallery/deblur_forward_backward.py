@@ -11,12 +11,11 @@ first: it names the theorem, and each hypothesis of the theorem is checked on th
 """
 
 import matplotlib.pyplot as plt
-import torch
 
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.data.photographs import photograph
-from pnp_lip.recipes import deblur
 from pnp_lip.quality import psnr
+from pnp_lip.recipes import deblur
 from pnp_lip.solvers import ForwardBackward
 
 # %%
