@@ -71,7 +71,10 @@ def residual_curve(residuals: Tensor, tol: float) -> Plot:
 
     def plot(axes: Axes) -> None:
         largest = residuals.max(dim=1).values.numpy() if len(residuals) else np.empty(0)
-        axes.semilogy(np.arange(1, len(largest) + 1), largest)
+        # A residual of zero has no place on a logarithmic axis.
+        seen = np.where(np.isfinite(largest) & (largest > 0), largest, np.nan)
+        axes.set_yscale("log" if np.isfinite(seen).any() else "linear")
+        axes.plot(np.arange(1, len(largest) + 1), seen)
         axes.axhline(tol, color="gray", linestyle=":", label="tolerance")
         axes.legend()
         _finish(axes, "fixed-point residual")

@@ -82,9 +82,10 @@ def observed(y: Tensor, mask: Tensor, noise: float) -> Problem:
     """
     noise = require_noise(noise)
     mask = check_mask(mask, y)
-    y = as_observation(torch.where(mask > 0.5, y, mask.to(y.dtype)), noise)
-    mask = mask.to(y)
-    return _problem(mask * y, mask, None, noise, (_share(mask), *_warnings(y, mask)))
+    remarks = (_share(mask), *_warnings(y, mask))
+    # Whatever stands in the place of a missing pixel, NaN for instance, is not read.
+    y = as_observation(torch.where(mask > 0.5, y, torch.zeros_like(y)), noise)
+    return _problem(y, mask, None, noise, remarks)
 
 
 def _problem(
@@ -127,7 +128,8 @@ def _warnings(y: Tensor, mask: Tensor) -> tuple[str, ...]:
 
 
 def _vary(pixels: Tensor) -> bool:
-    return float(pixels.max() - pixels.min()) > _ONE_VALUE
+    pixels = pixels[pixels.isfinite()]
+    return pixels.numel() > 0 and float(pixels.max() - pixels.min()) > _ONE_VALUE
 
 
 def _nearest_known(y: Tensor, mask: Tensor) -> Tensor:

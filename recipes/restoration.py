@@ -125,18 +125,12 @@ class Restoration:
     def summary(self) -> str:
         """The report for a person."""
         report, plan = self.to_dict(), self.solution.plan
-        lines = [f"{self.problem.name}: {self.solution.status.value}"]
-        if self.problem.truth is not None:
-            lines += [
-                f"  PSNR  {report['psnr_observation']:.2f} -> {report['psnr_restoration']:.2f} dB",
-                f"  SSIM  {report['ssim_observation']:.4f} -> {report['ssim_restoration']:.4f}",
-            ]
-        averagedness = report["averagedness"]
         return "\n".join(
             [
-                *lines,
-                f"  denoiser    Lip(D) <= {report['lipschitz_upper']:.6g} (proved), "
-                f"averagedness {averagedness:.4f}, sigma {self.options.sigma:.4g}",
+                f"{self.problem.name}: {self.solution.status.value}",
+                *_gain("PSNR", report, " dB", 2),
+                *_gain("SSIM", report, "", 4),
+                _guarantee(report),
                 *("  " + line for line in plan.summary().splitlines()),
                 f"  iterations  {report['iterations']}, fixed-point residual {report['residual']:.2e}",
             ]
@@ -166,6 +160,22 @@ class Restoration:
             InputError: a place that cannot be written, or a file of the user's there.
         """
         return Outputs(Path(path), force).write(self.image, stored, self.draw, self.to_dict())
+
+
+def _gain(name: str, report: dict[str, Any], unit: str, digits: int) -> list[str]:
+    """A measure before and after, where there is one."""
+    before, after = (report[f"{name.lower()}_{image}"] for image in ("observation", "restoration"))
+    if before is None or after is None:
+        return []
+    return [f"  {name}  {before:.{digits}f} -> {after:.{digits}f}{unit}"]
+
+
+def _guarantee(report: dict[str, Any]) -> str:
+    upper, averagedness = report["lipschitz_upper"], report["averagedness"]
+    if upper is None:
+        return f"  denoiser    nothing is proved of it, sigma {report['sigma']:.4g}"
+    averaged = "" if averagedness is None else f", averagedness {averagedness:.4f}"
+    return f"  denoiser    Lip(D) <= {upper:.6g} (proved){averaged}, sigma {report['sigma']:.4g}"
 
 
 def restore(problem: Problem, options: Options) -> Restoration:

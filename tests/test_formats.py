@@ -11,7 +11,7 @@ import png
 import pytest
 import torch
 from PIL import Image, ImageCms, ImageOps
-from tifffile import TiffFile, TiffWriter, imread, imwrite
+from tifffile import PHOTOMETRIC, TiffFile, TiffWriter, imread, imwrite
 from torch import Tensor
 
 from pnp_lip.data.images import ImageFileError, read_image, read_stack, write_image
@@ -102,7 +102,7 @@ def test_a_negative_is_read_as_shown_and_written_back_as_it_was(tmp_path: Path, 
     write_image(again, image.pixels, image.storage)
     np.testing.assert_array_equal(imread(again), stored)
     with TiffFile(again) as file:
-        assert file.pages.first.photometric.name == "MINISWHITE"
+        assert file.pages.first.photometric == PHOTOMETRIC.MINISWHITE
     write_image(tmp_path / "again.png", image.pixels, image.storage)
     shown = read_image(tmp_path / "again.png").pixels
     assert torch.allclose(shown, image.pixels, atol=1e-6)
@@ -161,7 +161,7 @@ def test_alpha_of_sixteen_bits_is_kept_apart(tmp_path: Path) -> None:
     "options",
     [{"planarconfig": "separate"}, {"planarconfig": "contig"}],
 )
-def test_samples_without_a_meaning_are_refused(tmp_path: Path, options: dict[str, str]) -> None:
+def test_samples_without_a_meaning_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     samples = COLOUR if options["planarconfig"] == "contig" else COLOUR.transpose(2, 0, 1)
     imwrite(tmp_path / "a.tif", samples, photometric="minisblack", **options)
     with pytest.raises(ImageFileError, match="3 samples a pixel, of which only 1 are grey"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +37,9 @@ COUNTS = np.random.default_rng(0).integers(0, 200, (5, 7))
 )
 def test_kernels_of_any_unit_and_format_are_scaled_to_sum_one(tmp_path: Path, name: str) -> None:
     path = tmp_path / name.partition(":")[0]
-    scalars = {"sigma": np.array(0.3), "truth": np.ones((9, 9))} if "few" in name else {}
+    scalars: dict[str, Any] = (
+        {"sigma": np.array(0.3), "truth": np.ones((9, 9))} if "few" in name else {}
+    )
     if name == "a.png":
         Image.fromarray(COUNTS.astype(np.uint8)).save(path)
     elif name == "deep.png":

@@ -39,7 +39,6 @@ def _save(path: Path, array: np.ndarray) -> None:
         ("bit.png", KNOWN),
         ("16.png", BYTES.astype(np.uint16) * 257),
         ("colour.png", np.stack([BYTES, BYTES, BYTES], axis=-1)),
-        ("red.png", np.stack([BYTES, BYTES * 0, BYTES * 0], axis=-1)),
         ("01.tif", BYTES // 255),
         ("bool.tif", KNOWN),
         ("float.tif", KNOWN.astype(np.float32)),
@@ -60,13 +59,29 @@ def test_of_two_values_the_larger_is_known(tmp_path: Path, name: str, array: np.
     assert mask.known.dtype == torch.float32
 
 
-@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_a_palette_mask_goes_by_its_colours(tmp_path: Path, order: tuple[int, int]) -> None:
-    image = Image.fromarray(np.where(KNOWN, order[1], order[0]).astype(np.uint8))
-    colours = {order[0]: (0, 0, 0), order[1]: (255, 0, 0)}
-    image.putpalette([*colours[0], *colours[1]])
+@pytest.mark.parametrize("background", [0, 255, 90])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_colours_mark_what_is_missing(tmp_path: Path, background: int, suffix: str) -> None:
+    """As annotation programs do, in a palette or in full colour, with one mark or several."""
+    index = np.where(KNOWN, 0, np.random.default_rng(1).integers(1, 3, KNOWN.shape))
+    colours = np.array([[background] * 3, [255, 0, 0], [0, 128, 128]], np.uint8)
+    palette = Image.fromarray(index.astype(np.uint8))
+    palette.putpalette(colours.flatten().tolist())
+    palette.save(tmp_path / f"palette{suffix}")
+    Image.fromarray(colours[index]).save(tmp_path / f"colours{suffix}")
+    for name in ("palette", "colours"):
+        mask = read_mask(tmp_path / f"{name}{suffix}")
+        np.testing.assert_array_equal(mask.known[0, 0].numpy(), KNOWN)
+        assert "coloured pixels count as missing" in mask.notes[0]
+
+
+def test_a_palette_of_black_and_white_goes_by_its_brightness(tmp_path: Path) -> None:
+    image = Image.fromarray(np.where(KNOWN, 0, 1).astype(np.uint8))
+    image.putpalette([255, 255, 255, 0, 0, 0])
     image.save(tmp_path / "mask.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png").known[0, 0].numpy(), KNOWN)
+    mask = read_mask(tmp_path / "mask.png")
+    np.testing.assert_array_equal(mask.known[0, 0].numpy(), KNOWN)
+    assert mask.notes == ()
 
 
 def test_labels_are_known_where_they_are_not_zero(tmp_path: Path) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pnp_lip.data.images import Image, ImageFileError, read_image, read_stack
+from pnp_lip.data.images import Image, ImageFileError, read_stack
 from pnp_lip.data.photographs import PHOTOGRAPHS, photograph
 from pnp_lip.errors import InputError
 from pnp_lip.formats.raster import Storage
@@ -97,10 +97,17 @@ def _image(options: argparse.Namespace) -> tuple[Image, bool]:
         raise ImageFileError(
             f"no such file: {name} (did you mean the packaged photograph {close[0]}?)"
         )
-    if options.page is None:
-        return read_stack(name, white_level=options.white_level), options.simulate
-    page = options.page - 1
-    return read_image(name, page=page, white_level=options.white_level), options.simulate
+    image = read_stack(name, white_level=options.white_level)
+    return (image if options.page is None else _page(image, options.page)), options.simulate
+
+
+def _page(image: Image, number: int) -> Image:
+    """One page, counted from 1 as ImageJ does."""
+    count = len(image.pixels)
+    if number > count:
+        raise InputError(f"there is no page {number}: the pages are 1 to {count}")
+    only = image.page(number - 1)
+    return replace(only, notes=(*only.notes, f"page {number} of {count}"))
 
 
 def _size(image: Image) -> tuple[int, int]:

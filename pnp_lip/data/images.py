@@ -52,6 +52,13 @@ class Image:
         """Type of the stored numbers: ``uint8``, ``uint16``, ``float32``, ..."""
         return self.storage.dtype
 
+    def page(self, number: int) -> Image:
+        """One page of a stack, counted from 0, as an image of its own."""
+        scale = {key: value for key, value in self.storage.scale.items() if "resolution" in key}
+        storage = replace(self.storage, axes="", shape=(), scale=scale)
+        alpha = None if self.alpha is None else self.alpha[number : number + 1]
+        return Image(self.pixels[number : number + 1], storage, alpha, self.notes)
+
 
 def read_image(
     path: str | Path, *, page: int | None = None, white_level: float | None = None
@@ -84,7 +91,7 @@ def read_image(
         return image
     if not 0 <= page < count:
         raise ImageFileError(f"{path} has pages 0 to {count - 1}, got page {page}")
-    return _only(image, page)
+    return image.page(page)
 
 
 def read_stack(path: str | Path, *, white_level: float | None = None) -> Image:
@@ -159,13 +166,6 @@ def write_pair(
             write_image(path.with_suffix(".png"), image)
             written.append(path.with_suffix(".png"))
     return written
-
-
-def _only(image: Image, page: int) -> Image:
-    scale = {key: value for key, value in image.storage.scale.items() if "resolution" in key}
-    storage = replace(image.storage, axes="", shape=(), scale=scale)
-    alpha = None if image.alpha is None else image.alpha[page : page + 1]
-    return Image(image.pixels[page : page + 1], storage, alpha, image.notes)
 
 
 def _has_white(storage: Storage, stated: float | None) -> bool:

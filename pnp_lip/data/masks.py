@@ -40,10 +40,11 @@ class Mask:
 def read_mask(path: str | Path) -> Mask:
     """Read a mask: bright pixels are known, dark ones missing.
 
-    Of two values the larger is known, whatever they are: 0 and 255, 0 and 1, False and True, the
-    two colours of a palette. Labels 0, 1, 2, ... are known where they are not 0. Shades of grey are
-    known above half of the full range, with a note. Where the picture is of one colour and its alpha
-    channel is not, the alpha channel is the mask: opaque is known.
+    Of two values the larger is known, whatever they are: 0 and 255, 0 and 1, False and True. Labels
+    0, 1, 2, ... are known where they are not 0. Colours (red on black, the palettes of annotation
+    programs) mark what is missing on a background of one grey. Shades of grey are known above half of
+    the full range, with a note. Where the picture is of one colour and its alpha channel is not, the
+    alpha channel is the mask: opaque is known.
 
     Raises:
         ImageFileError: unreadable, a stack, negative or not finite numbers, or colours and alpha
@@ -85,6 +86,11 @@ def _mask(raster: Raster) -> Mask:
 
 
 def _known(grey: NDArray[np.float64], raster: Raster) -> tuple[NDArray[np.bool_], tuple[str, ...]]:
+    coloured = (raster.pages[0] != raster.pages[0][..., :1]).any(axis=-1)
+    if coloured.any() and len(np.unique(grey[~coloured])) == 1:
+        return ~coloured, (
+            "its coloured pixels count as missing, as annotation programs mark them",
+        )
     values = np.unique(grey)
     if len(values) == 1:
         return grey > 0, ()

@@ -18,9 +18,11 @@ import math
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from deepinv.models import Denoiser
 from torch import Tensor, device, nn
 
+from pnp_lip.errors import InputError
 from pnp_lip.layers import ConvGradientStep, NoiseClip
 from pnp_lip.layers.filters import colour_dct_filters, dct_filters
 
@@ -134,14 +136,15 @@ class LipschitzDenoiser(Denoiser):
             Tensor of the shape of ``x``.
 
         Raises:
-            ValueError: wrong shape, or a noise level that is negative or not finite.
+            InputError: wrong shape or type, or a noise level that is negative or not finite.
             TypeError: no noise level.
         """
         if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
+            raise InputError(
                 f"this denoiser takes images [B, {self.in_channels}, H, W], got {tuple(x.shape)}: "
                 f"use LipschitzDenoiser(in_channels=...) for other images"
             )
+        self._require_type(x)
         levels = self._levels(sigma, x)
         for layer in self.layers:
             x = layer(x, levels)
@@ -152,8 +155,25 @@ class LipschitzDenoiser(Denoiser):
         if sigma is None:
             raise TypeError("sigma is None: pass the noise level, for instance sigma=0.05")
         if isinstance(sigma, (int, float)) and not (math.isfinite(sigma) and sigma >= 0):
-            raise ValueError(f"sigma must be a finite noise level >= 0, got {sigma}")
-        return self._handle_sigma(sigma, reference_tensor=x).flatten()
+            raise InputError(f"sigma must be a finite noise level >= 0, got {sigma}")
+        levels = self._handle_sigma(sigma, reference_tensor=x).flatten()
+        # A compiled network cannot raise on what its inputs hold.
+        if not isinstance(sigma, (int, float)) and not torch.compiler.is_compiling():
+            wrong = levels[~(levels.isfinite() & (levels >= 0))]
+            if wrong.numel():
+                raise InputError(
+                    f"sigma must be finite noise levels >= 0, got {float(wrong[0]):g} among them"
+                )
+        return levels
+
+    def _require_type(self, x: Tensor) -> None:
+        """Say in words what torch says in the middle of a layer."""
+        expected = next(self.parameters()).dtype
+        if x.dtype != expected and not torch.is_autocast_enabled(x.device.type):
+            raise InputError(
+                f"the images are {x.dtype}, the denoiser computes in {expected}: convert one of them, "
+                f"for instance x.to({expected})"
+            )
 
 
 _DEFAULTS: dict[int, dict[str, int]] = {

@@ -31,6 +31,8 @@ def read_raster(path: str | Path) -> Raster:
         ImageFileError: no such file, an unknown suffix, a damaged file, or contents that are not
             understood, by name.
     """
+    if re.match(r"[a-z]+://", str(path)):
+        raise ImageFileError(f"{path} is an address: download the file and name the copy")
     path, name = _member(Path(path))
     _require_file(path)
     require_suffix(path, (*SUFFIXES, *_READ_ONLY))
@@ -62,8 +64,6 @@ def _member(path: Path) -> tuple[Path, str | None]:
 
 
 def _require_file(path: Path) -> None:
-    if re.match(r"[a-z]+:/", str(path)):
-        raise ImageFileError(f"{path} is an address: download the file and name the copy")
     if path.is_dir():
         raise ImageFileError(f"{path} is a folder: name the files in it")
     if not path.is_file() and path.suffix.lower() in ("", *SUFFIXES, *_READ_ONLY):
