@@ -47,7 +47,7 @@ class Options:
     solver: str = "forward-backward"
     stepsize: float | None = None
     max_iter: int = 300
-    tol: float = 1e-4
+    tol: float = 1e-5
     device: str = "cpu"
     seed: int = 0
     weights: str = "default"
