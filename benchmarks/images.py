@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -38,6 +39,7 @@ def mean_quality(
     for image in tqdm(images, desc=label, leave=False, disable=None):
         clean = image[None].float() / 255
         denoised = denoise(noisy(clean, level / 255), level / 255)
-        values.append((psnr(denoised, clean), ssim(denoised, clean)))
+        similarity = ssim(denoised, clean)
+        values.append((psnr(denoised, clean), math.nan if similarity is None else similarity))
     means = np.mean(values, axis=0)
     return {"psnr": float(means[0]), "ssim": float(means[1])}

@@ -148,7 +148,7 @@ def test_only_exact_classes_with_their_own_functions_are_trusted(physics: Linear
 
 def test_a_function_replaced_on_the_object_is_not_trusted() -> None:
     physics = Inpainting((1, N, N), mask=0.5)
-    physics.A = lambda x, **kwargs: 3 * x  # type: ignore[method-assign]
+    physics.A = lambda x, **kwargs: 3 * x
     assert operator_norm(physics, torch.zeros(1, 1, N, N)).source is NormSource.ESTIMATE
 
 
