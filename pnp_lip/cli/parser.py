@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from importlib.metadata import version
 from typing import NoReturn
 
 from pnp_lip.cli.arguments import at_least, noise_level, positive, seed, share
@@ -50,6 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"pnp-lip {version('pnp-lip')}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (_deblur, _inpaint, _denoise, _certify, _train):
         command = add(subparsers)
