@@ -2,6 +2,7 @@
 
 from pnp_lip.certifier.certificate import Certificate
 from pnp_lip.certifier.certification import certify, prove
+from pnp_lip.certifier.digest import digest
 from pnp_lip.certifier.execution import Execution
 from pnp_lip.certifier.function_rules import register_function_rule
 from pnp_lip.certifier.rules import Settings, apply_rule, register_rule
@@ -30,6 +31,7 @@ __all__ = [
     "certify",
     "combine",
     "compose",
+    "digest",
     "find_witness",
     "gain",
     "lipschitz",
