@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import types
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -27,9 +27,10 @@ _PLAIN = (
     *(bool, int, float, complex, str, bytes, slice, type(None), type(...)),
     *(torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layout),
 )
+_UNREADABLE = ("unreadable", None)
 
 
-def digest(module: nn.Module) -> str:
+def digest(module: nn.Module, *, unreadable: Callable[[Any], str] | None = None) -> str:
     """SHA-256 of a module's function: classes, code, attributes, tensors, hooks, mode.
 
     An attribute that cannot be read (an open file, an object of a compiled class) makes the answer
@@ -37,11 +38,12 @@ def digest(module: nn.Module) -> str:
 
     Args:
         module: any module.
+        unreadable: a name for an attribute that cannot be read; a new one every time by default.
 
     Returns:
         64 hexadecimal digits.
     """
-    reader = _Reader()
+    reader = _Reader(unreadable or (lambda value: uuid.uuid4().hex))
     reader.read(module)
     everywhere = nn.modules.module
     for hooks in (everywhere._global_forward_hooks, everywhere._global_forward_pre_hooks):
@@ -59,8 +61,8 @@ def tensor_bytes(tensor: Tensor) -> bytes:
 class _Reader:
     """Walks over values; one that was met before is written as its number."""
 
-    def __init__(self) -> None:
-        self.hash = hashlib.sha256()
+    def __init__(self, unreadable: Callable[[Any], str]) -> None:
+        self.hash, self.unreadable = hashlib.sha256(), unreadable
         self.seen: dict[int, int] = {}
         self.kept: list[Any] = []
 
@@ -81,7 +83,7 @@ class _Reader:
     def _parts(self, value: Any) -> Iterator[tuple[str, Any]]:
         self._write("kind", _title(type(value)).encode())
         if isinstance(value, Tensor):
-            self._write("tensor", _readable(value))
+            self._write("tensor", self._entries(value))
         elif isinstance(value, np.ndarray):
             yield from (
                 ("shape", value.shape),
@@ -90,7 +92,8 @@ class _Reader:
             )
         elif isinstance(value, nn.Module):
             yield from _class_parts(type(value))
-            yield from sorted((k, v) for k, v in vars(value).items() if k not in _UNREAD)
+            noted = {*_UNREAD, *_outside(type(value))}
+            yield from sorted((k, v) for k, v in vars(value).items() if k not in noted)
         elif isinstance(value, Mapping):
             yield from ((f"{index}", pair) for index, pair in enumerate(value.items()))
         elif isinstance(value, (list, tuple)):
@@ -98,7 +101,17 @@ class _Reader:
         elif isinstance(value, (set, frozenset)):
             yield "members", sorted(value, key=repr)
         else:
-            yield from _function_parts(value)
+            for part in _function_parts(value):
+                if part is _UNREADABLE:
+                    self._write("unreadable", self.unreadable(value).encode())
+                else:
+                    yield part
+
+    def _entries(self, tensor: Tensor) -> bytes:
+        try:
+            return tensor_bytes(tensor)
+        except (RuntimeError, TypeError, NotImplementedError):  # on no device, quantised, sparse
+            return self.unreadable(tensor).encode()
 
     def _write(self, label: str, content: bytes) -> None:
         self.hash.update(_length(label.encode()) + label.encode() + _length(content) + content)
@@ -127,7 +140,7 @@ def _function_parts(value: Any) -> Iterator[tuple[str, Any]]:
         yield "call", [vars(kind).get("__call__") for kind in type(value).__mro__[:-1]]
         yield from sorted(vars(value).items())
     else:
-        yield "unreadable", uuid.uuid4().hex
+        yield _UNREADABLE
 
 
 def _class_parts(kind: type) -> Iterator[tuple[str, Any]]:
@@ -138,6 +151,12 @@ def _class_parts(kind: type) -> Iterator[tuple[str, Any]]:
         for name, value in sorted(found.items()):
             if isinstance(value, kinds) and name not in ("__doc__", "__module__"):
                 yield f"{_title(owner)}.{name}", value
+
+
+def _outside(kind: type) -> tuple[str, ...]:
+    """Attributes that a class of ours only notes down."""
+    ours = kind.__module__.split(".")[0] == "pnp_lip"
+    return getattr(kind, "outside_digest", ()) if ours else ()
 
 
 def _globals_of(function: types.FunctionType) -> dict[str, Any]:
@@ -166,13 +185,6 @@ def _content(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:  # a name that is not bound yet
         return None
-
-
-def _readable(tensor: Tensor) -> bytes:
-    try:
-        return tensor_bytes(tensor)
-    except (RuntimeError, TypeError, NotImplementedError):  # on no device, quantised, sparse
-        return uuid.uuid4().bytes
 
 
 def _title(kind: type) -> str:
