@@ -69,14 +69,18 @@ class LipschitzDenoiser(Denoiser):
                 name: value for name, value in asked.items() if value is not None
             }
         else:
-            from pnp_lip.weights import read_weights
+            from pnp_lip.weights import read_weights, require_depth
 
             stored = read_weights(pretrained, in_channels=in_channels)
             sizes = stored.architecture
             _require_agreement(asked, sizes)
+            require_depth(sizes, stored.state_dict)
         self.sizes: dict[str, int] = dict(sizes)
         self.layers = nn.ModuleList(_initial_layers(**sizes))
         if stored is not None:
+            from pnp_lip.weights import require_tensors
+
+            require_tensors(self.state_dict(), stored.state_dict)
             self.load_state_dict(stored.state_dict)
             self.eval()
         self.to(device)
@@ -91,8 +95,8 @@ class LipschitzDenoiser(Denoiser):
         """
         from pnp_lip.weights import read_weights
 
-        stored = read_weights(source, in_channels=in_channels)
-        return cls(stored.architecture["in_channels"], pretrained=source)
+        sizes = read_weights(source, in_channels=in_channels).architecture
+        return cls(sizes.get("in_channels", in_channels), pretrained=source)
 
     def repeated(self, times: int) -> LipschitzDenoiser:
         r"""A deeper denoiser: every layer ``times`` times in a row, its thresholds divided by ``times``.

@@ -14,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
-from pnp_lip.errors import MissingFileError, PnpLipError
+from pnp_lip.errors import MissingFileError
 from pnp_lip.files import atomic_path
+from pnp_lip.weights.architecture import WeightsError, parse_architecture
 
 __all__ = [
     "SHIPPED_NAMES",
@@ -31,10 +32,6 @@ _FORMAT = "pnp_lip 1"
 #: Names of shipped weights: those that were trained, and the same layers each twice.
 SHIPPED_NAMES = ("default", "large")
 _IMAGES = {1: "grey", 3: "colour"}
-
-
-class WeightsError(PnpLipError, ValueError):
-    """Weights that are missing, damaged or of another architecture; the message says which."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,4 +124,4 @@ def read_weights(source: str | Path, in_channels: int = 1) -> StoredWeights:
             f"{path} was changed after it was written: its tensors hash to {found[:12]}..., the "
             f"file says {str(metadata.get('sha256'))[:12]}...; fetch it again"
         )
-    return StoredWeights(json.loads(metadata["architecture"]), state, found)
+    return StoredWeights(parse_architecture(metadata.get("architecture"), path), state, found)
