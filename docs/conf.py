@@ -2,7 +2,7 @@
 
 The build needs no network. With ``PNP_LIP_INTERSPHINX=1`` it fetches the inventories of torch, deepinv,
 numpy and Python, and links their objects; without it their names are plain text. A local copy of MathJax
-shows the formulas without network: ``PNP_LIP_MATHJAX=/path/to/tex-mml-chtml.js``.
+shows the formulas without network: ``PNP_LIP_MATHJAX=/path/to/mathjax/es5/tex-mml-chtml.js``.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_format = "short"
+autodoc_typehints_description_target = "documented_params"
 autodoc_default_options = {"members": True, "imported-members": True, "show-inheritance": True}
 # A ``forward`` without a docstring would show torch's.
 autodoc_inherit_docstrings = False
@@ -55,8 +56,10 @@ html_theme = "furo"
 html_title = f"pnp_lip {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-if "PNP_LIP_MATHJAX" in os.environ:
-    mathjax_path = os.environ["PNP_LIP_MATHJAX"]
+# The version whose configuration MyST writes: it lets formulas through, and dollars of prose not.
+mathjax_path = os.environ.get(
+    "PNP_LIP_MATHJAX", "https://cdn.jsdelivr.net/npm/mathjax@3.2.2/es5/tex-mml-chtml.js"
+)
 
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",

@@ -60,9 +60,8 @@ print(f"gain between x and y: {gain(network.double(), witness.x, witness.y):.4f}
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
 with torch.no_grad():
     change = network(witness.y) - network(witness.x)
-for axis, shown, title in zip(
-    axes, (witness.x, witness.y - witness.x, change), ("x", "y - x", "f(y) - f(x)"), strict=True
-):
+pictures = {"x": witness.x, "y - x": witness.y - witness.x, "f(y) - f(x)": change}
+for axis, (title, shown) in zip(axes, pictures.items(), strict=True):
     axis.imshow(shown[0, 0], cmap="gray")
     axis.set_title(title)
     axis.set_axis_off()

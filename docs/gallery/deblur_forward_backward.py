@@ -30,7 +30,7 @@ print(f"observation: {psnr(problem.y, truth):.2f} dB")
 # %%
 # The plan
 # --------
-# ``plan`` proves the bound of the denoiser and takes the norm of the blur from its Fourier coefficients.
+# The plan proves the bound of the denoiser and takes the norm of the blur from its Fourier coefficients.
 # It refuses, with a sentence that says why, if the theorem does not apply.
 
 denoiser = LipschitzDenoiser(in_channels=1, pretrained="default")
@@ -45,12 +45,11 @@ print(solution.plan.summary())
 # because the map is nonexpansive: the solver watches this while it runs and would report the first growth.
 
 print(solution.message)
-print(f"restoration: {psnr(solution.x, truth):.2f} dB after {solution.iterations} iterations")
+print(f"{psnr(solution.x, truth):.2f} dB after {solution.iterations} iterations")
 
 figure, axes = plt.subplots(1, 3, figsize=(9, 3.2), layout="constrained")
-for axis, image, title in zip(
-    axes, (truth, problem.y, solution.x), ("truth", "observation", "restoration"), strict=True
-):
+images = {"truth": truth, "observation": problem.y, "restoration": solution.x}
+for axis, (title, image) in zip(axes, images.items(), strict=True):
     axis.imshow(image[0, 0].clamp(0, 1), cmap="gray", vmin=0, vmax=1)
     axis.set_title(title)
     axis.set_axis_off()

@@ -1,8 +1,8 @@
 r"""Rules for denoisers, and for the same denoisers in other forms.
 
-A frozen denoiser is, in exact arithmetic, the denoiser at one noise level. What its folded constants
-round is a matter of execution, about which nothing is stated; that they are those of the denoiser's
-weights is checked. A denoiser that is computed in tiles is the same function, hence the same
+A frozen denoiser is, in exact arithmetic, the denoiser at one noise level. Its folded constants are
+checked against the denoiser's weights; no bound is stated for the rounding error of the folded form.
+A denoiser that is computed in tiles is the same function, hence the same
 statement holds. Its error of execution is that of each window on its tile: a pixel lies in at most
 :math:`k^2` windows of :math:`k` along each axis, so :math:`\sum_t \|x|_t\|^2 \le k^2\|x\|^2`,
 likewise for the numbers of pixels, and the error of the whole is at most ``k`` times that of one
