@@ -18,7 +18,7 @@ from pnp_lip.files import require_writable, write_text
 from pnp_lip.formats.raster import Storage
 from pnp_lip.formats.reading import require_suffix
 
-__all__ = ["Outputs"]
+__all__ = ["Outputs", "digest"]
 
 _REMEDY = "choose another name (-o), or overwrite it with --force"
 
@@ -95,9 +95,20 @@ class Outputs:
         self.require_free()
         write_image(self.image, pixels, stored)
         draw(self.figure)
-        files = {path.name: _digest(path) for path in (self.image, self.figure)}
+        files = {path.name: digest(path) for path in (self.image, self.figure)}
         write_text(self.report, json.dumps({**report, "files": files}, indent=2) + "\n")
         return self.paths
+
+    def earlier(self) -> dict[str, Any] | None:
+        """The report of an earlier run whose three files lie there unchanged."""
+        if not all(path.is_file() for path in self.paths):
+            return None
+        recorded = _recorded(self.report)
+        pictures = {path.name: digest(path) for path in (self.image, self.figure)}
+        if recorded != pictures:
+            return None
+        found: dict[str, Any] = json.loads(self.report.read_text(encoding="utf-8"))
+        return found
 
     def _require_own(self) -> None:
         existing = [path for path in self.paths if path.exists()]
@@ -109,7 +120,7 @@ class Outputs:
         if self.image.name not in recorded:
             raise InputError(f"{self.report} is the report of {_picture(recorded)}: {_REMEDY}")
         for path in existing:
-            if path != self.report and recorded.get(path.name) != _digest(path):
+            if path != self.report and recorded.get(path.name) != digest(path):
                 raise InputError(f"{path} was changed since pnp-lip wrote it: {_REMEDY}")
 
 
@@ -138,5 +149,6 @@ def _picture(recorded: dict[str, str]) -> str:
     return min(recorded, key=lambda name: (name.endswith(".figure.png"), name))
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -47,18 +47,20 @@ class Stack:
     def to_dict(self) -> dict[str, Any]:
         """The reports of all pages."""
         reports = [page.to_dict() for page in self.pages]
-        return {"task": reports[0]["task"], "pages": reports}
+        return {"task": reports[0]["task"], "status": self._ends(), "pages": reports}
 
     def summary(self) -> str:
         """The page in the middle, for a person, and how the others ended."""
+        middle = self._middle.summary()
+        return f"{len(self.pages)} pages: {self._ends()}; the one in the middle:\n{middle}"
+
+    def _ends(self) -> str:
+        """How many pages ended how."""
         ends: dict[str, int] = {}
         for page in self.pages:
             status = str(page.to_dict()["status"])
             ends[status] = ends.get(status, 0) + 1
-        counts = ", ".join(f"{count} {status}" for status, count in ends.items())
-        return (
-            f"{len(self.pages)} pages: {counts}; the one in the middle:\n{self._middle.summary()}"
-        )
+        return ", ".join(f"{count} {status}" for status, count in ends.items())
 
     def draw(self, path: Path) -> None:
         """Write the figure of the page in the middle."""

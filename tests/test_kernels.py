@@ -125,6 +125,7 @@ def test_centring_loses_no_mass_and_leaves_half_a_pixel(seed: int) -> None:
 def test_a_constant_background_is_named_and_a_box_is_none() -> None:
     kernel = torch.full((1, 1, 9, 9), 0.25)
     assert kernel_remarks(kernel) == ()
+    assert kernel_remarks(torch.ones(1, 1, 8, 6)) == ()
     kernel[0, 0, 3:6, 3:6] = 2.25
     remark = kernel_remarks(kernel)[0]
     assert f"a constant background that holds {100 * 81 * 0.25 / (81 * 0.25 + 18):.3g} %" in remark

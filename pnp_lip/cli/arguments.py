@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Callable
 
-__all__ = ["at_least", "noise_level", "positive", "seed", "share"]
+__all__ = ["at_least", "noise_level", "noise_level_or_auto", "positive", "seed", "share"]
 
 _LARGEST_SEED = 2**63 - 1
 
@@ -22,6 +22,11 @@ def noise_level(text: str) -> float:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is negative: a noise level lies in [0, 1)")
     return value
+
+
+def noise_level_or_auto(text: str) -> float | str:
+    """A noise level, or the word ``auto``: then it is estimated."""
+    return text if text == "auto" else noise_level(text)
 
 
 def share(text: str) -> float:

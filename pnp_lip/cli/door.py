@@ -6,6 +6,7 @@ import argparse
 import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +17,13 @@ from pnp_lip.data.photographs import PHOTOGRAPHS, photograph
 from pnp_lip.errors import InputError
 from pnp_lip.formats.raster import Storage
 from pnp_lip.formats.writing import require_storable
-from pnp_lip.recipes.outputs import Outputs
+from pnp_lip.recipes.noise import estimated_noise
+from pnp_lip.recipes.outputs import Outputs, digest
 
-__all__ = ["Given", "alpha_note", "given", "require_device", "say"]
+#: Options that do not change the result.
+_ELSEWHERE = ("image", "images", "output", "force", "traceback", "run", "kernel", "mask", "resume")
+
+__all__ = ["Given", "alpha_note", "given", "noise_of", "require_device", "say"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,21 @@ class Given:
         image: the pages.
         simulate: whether they are clean and to be degraded first.
         outputs: where the result goes.
+        origin: the command and the hashes of what it read, for the report.
     """
 
     image: Image
     simulate: bool
     outputs: Outputs
+    origin: dict[str, Any]
+
+    def earlier(self) -> dict[str, Any] | None:
+        """The report of the same command on the same files, if its result still lies there."""
+        report = self.outputs.earlier()
+        same = report is not None and all(
+            report.get(key) == self.origin[key] for key in self.origin
+        )
+        return report if same else None
 
     @property
     def pages(self) -> tuple[Tensor, ...]:
@@ -59,7 +74,7 @@ def given(options: argparse.Namespace, *others: str | None) -> Given:
     require_storable(outputs.image, len(image.pixels), _size(image), several)
     inputs = [Path(name) for name in (options.image, *others) if name]
     outputs.require_free(inputs)
-    return Given(image, simulate, outputs)
+    return Given(image, simulate, outputs, _origin(options, inputs))
 
 
 def require_device(name: str) -> None:
@@ -69,6 +84,21 @@ def require_device(name: str) -> None:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device '{name}' cannot be used: {reason}") from error
+
+
+def noise_of(page: Tensor, stated: float | str, simulate: bool) -> float:
+    """The noise level of a page: as stated, or estimated and said.
+
+    Raises:
+        InputError: ``"auto"`` for a clean image that is to be degraded, or a page that is too small.
+    """
+    if not isinstance(stated, str):
+        return stated
+    if simulate:
+        raise InputError("the noise to add to a clean image needs a number, not 'auto'")
+    level = estimated_noise(page)
+    say(f"noise estimated: {level:.4f} ({255 * level:.1f} of 255); fine texture counts as noise")
+    return level
 
 
 def alpha_note(image: Image) -> tuple[str, ...]:
@@ -108,6 +138,13 @@ def _page(image: Image, number: int) -> Image:
         raise InputError(f"there is no page {number}: the pages are 1 to {count}")
     only = image.page(number - 1)
     return replace(only, notes=(*only.notes, f"page {number} of {count}"))
+
+
+def _origin(options: argparse.Namespace, inputs: list[Path]) -> dict[str, Any]:
+    """What decides the result: options and contents of files, whatever their place."""
+    command = {key: value for key, value in vars(options).items() if key not in _ELSEWHERE}
+    hashes = {path.name: digest(path) for path in inputs if path.is_file()}
+    return {"command": command, "inputs": hashes}
 
 
 def _size(image: Image) -> tuple[int, int]:

@@ -6,7 +6,14 @@ import argparse
 from importlib.metadata import version
 from typing import NoReturn
 
-from pnp_lip.cli.arguments import at_least, noise_level, positive, seed, share
+from pnp_lip.cli.arguments import (
+    at_least,
+    noise_level,
+    noise_level_or_auto,
+    positive,
+    seed,
+    share,
+)
 from pnp_lip.errors import PnpLipError
 
 __all__ = ["UsageError", "build_parser"]
@@ -21,7 +28,9 @@ scikit-image and restore it. Each command documents itself: pnp-lip deblur --hel
 _IMAGE = """\
 image file: PNG, JPEG, TIFF (also stacks of ImageJ and OME, page by page), NPY, NPZ or MAT; grey or
 colour; 8 or 16 bit, or floats in [0, 1]. Or the name of a packaged photograph: camera, astronaut,
-coffee, chelsea, coins, rocket. Without it: camera, degraded first"""
+coffee, chelsea, coins, rocket. Without it: camera, degraded first. Several files, patterns and
+folders are restored one by one into a folder: plates/*.tif -o restored/. What an earlier run of the
+same command finished is not repeated; restored/results.csv lists how each ended"""
 
 _OUTPUT = """\
 where to write the restored image; NAME.figure.png and NAME.json are written beside it. Bit depth,
@@ -29,8 +38,9 @@ white level, colour profile and axes of the input are kept. The folder must exis
 {name}.png in the current folder, {name}.tif for a stack"""
 
 _EXIT = """\
-Exit code: 0 done; 2 the input cannot be used; 3 the iteration ended without converging (the result
-is written); 70 a fault of pnp-lip. Nothing is overwritten except results of earlier runs."""
+Exit code, the largest of several images: 0 done; 2 the input cannot be used; 3 the iteration ended
+without converging (the result is written); 70 a fault of pnp-lip. Nothing is overwritten except
+results of earlier runs."""
 
 
 class UsageError(PnpLipError):
@@ -89,7 +99,7 @@ def _deblur(subparsers: _Subparsers[_Parser]) -> argparse.ArgumentParser:
         help="move the kernel so that its centre of mass lies at its centre pixel; a kernel beside "
         "its centre moves the image",
     )
-    _noise(parser, 0.01)
+    _noise(parser, 0.01, auto=True)
     _solving(parser)
     parser.set_defaults(run="pnp_lip.cli.restore:deblur")
     return parser
@@ -123,7 +133,7 @@ def _inpaint(subparsers: _Subparsers[_Parser]) -> argparse.ArgumentParser:
         default=0.5,
         help="with --simulate and without a mask: share of pixels hidden at random (default 0.5)",
     )
-    _noise(parser, 0.0)
+    _noise(parser, 0.0, auto=False)
     _solving(parser)
     parser.set_defaults(run="pnp_lip.cli.restore:inpaint")
     return parser
@@ -140,10 +150,10 @@ def _denoise(subparsers: _Subparsers[_Parser]) -> argparse.ArgumentParser:
     _image(parser, "denoise")
     parser.add_argument(
         "--sigma",
-        type=noise_level,
+        type=noise_level_or_auto,
         default=0.1,
         help="standard deviation of the noise, where 1 is white: for 8-bit numbers divide by 255 "
-        "(default 0.1, that is 25 of 255)",
+        "(default 0.1, that is 25 of 255); 'auto' estimates it from the image",
     )
     parser.add_argument(
         "--tile",
@@ -224,7 +234,7 @@ def _train(subparsers: _Subparsers[_Parser]) -> argparse.ArgumentParser:
 
 
 def _image(parser: argparse.ArgumentParser, name: str) -> None:
-    parser.add_argument("image", nargs="?", help=_IMAGE)
+    parser.add_argument("images", nargs="*", metavar="image", help=_IMAGE)
     parser.add_argument("-o", "--output", metavar="FILE", help=_OUTPUT.format(name=name))
     parser.add_argument(
         "--force",
@@ -247,13 +257,14 @@ def _image(parser: argparse.ArgumentParser, name: str) -> None:
     )
 
 
-def _noise(parser: argparse.ArgumentParser, default: float) -> None:
+def _noise(parser: argparse.ArgumentParser, default: float, *, auto: bool) -> None:
+    estimated = "; 'auto' estimates it from the image" if auto else ""
     parser.add_argument(
         "--noise",
-        type=noise_level,
+        type=noise_level_or_auto if auto else noise_level,
         default=default,
         help="standard deviation of the noise, where 1 is white: for 8-bit numbers divide by 255 "
-        f"(default {default})",
+        f"(default {default}){estimated}",
     )
 
 

@@ -5,55 +5,73 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
-from pnp_lip.cli.door import Given, alpha_note, given, say
-from pnp_lip.cli.result import write
+from pnp_lip.cli.door import Given, alpha_note, given, noise_of, say
+from pnp_lip.cli.failure import NOT_CONVERGED
+from pnp_lip.cli.many import each
+from pnp_lip.cli.result import write, written_before
 from pnp_lip.data.kernels import centred, read_kernel
 from pnp_lip.data.masks import Mask, mask_of_alpha, read_mask
 from pnp_lip.errors import InputError
 from pnp_lip.recipes import deblur as deblurring
 from pnp_lip.recipes import inpaint as inpainting
 from pnp_lip.recipes.problem import Problem
-from pnp_lip.recipes.restoration import Options, Restoration, restore
-from pnp_lip.solvers import Status
+from pnp_lip.recipes.restoration import Options, restore
+from pnp_lip.solvers import Solution, Status
 
 __all__ = ["deblur", "inpaint"]
 
-_NOT_CONVERGED = 3
 #: The strength of the denoiser never falls below that for this noise.
 _LEAST_NOISE = 0.003
 
 
 def deblur(options: argparse.Namespace) -> int:
-    """Restore an image blurred by a known kernel."""
-    source = given(options, options.kernel)
-    say(*source.image.notes, *alpha_note(source.image))
-    kernel = _kernel(options, source.simulate)
-
-    def problem(page: Tensor) -> Problem:
-        if source.simulate:
-            return deblurring.simulated(page, kernel, options.noise, options.seed)
-        return deblurring.observed(page, kernel, options.noise)
-
-    strength = deblurring.STRENGTH[options.solver] * max(options.noise, _LEAST_NOISE)
-    return _solve(source, problem, strength, options)
+    """Restore one image or many, blurred by a known kernel."""
+    return each(options, _deblur)
 
 
 def inpaint(options: argparse.Namespace) -> int:
-    """Fill in the missing pixels of an image."""
+    """Fill in the missing pixels of one image or many."""
+    return each(options, _inpaint)
+
+
+def _deblur(options: argparse.Namespace) -> dict[str, Any]:
+    source = given(options, options.kernel)
+    if options.resume and (report := written_before(source)):
+        return report
+    say(*source.image.notes, *alpha_note(source.image))
+    kernel = _kernel(options, source.simulate)
+
+    def problem(page: Tensor, noise: float) -> Problem:
+        if source.simulate:
+            return deblurring.simulated(page, kernel, noise, options.seed)
+        return deblurring.observed(page, kernel, noise)
+
+    def strength(noise: float) -> float:
+        return deblurring.STRENGTH[options.solver] * max(noise, _LEAST_NOISE)
+
+    return _solve(source, problem, strength, options)
+
+
+def _inpaint(options: argparse.Namespace) -> dict[str, Any]:
     source = given(options, options.mask)
+    if options.resume and (report := written_before(source)):
+        return report
     say(*source.image.notes)
     mask = _mask(options, source)
     say(*mask.notes)
 
-    def problem(page: Tensor) -> Problem:
+    def problem(page: Tensor, noise: float) -> Problem:
         if source.simulate:
-            return inpainting.simulated(page, mask.known, options.noise, options.seed)
-        return inpainting.observed(page, mask.known, options.noise)
+            return inpainting.simulated(page, mask.known, noise, options.seed)
+        return inpainting.observed(page, mask.known, noise)
 
-    strength = max(inpainting.STRENGTH[options.solver], options.noise)
+    def strength(noise: float) -> float:
+        return max(inpainting.STRENGTH[options.solver], noise)
+
     return _solve(source, problem, strength, options)
 
 
@@ -84,12 +102,30 @@ def _mask(options: argparse.Namespace, source: Given) -> Mask:
 
 def _solve(
     source: Given,
-    problem: Callable[[Tensor], Problem],
-    strength: float,
+    problem: Callable[[Tensor, float], Problem],
+    strength: Callable[[float], float],
     options: argparse.Namespace,
-) -> int:
-    chosen = Options(
-        sigma=strength if options.sigma is None else options.sigma,
+) -> dict[str, Any]:
+    """Pose and check the problems of all pages, then solve them and write."""
+    pages = [page.to(options.device) for page in source.pages]
+    levels = [noise_of(page, options.noise, source.simulate) for page in pages]
+    problems = [problem(page, noise) for page, noise in zip(pages, levels, strict=True)]
+    say(*(remark for one in problems for remark in one.remarks))
+    chosen = [
+        _options(options, strength(noise) if options.sigma is None else options.sigma)
+        for noise in levels
+    ]
+    solved = [restore(one, how) for one, how in zip(problems, chosen, strict=True)]
+    failed = [one.solution for one in solved if one.solution.status is not Status.CONVERGED]
+    report = write(source, solved, NOT_CONVERGED if failed else 0)
+    if failed:
+        print(_advice(failed, options))
+    return report
+
+
+def _options(options: argparse.Namespace, sigma: float) -> Options:
+    return Options(
+        sigma=sigma,
         solver=options.solver,
         stepsize=options.stepsize,
         max_iter=options.max_iter,
@@ -100,27 +136,17 @@ def _solve(
         unproved=options.unproved,
         verbose=True,
     )
-    problems = [problem(page.to(options.device)) for page in source.pages]
-    say(*(remark for one in problems for remark in one.remarks))
-    solved = [restore(one, chosen) for one in problems]
-    write(source, solved)
-    return _end(solved, options)
 
 
-def _end(solved: list[Restoration], options: argparse.Namespace) -> int:
-    """Say what to do where an iteration did not converge; the exit code."""
-    failed = [one.solution for one in solved if one.solution.status is not Status.CONVERGED]
-    if not failed:
-        return 0
+def _advice(failed: list[Solution], options: argparse.Namespace) -> str:
+    """What to do where an iteration did not converge."""
+    if any(solution.status is not Status.MAX_ITERATIONS for solution in failed):
+        return f"did not converge: {failed[0].status.value}"
     residual = max(solution.residual for solution in failed)
-    if all(solution.status is Status.MAX_ITERATIONS for solution in failed):
-        print(
-            f"the iterations ran out at a residual of {residual:.2g}: raise --max-iter (now "
-            f"{options.max_iter}), or accept the result with --tol {_above(residual):g}"
-        )
-    else:
-        print(f"did not converge: {failed[0].status.value}")
-    return _NOT_CONVERGED
+    return (
+        f"the iterations ran out at a residual of {residual:.2g}: raise --max-iter (now "
+        f"{options.max_iter}), or accept the result with --tol {_above(residual):g}"
+    )
 
 
 def _above(residual: float) -> float:

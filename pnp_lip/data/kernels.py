@@ -22,8 +22,8 @@ from pnp_lip.formats.reading import read_raster
 
 __all__ = ["centred", "displacement", "kernel_remarks", "normalised", "read_kernel"]
 
-#: From so many pixels on a displacement is worth a word.
-_VISIBLE = 0.5
+#: Above so many pixels a displacement is worth a word; an even kernel cannot avoid half a pixel.
+_VISIBLE = 0.5 + 1e-6
 #: From this share of pixels at its smallest value on a kernel has a background.
 _BACKGROUND = 0.25
 
@@ -121,7 +121,7 @@ def _background(kernel: Tensor) -> tuple[str, ...]:
 
 def _off_centre(kernel: Tensor) -> tuple[str, ...]:
     down, across = displacement(kernel)
-    if max(abs(down), abs(across)) < _VISIBLE:
+    if max(abs(down), abs(across)) <= _VISIBLE:
         return ()
     row, column = (side // 2 for side in kernel.shape[2:])
     return (

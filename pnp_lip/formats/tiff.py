@@ -74,7 +74,9 @@ def _only_series(file: TiffFile) -> TiffPageSeries:
     full = [
         series for series in file.series if not int(series.keyframe.subfiletype or 0) & _REDUCED
     ]
-    if len(full) != 1:
+    if not full:
+        raise ImageFileError("it cannot be read as an image: it holds none, or is damaged")
+    if len(full) > 1:
         shapes = ", ".join(str(series.shape) for series in full)
         raise ImageFileError(
             f"it holds {len(full)} images of several kinds ({shapes}): save the one you mean by itself"
