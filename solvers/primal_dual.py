@@ -55,8 +55,8 @@ class PrimalDual(PlugAndPlay):
     The others are those of :class:`~pnp_lip.solvers.plug_and_play.PlugAndPlay`, without ``anchor``.
     ``stepsize`` is :math:`\tau`, which weighs the data term against the denoiser as :math:`\gamma` does in
     the other methods. By default it is one over the curvature of the data term at the observation
-    (``L2``: :math:`s^2/\|A\|^2`; Poisson with gain ``g``: :math:`g\,\mathrm{mean}(y)/\|A\|^2`), the noise level
-    of the denoiser for ``L1``, and :math:`1/\|A\|^2` where the solution does not depend on it.
+    (``L2``: :math:`s^2/\|A\|^2`; Poisson, gain ``g``: :math:`g\,\mathrm{mean}(y)/\|A\|^2`), the noise
+    level of the denoiser for ``L1``, and :math:`1/\|A\|^2` where the solution does not depend on it.
     """
 
     method = "primal-dual"
