@@ -133,6 +133,9 @@ class DataTerm:
 
     def gradient(self, w: Tensor) -> Tensor:
         r""":math:`\nabla f(w)`."""
+        if self.scalar:
+            seen = to_real(self.physics.A_adjoint_A(self.native(w)))
+            return self.weight * (seen - self.adjoint_of_y)
         return self.normal(w) - self._pull
 
     def prox(self, z: Tensor, gamma: float) -> Tensor:
