@@ -9,6 +9,7 @@ from pnp_lip.solvers.iteration import MapError, Status
 from pnp_lip.solvers.operator_norm import NormSource, OperatorNorm, operator_norm
 from pnp_lip.solvers.plan import HypothesisViolated, Plan
 from pnp_lip.solvers.plug_and_play import PlugAndPlay
+from pnp_lip.solvers.primal_dual import PrimalDual
 from pnp_lip.solvers.schemes import Anderson, Halpern, KrasnoselskiiMann
 from pnp_lip.solvers.solution import FixedPointMap, Solution
 from pnp_lip.solvers.theorems import Theorem
@@ -31,6 +32,7 @@ __all__ = [
     "OperatorNorm",
     "Plan",
     "PlugAndPlay",
+    "PrimalDual",
     "Solution",
     "Status",
     "Theorem",

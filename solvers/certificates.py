@@ -6,8 +6,7 @@ from collections import OrderedDict
 
 from torch import nn
 
-from pnp_lip.certifier import Statement, prove
-from pnp_lip.solvers.fingerprint import fingerprint
+from pnp_lip.certifier import Statement, digest, prove
 
 __all__ = ["statement_of"]
 
@@ -22,13 +21,11 @@ def statement_of(denoiser: nn.Module) -> Statement:
     Raises:
         Refusal: some part of it has no rule, named together with the remedy.
     """
-    key = fingerprint(denoiser)
-    if key is not None and key in _KNOWN:
-        _KNOWN.move_to_end(key)
-        return _KNOWN[key]
-    statement = prove(denoiser)
-    if key is not None:
-        _KNOWN[key] = statement
-        while len(_KNOWN) > _MOST:
+    # A part that cannot be read gives another digest every time, and nothing is remembered.
+    key = digest(denoiser)
+    if key not in _KNOWN:
+        _KNOWN[key] = prove(denoiser)
+        if len(_KNOWN) > _MOST:
             _KNOWN.popitem(last=False)
-    return statement
+    _KNOWN.move_to_end(key)
+    return _KNOWN[key]

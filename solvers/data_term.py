@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 
 import torch
-from deepinv.optim.data_fidelity import L2, StackedPhysicsDataFidelity
+from deepinv.optim.data_fidelity import L2, DataFidelity, StackedPhysicsDataFidelity
 from deepinv.physics import (
     MRI,
     BlurFFT,
@@ -43,9 +43,6 @@ _DIAGONALISED = (
     *(Denoising, Inpainting, Demosaicing, Decolorize, BlurFFT, MRI, DynamicMRI, SinglePixelCamera),
 )
 
-#: ``c`` of the errors of the proximity operator, relative to the size of the images.
-_PROX_ERROR = 1e-4
-
 
 class DataTermError(PnpLipError, TypeError):
     """A physics or a data fidelity that the method has no theorem for."""
@@ -67,6 +64,8 @@ class DataTerm:
         data_fidelity: a deepinv ``L2``, whose ``sigma`` is the noise level :math:`s`: a number, one per
             image, or one per entry of ``y``; for stacked physics a ``StackedPhysicsDataFidelity`` of them.
         dtype: the real type to compute in.
+        prox_error: ``c`` relative to the size of the images. A residual below it says nothing about a
+            map that contains the proximity operator.
 
     Attributes:
         weight, smallest_weight: the extreme entries of ``W``.
@@ -82,9 +81,10 @@ class DataTerm:
         self,
         y: Measurement,
         physics: Physics,
-        data_fidelity: L2 | StackedPhysicsDataFidelity | None = None,
+        data_fidelity: DataFidelity | None = None,
         *,
         dtype: torch.dtype | None = None,
+        prox_error: float = 1e-6,
     ) -> None:
         if not isinstance(physics, LinearPhysics):
             raise DataTermError(
@@ -104,6 +104,7 @@ class DataTerm:
             if self.scalar
             else to_real(physics.A_adjoint(self._weighted(self.y)))
         )
+        self.prox_error = prox_error
         self.missed = self._calls = 0
         self._size: Tensor | None = None
         self._last: Tensor | None = None
@@ -132,6 +133,9 @@ class DataTerm:
 
     def gradient(self, w: Tensor) -> Tensor:
         r""":math:`\nabla f(w)`."""
+        if self.scalar:
+            seen = to_real(self.physics.A_adjoint_A(self.native(w)))
+            return self.weight * (seen - self.adjoint_of_y)
         return self.normal(w) - self._pull
 
     def prox(self, z: Tensor, gamma: float) -> Tensor:
@@ -145,9 +149,9 @@ class DataTerm:
             return self._closed_prox(z, gamma)
         self._calls += 1
         self._size = norms(z) if self._size is None else self._size
-        floor = 8 * torch.finfo(z.dtype).eps * norms(z)
-        tolerance = torch.maximum(_PROX_ERROR * self._size * self._calls**-1.1, floor)
         target = z + gamma * self._pull
+        floor = 8 * torch.finfo(z.dtype).eps * norms(target)
+        tolerance = torch.maximum(self.prox_error * self._size * self._calls**-1.1, floor)
         start = z if self._last is None or self._last.shape != z.shape else self._last
         found, error = solve_shifted(lambda x: gamma * self.normal(x), target, start, tolerance)
         self.missed += bool((error > 4 * tolerance).any())
@@ -193,12 +197,10 @@ def _finite(part: Tensor, dtype: torch.dtype | None) -> Tensor:
     return part
 
 
-def _weights(
-    fidelity: L2 | StackedPhysicsDataFidelity | None, y: Measurement
-) -> list[float | Tensor]:
+def _weights(fidelity: DataFidelity | None, y: Measurement) -> list[float | Tensor]:
     """The diagonal of ``W``, for every part of the observation."""
     parts = parts_of(y)
-    each: list[L2]
+    each: list[DataFidelity]
     if isinstance(fidelity, StackedPhysicsDataFidelity):
         each = list(fidelity.data_fidelity_list)
         if len(each) != len(parts):
@@ -210,7 +212,7 @@ def _weights(
     return [_weight(one, part) for one, part in zip(each, parts, strict=True)]
 
 
-def _weight(fidelity: L2, part: Tensor) -> float | Tensor:
+def _weight(fidelity: DataFidelity, part: Tensor) -> float | Tensor:
     if type(fidelity) is not L2:
         raise DataTermError(
             f"expected deepinv's L2 data fidelity, got {type(fidelity).__name__}: PrimalDual takes "

@@ -52,9 +52,11 @@ class Watch:
 
     Args:
         exact: makes the map for float64; ``None`` or one that fails leaves a suspicion a suspicion.
+        size: the norm ``[B]`` in which the map is nonexpansive.
     """
 
-    def __init__(self, exact: Callable[[], Map] | None = None) -> None:
+    def __init__(self, exact: Callable[[], Map] | None = None, size: Map | None = None) -> None:
+        self.size = size or norms
         self._make = exact
         self._exact: Map | None = None
         self._looks, self._explained = _LOOKS, 0.0
@@ -83,7 +85,7 @@ class Watch:
         if images is None:
             self.growth = self.growth or suspicion
             return
-        apart, moved = norms(points[0] - points[1]), norms(images[0] - images[1])
+        apart, moved = self.size(points[0] - points[1]), self.size(images[0] - images[1])
         slack = _DOUBLE * sum(norms(part) for part in (*points, *images))
         excess = moved - apart - slack
         if bool((excess > 0).any()):

@@ -96,6 +96,7 @@ def iterate(
     *,
     scheme: Scheme | None = None,
     exact: Callable[[], Callable[[Tensor], Tensor]] | None = None,
+    measure: Callable[[Tensor], Tensor] | None = None,
     callback: Callable[[int, Tensor], None] | None = None,
     progress: str | None = None,
 ) -> Iteration:
@@ -108,6 +109,7 @@ def iterate(
         scheme: how steps are made; those of Picard, ``w = T(w)``, without it.
         exact: makes the map for float64, to decide whether a growth is a proof. A map on float64
             is its own.
+        measure: the norm ``[B]`` in which ``T`` is nonexpansive; the Euclidean one without it.
         callback: called with the iteration (from 1) and ``T`` of the iterate.
         progress: label of a progress bar on a terminal; none without it.
 
@@ -116,7 +118,7 @@ def iterate(
     """
     if exact is None and w.dtype == torch.float64:
         exact = lambda: fixed_point_map  # noqa: E731
-    watch = Watch(exact)
+    watch = Watch(exact, measure or norms)
     steps = (scheme or KrasnoselskiiMann()).start(w)
     trace = _Trace(rule)
     last: tuple[Tensor, Tensor] | None = None
@@ -127,12 +129,12 @@ def iterate(
             if not trace.add(w, image):
                 break
             change = None
-            if last is not None and w is last[1]:
+            if last is not None and w is last[1] and measure is None:
                 # A Picard step: the change of T(w) is the residual, that of w the one before.
                 watch.look(iteration, (last[0], w), trace.lengths[-1], trace.lengths[-2])
             elif last is not None:
                 change = (w - last[0], image - last[1])
-                watch.look(iteration, (last[0], w), norms(change[1]), norms(change[0]))
+                watch.look(iteration, (last[0], w), watch.size(change[1]), watch.size(change[0]))
             if callback is not None:
                 callback(iteration, image)
             bar.update()

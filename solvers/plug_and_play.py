@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from deepinv.models import Reconstructor
-from deepinv.optim.data_fidelity import L2
+from deepinv.optim.data_fidelity import DataFidelity
 from deepinv.physics import Physics
 from torch import Tensor, nn
 
@@ -71,7 +71,7 @@ class PlugAndPlay(Reconstructor, ABC):
         sigma: float | Tensor,
         *,
         stepsize: float | None = None,
-        data_fidelity: L2 | None = None,
+        data_fidelity: DataFidelity | None = None,
         max_iter: int = 300,
         tol: float = 1e-5,
         scheme: str | Scheme = "anderson",
@@ -106,13 +106,12 @@ class PlugAndPlay(Reconstructor, ABC):
         Keywords that :meth:`solve` does not know, which deepinv's training passes, are left out.
         """
         known = {name: kwargs[name] for name in ("init", "norm", "callback") if name in kwargs}
-        solution, data, variable = self._solve(y, physics, **known)
+        solution, start, variable = self._solve(y, physics, **known)
         if not (self.differentiable and torch.is_grad_enabled()):
             return solution.x
-        with torch.enable_grad():
-            data = self.data_term(y, physics)
-            again = self.fixed_point_map(data, solution.plan, variable, denoiser=self.denoiser)
-            return data.native(attach_gradient(again, variable, self.rule))
+        data = self.data_term(y, physics)
+        again = self.anchored_map(data, solution.plan, start, denoiser=self.denoiser)
+        return data.native(attach_gradient(again, variable, self.rule))
 
     def solve(
         self,
@@ -149,7 +148,7 @@ class PlugAndPlay(Reconstructor, ABC):
         init: Tensor | None = None,
         norm: float | None = None,
         callback: Callback | None = None,
-    ) -> tuple[Solution, DataTerm, Tensor]:
+    ) -> tuple[Solution, Tensor, Tensor]:
         data = self.data_term(y, physics)
         plan = self.plan(data, data.adjoint_of_y, norm=norm)
         if not self.unproved:
@@ -164,12 +163,13 @@ class PlugAndPlay(Reconstructor, ABC):
             replace(self.rule, scale=plan.scale, exists=plan.exists),
             scheme=plan.scheme,
             exact=exact,
+            measure=fixed_point.measure,
             callback=_on_images(callback, fixed_point, data),
             progress=self.method if self.verbose else None,
         )
         distance = certified_distance(end.w, plan, exact)
         x = data.native(fixed_point.image(end.w))
-        return self._solution(x, end, plan, distance, data), data, end.w
+        return self._solution(x, end, plan, distance, data), start, end.w
 
     def _solution(
         self, x: Tensor, end: Iteration, plan: Plan, distance: float | None, data: DataTerm
@@ -188,7 +188,13 @@ class PlugAndPlay(Reconstructor, ABC):
 
     def data_term(self, y: Measurement, physics: Physics) -> DataTerm:
         """The data term of an observation, in the type of the denoiser."""
-        return DataTerm(y, physics, self.data_fidelity, dtype=real_type(self.denoiser))
+        return DataTerm(
+            y,
+            physics,
+            self.data_fidelity,
+            dtype=real_type(self.denoiser),
+            prox_error=0.1 * self.rule.tol,
+        )
 
     @abstractmethod
     def plan(self, data: DataTerm, x: Tensor, *, norm: float | None = None) -> Plan:
@@ -280,7 +286,9 @@ class PlugAndPlay(Reconstructor, ABC):
 
         def make() -> Denoise:
             physics = in_double(data.physics)
-            twin = DataTerm(data.y, physics, self.data_fidelity, dtype=torch.float64)
+            twin = DataTerm(
+                data.y, physics, self.data_fidelity, dtype=torch.float64, prox_error=1e-14
+            )
             denoiser = in_double(unfolded(self.denoiser))
             return self.anchored_map(twin, plan, start.double(), denoiser=denoiser).step
 

@@ -24,11 +24,13 @@ class FixedPointMap:
         step: ``T``.
         image: the real image that belongs to a variable ``w``.
         start: the first variable.
+        measure: the norm in which ``T`` is nonexpansive, up to a factor; the Euclidean one without it.
     """
 
     step: Callable[[Tensor], Tensor]
     image: Callable[[Tensor], Tensor]
     start: Tensor
+    measure: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)

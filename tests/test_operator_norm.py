@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import Any
 
 import pytest
@@ -71,7 +72,7 @@ def cases() -> list[tuple[str, LinearPhysics, int, float]]:
         ("decolorize", Decolorize(), 3, 1e-5),
         ("blurfft", BlurFFT((1, N, N), filter=kernel()), 1, 1e-9),
         ("blurfft signed", BlurFFT((1, N, N), filter=kernel(signed=True)), 1, 1e-9),
-        ("downsampling unfiltered", Downsampling((1, N, N), factor=2), 1, 0),
+        ("downsampling unfiltered", Downsampling((1, N, N), factor=2, filter=None), 1, 0),
         ("matlab", DownsamplingMatlab(factor=2), 1, 3e-3),
         ("upsampling", Upsampling((1, 2 * N, 2 * N), filter="bilinear", factor=2), 1, 1e-3),
         ("single pixel", SinglePixelCamera(64, (1, N, N)), 1, 0),
@@ -101,7 +102,13 @@ def cases() -> list[tuple[str, LinearPhysics, int, float]]:
     return found
 
 
-@pytest.mark.parametrize("case", cases(), ids=lambda case: case[0])
+with warnings.catch_warnings():
+    # deepinv warns that a product is not diagonalised, and that a buffer becomes complex.
+    warnings.simplefilter("ignore")
+    CASES = cases()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
 def test_the_bound_is_proved_and_holds_for_the_dense_operator(
     case: tuple[str, LinearPhysics, int, float],
 ) -> None:

@@ -221,14 +221,17 @@ def test_the_stability_bound_holds(small_denoiser: LipschitzDenoiser, image: Ten
 def test_both_methods_find_the_same_image_with_the_same_step_and_denoiser(
     small_denoiser: LipschitzDenoiser, image: Tensor
 ) -> None:
-    for physics in (blur().double(), Blur(torch.ones(1, 1, 3, 3) / 9, padding="reflect").double()):
+    # A kernel without zeros in its spectrum, so that the solution is unique.
+    kernel = torch.tensor([[0.0, 0.1, 0.0], [0.1, 0.6, 0.1], [0.0, 0.1, 0.0]]).view(1, 1, 3, 3)
+    circular = BlurFFT((1, 40, 48), filter=kernel.double())
+    for physics in (circular, Blur(kernel, padding="reflect").double()):
         y = noisy(physics, image.double())
         denoiser = copy.deepcopy(small_denoiser).double()
         options: dict[str, Any] = {"stepsize": 1.2, "tol": 1e-10, "max_iter": 2000}
         first = ForwardBackward(denoiser, 0.05, firm=True, **options).solve(y, physics)
         second = ADMM(denoiser, 0.05, **options).solve(y, physics)
         assert first.status is second.status is Status.CONVERGED
-        assert torch.allclose(first.x, second.x, atol=1e-5)
+        assert torch.allclose(first.x, second.x, atol=1e-7)
 
 
 def test_a_looser_bound_moves_no_solution(small_denoiser: LipschitzDenoiser, image: Tensor) -> None:
@@ -364,7 +367,7 @@ def test_a_physics_that_sees_nothing_is_refused(
     "physics",
     [
         Downsampling((1, 12, 15), factor=2, padding="circular", filter="gaussian"),
-        Downsampling((1, 12, 16), factor=2),
+        Downsampling((1, 12, 16), factor=2, filter=None),
         Blur(torch.rand(1, 1, 3, 3), padding="valid"),
         Blur(torch.rand(1, 1, 3, 3), padding="circular").stack(Denoising()),
     ],
@@ -379,13 +382,13 @@ def test_the_proximity_operator_is_right_where_deepinv_fails(physics: LinearPhys
     for gamma in (0.1, 1.0, 10.0):
         p = data.prox(z, gamma)
         defect = norms(p - z + gamma * data.gradient(p))
-        assert float(defect) <= 1.1e-4 * float(norms(z))
+        assert float(defect) <= 4e-6 * float(norms(z + gamma * data.adjoint_of_y))
     assert data.missed == 0
 
 
 def test_the_errors_of_the_proximity_operator_are_summable() -> None:
     physics = Blur(torch.rand(1, 1, 3, 3) / 9, padding="valid").double()
-    data = DataTerm(physics.A(torch.rand(1, 1, 16, 16).double()), physics)
+    data = DataTerm(physics.A(torch.rand(1, 1, 16, 16).double()), physics, prox_error=1e-4)
     z = torch.rand(1, 1, 16, 16).double()
     for k in range(1, 200):
         p = data.prox(z + 0.1 * math.sin(k), 1.0)

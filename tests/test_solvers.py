@@ -57,10 +57,10 @@ class Doubling(nn.Module):
 
 
 class Reflection(nn.Module):
-    """Nonexpansive but not averaged; the certifier has no rule for it."""
+    """Nonexpansive but not averaged; a branch on data leaves the certifier without a graph."""
 
     def forward(self, x: Tensor, sigma: float, **kwargs: Any) -> Tensor:
-        return 1 - x
+        return 1 - x if float(x.sum()) > 0 else 1 - x
 
 
 @BOTH
