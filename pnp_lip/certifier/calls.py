@@ -10,7 +10,7 @@ import inspect
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from deepinv.models import Denoiser
@@ -74,7 +74,7 @@ class _OfTensors(nn.Module):
     def forward(self, x: Tensor, level: Tensor | None = None) -> Any:
         return self.inner(x) if self.place is None else self.inner(x, **{self.place: level})
 
-    def train(self, mode: bool = True) -> nn.Module:
+    def train(self, mode: bool = True) -> Self:
         self.training = mode  # of this wrapper alone
         return self
 

@@ -148,7 +148,8 @@ class _Bounder:
         raise Refusal(f"'{self.walk.name or 'the network'}' returns nothing")
 
     def _finish(self, output: fx.Node) -> Statement:
-        (result,) = output.args[0]  # type: ignore[misc]
+        results: Any = output.args[0]
+        (result,) = results
         value = self.walk.values[result] if isinstance(result, fx.Node) else None
         if isinstance(value, Known):
             return Statement("does not depend on the input", 0.0, 0.5)
@@ -222,11 +223,12 @@ class _Bounder:
         return Known(found, tuple(getattr(found, "shape", ())))
 
     def _whole(self, node: fx.Node) -> Dependent:
-        x, others, number = node.args
-        call = self.calls[int(number)]  # type: ignore[call-overload]
+        arguments: Any = node.args
+        x, others, number = arguments
+        call = self.calls[number]
         path = f"{self.walk.name}.{call.path}" if self.walk.name else call.path
-        source = self.walk.values[x]  # type: ignore[index]
-        reads = [self.walk.values[other] for other in others]  # type: ignore[union-attr]
+        source = self.walk.values[x]
+        reads = [self.walk.values[other] for other in others]
         if not isinstance(source, Dependent) or any(_dependent(value) for value in reads):
             raise self.walk.refusal(
                 node, f"gives '{path}' an input other than the first that depends on the image"

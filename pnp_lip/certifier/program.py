@@ -93,14 +93,16 @@ def exported(module: nn.Module, call: Call) -> Program:
             first = export(root, given, dynamic_shapes=sizes, strict=False)
             program = first.run_decompositions({})
         except Exception as error:
-            raise (problems or [NotExportable(_reason(error))])[0] from error
+            if problems:
+                raise problems[0] from error
+            raise NotExportable(_reason(error)) from error
     if problems:
         raise problems[0]
     _require_pure(program)
     constants, names = _constants(program)
     arguments = tuple(program.graph_signature.user_inputs)[: len(given)]
     conditions = _conditions([first, program], arguments[0])
-    return Program(program.graph_module, call, constants, names, arguments, conditions)  # type: ignore[arg-type]
+    return Program(program.graph_module, call, constants, names, arguments, conditions)
 
 
 def with_varying_level(programs: Sequence[Program]) -> Program:
@@ -244,12 +246,14 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def _same_random_state() -> Iterator[None]:
     """Refuse what draws from a generator of torch, numpy or Python; leave them as they were."""
-    before = torch.get_rng_state(), np.random.get_state(legacy=True), random.getstate()
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
     yield
-    now = torch.get_rng_state(), np.random.get_state(legacy=True), random.getstate()
+    now = torch.get_rng_state(), np.random.get_state(), random.getstate()
     torch.set_rng_state(before[0])
     np.random.set_state(before[1])
     random.setstate(before[2])
-    same_numpy = all(np.array_equal(a, b) for a, b in zip(before[1], now[1], strict=True))
+    numpy_before: Any = before[1]
+    numpy_now: Any = now[1]
+    same_numpy = all(np.array_equal(a, b) for a, b in zip(numpy_before, numpy_now, strict=True))
     if not (torch.equal(before[0], now[0]) and same_numpy and before[2] == now[2]):
         raise Refusal("draws random numbers, so there is no single map")

@@ -130,7 +130,7 @@ def _recorder(module: nn.Module, path: str, problems: list[Refusal]) -> Callable
 
         def run(image: Tensor, tensors: list[Tensor]) -> Tensor:
             given = dict(bound.arguments) | dict(zip(others, tensors, strict=True))
-            again = inspect.BoundArguments(signature, given)  # type: ignore[arg-type]
+            again = inspect.BoundArguments(signature, given)
             out: Tensor = forward(module, image, *again.args[2:], **again.kwargs)
             return out
 

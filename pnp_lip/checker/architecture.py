@@ -156,7 +156,8 @@ def _require_windows(tiled: Tiled, name: str) -> None:
             f"'{name or 'the network'}' is tiled, and the receptive field of a "
             f"{type(inner).__qualname__} is not known"
         )
-    radius = sum(2 * (layer.weight.shape[-1] // 2) for layer in inner.layers)  # type: ignore[union-attr, operator, index]
+    layers: list[Any] = list(inner.layers)
+    radius = sum(2 * (layer.weight.shape[-1] // 2) for layer in layers)
     if tiled.tile < 1 or tiled.halo < radius:
         raise CertificateRejected(
             f"'{name or 'the network'}' has tiles of {tiled.tile} pixels with a halo of {tiled.halo}, the "

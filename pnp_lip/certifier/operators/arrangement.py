@@ -104,11 +104,11 @@ def _expanded(op: Operation, x: Any, **given: Any) -> Dependent:
 
 @register_operator(aten.repeat.default, aten.tile.default, aten.repeat_interleave.self_int)
 def _repeated(op: Operation, x: Any, **given: Any) -> Dependent:
-    count = given.get("repeats", given.get("dims"))
-    numbers = count if isinstance(count, (list, tuple)) else [count]
+    count: Any = given.get("repeats", given.get("dims"))
+    numbers: list[Any] = list(count) if isinstance(count, (list, tuple)) else [count]
     if not all(isinstance(number, int) for number in numbers):
         op.refuse("repeats by a number that depends on the size of the image")
-    copies = math.prod(int(number) for number in numbers)
+    copies = math.prod(numbers)
     return op.copied(x, copies, f"{copies} copies")
 
 

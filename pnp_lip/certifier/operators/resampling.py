@@ -139,13 +139,13 @@ def _adaptive_columns(op: Operation, source: Any, target: Any, average: bool) ->
         if is_equal(target, factor * source):
             return Fraction(factor)
     if not isinstance(target, int):
-        factor = _written_factor(source, target)
-        if factor is None or not (factor.numerator == 1 or factor.denominator == 1):
+        written = _written_factor(source, target)
+        if written is None or not (written.numerator == 1 or written.denominator == 1):
             op.refuse(f"resizes from {source} to {target}: expected a whole factor")
-        if factor >= 1:
-            return factor
-        # Two windows a sample at most, each of at least 1/factor samples.
-        return 2 * factor if average else Fraction(2)
+        if written >= 1:
+            return written
+        # Two windows a sample at most, each of at least 1/written samples.
+        return 2 * written if average else Fraction(2)
     sides = [source] if isinstance(source, int) else range(1, 2 * target)
     worst = Fraction(1 if average else 2)
     for n in sides:
