@@ -15,6 +15,7 @@ At :math:`s = 0` the denoiser is the identity.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,6 +30,9 @@ __all__ = ["KNOTS", "LipschitzDenoiser"]
 #: Noise levels between which the thresholds are interpolated; images are in [0, 1].
 KNOTS = tuple(level / 255 for level in (2.0, 5.0, 10.0, 15.0, 25.0, 35.0, 50.0))
 
+#: What a network is built from; ``nf`` is a number or a list with one for each step.
+Sizes = dict[str, Any]
+
 
 class LipschitzDenoiser(Denoiser):
     r"""Nonexpansive denoiser for Gaussian noise, :math:`D(x, s)`; see the module for the formula.
@@ -36,12 +40,13 @@ class LipschitzDenoiser(Denoiser):
     Args:
         in_channels: 1 for grey images, 3 for colour.
         depth: number ``L`` of gradient steps.
-        nf: number of filters of each step.
+        nf: number of filters of each step, or of all steps one by one.
         kernel_size: side of the filters in pixels, odd.
         pretrained: ``"default"`` loads the shipped weights for ``in_channels``, ``"large"`` the same
             layers each twice (:meth:`repeated`), which denoise better; a path loads a
             ``.safetensors`` file written by :func:`pnp_lip.save`; ``None`` starts from DCT frames.
             Weights bring their own sizes.
+        positive: thresholds that cannot vanish (:class:`~pnp_lip.layers.NoiseClip`).
         device: where to put the parameters.
 
     Raises:
@@ -54,13 +59,16 @@ class LipschitzDenoiser(Denoiser):
         in_channels: int = 1,
         *,
         depth: int | None = None,
-        nf: int | None = None,
+        nf: int | Sequence[int] | None = None,
         kernel_size: int | None = None,
+        positive: bool | None = None,
         pretrained: str | Path | None = "default",
         device: str | device = "cpu",
     ) -> None:
         super().__init__()
-        asked = {"in_channels": in_channels, "depth": depth, "nf": nf, "kernel_size": kernel_size}
+        asked: Sizes = {"in_channels": in_channels, "depth": depth, "nf": nf, "kernel_size": kernel_size}
+        if positive is not None:
+            asked["positive"] = positive
         stored = None
         if pretrained is None:
             sizes = _DEFAULTS[_known_channels(in_channels)] | {
@@ -72,7 +80,7 @@ class LipschitzDenoiser(Denoiser):
             stored = read_weights(pretrained, in_channels=in_channels)
             sizes = stored.architecture
             _require_agreement(asked, sizes)
-        self.sizes: dict[str, int] = dict(sizes)
+        self.sizes: Sizes = dict(sizes)
         self.layers = nn.ModuleList(_initial_layers(**sizes))
         if stored is not None:
             self.load_state_dict(stored.state_dict)
@@ -105,7 +113,9 @@ class LipschitzDenoiser(Denoiser):
         """
         if times < 1:
             raise ValueError(f"expected a number of repetitions of at least 1, got {times}")
-        sizes: dict[str, Any] = self.sizes | {"depth": times * self.sizes["depth"]}
+        sizes: Sizes = self.sizes | {"depth": times * self.sizes["depth"]}
+        if not isinstance(sizes["nf"], int):
+            sizes["nf"] = [count for count in sizes["nf"] for _ in range(times)]
         deeper = type(self)(**sizes, pretrained=None).to(next(self.parameters()))
         for index, layer in enumerate(cast("list[ConvGradientStep]", list(deeper.layers))):
             layer.load_state_dict(self.layers[index // times].state_dict())
@@ -156,7 +166,7 @@ class LipschitzDenoiser(Denoiser):
         return self._handle_sigma(sigma, reference_tensor=x).flatten()
 
 
-_DEFAULTS: dict[int, dict[str, int]] = {
+_DEFAULTS: dict[int, Sizes] = {
     1: {"in_channels": 1, "depth": 8, "nf": 48, "kernel_size": 7},
     3: {"in_channels": 3, "depth": 6, "nf": 72, "kernel_size": 5},
 }
@@ -168,16 +178,16 @@ def _known_channels(in_channels: int) -> int:
     return in_channels
 
 
-def _require_agreement(asked: dict[str, int | None], stored: dict[str, int]) -> None:
-    if stored.keys() != asked.keys():
+def _require_agreement(asked: Sizes, stored: Sizes) -> None:
+    if stored.keys() - {"positive"} != asked.keys() - {"positive"}:
         raise ValueError(
             f"the weights describe a network by {sorted(stored)}, expected {sorted(asked)}: they come "
             f"from another version of pnp_lip"
         )
     for name, value in asked.items():
-        if value is not None and value != stored[name]:
+        if value is not None and value != stored.get(name, False):
             raise ValueError(
-                f"{name}={value} contradicts the weights, which have {name}={stored[name]}: "
+                f"{name}={value} contradicts the weights, which have {name}={stored.get(name)}: "
                 f"leave it out, or pass pretrained=None"
             )
 
@@ -187,16 +197,26 @@ _START = 1.8
 
 
 def _initial_layers(
-    in_channels: int, depth: int, nf: int, kernel_size: int
+    in_channels: int,
+    depth: int,
+    nf: int | Sequence[int],
+    kernel_size: int,
+    positive: bool = False,
 ) -> list[ConvGradientStep]:
     """Gradient steps on DCT frames that share the shrinkage of one of them."""
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
+    counts = [nf] * depth if isinstance(nf, int) else list(nf)
+    if len(counts) != depth:
+        raise ValueError(f"expected one number of filters, or {depth} of them, got {len(counts)}")
     filters = dct_filters if in_channels == 1 else colour_dct_filters
-    weight = math.sqrt(_START) * filters(kernel_size, nf)
     factor = 1.5 / (kernel_size * math.sqrt(depth * _START))
     factors = (factor, factor / 3)
     return [
-        ConvGradientStep(weight, NoiseClip(len(weight), KNOTS, factors), bias=False)
-        for _ in range(depth)
+        ConvGradientStep(
+            math.sqrt(_START) * filters(kernel_size, count),
+            NoiseClip(count, KNOTS, factors, positive=positive),
+            bias=False,
+        )
+        for count in counts
     ]
