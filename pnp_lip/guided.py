@@ -39,8 +39,9 @@ class GuidedDenoiser(Denoiser):
         self, x: Tensor, guide: Tensor, sigma: float | Tensor, dial: float | Tensor = 1.0
     ) -> Tensor:
         levels = self.denoiser._levels(sigma, x)
-        for layer, scale in zip(
-            self.denoiser.layers, self.mask(guide, levels, dial), strict=True
-        ):
+        return self.shrink(x, levels, self.mask(guide, levels, dial))
+
+    def shrink(self, x: Tensor, levels: Tensor, maps: list[Tensor]) -> Tensor:
+        for layer, scale in zip(self.denoiser.layers, maps, strict=True):
             x = guided_step(cast(ConvGradientStep, layer), x, levels, scale)
         return x
