@@ -3,9 +3,11 @@
 from pnp_lip.certifier import Certificate, Refusal, certify
 from pnp_lip.checker import CertificateRejected, check_certificate
 from pnp_lip.denoisers import (
+    FixedGuide,
     Frozen,
     Guard,
     GuardViolation,
+    GuidedDenoiser,
     LipschitzDenoiser,
     Relaxed,
     Tiled,
@@ -17,9 +19,11 @@ from pnp_lip.weights import WeightsError, write_weights
 __all__ = [
     "Certificate",
     "CertificateRejected",
+    "FixedGuide",
     "Frozen",
     "Guard",
     "GuardViolation",
+    "GuidedDenoiser",
     "LipschitzDenoiser",
     "PnpLipError",
     "Refusal",

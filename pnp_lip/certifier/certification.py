@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import pnp_lip.certifier.denoiser_rules
+import pnp_lip.certifier.guided_rules
 import pnp_lip.certifier.resampling_rules
 import pnp_lip.certifier.standard_rules  # noqa: F401  (all register their rules)
 from pnp_lip.certifier.agreement import inputs_of_modules

@@ -66,9 +66,8 @@ class LipschitzDenoiser(Denoiser):
         device: str | device = "cpu",
     ) -> None:
         super().__init__()
-        asked: Sizes = {"in_channels": in_channels, "depth": depth, "nf": nf, "kernel_size": kernel_size}
-        if positive is not None:
-            asked["positive"] = positive
+        asked: Sizes = {"in_channels": in_channels, "depth": depth, "nf": nf}
+        asked |= {"kernel_size": kernel_size, "positive": positive}
         stored = None
         if pretrained is None:
             sizes = _DEFAULTS[_known_channels(in_channels)] | {
@@ -117,7 +116,7 @@ class LipschitzDenoiser(Denoiser):
         if not isinstance(sizes["nf"], int):
             sizes["nf"] = [count for count in sizes["nf"] for _ in range(times)]
         deeper = type(self)(**sizes, pretrained=None).to(next(self.parameters()))
-        for index, layer in enumerate(cast("list[ConvGradientStep]", list(deeper.layers))):
+        for index, layer in enumerate(deeper.steps):
             layer.load_state_dict(self.layers[index // times].state_dict())
             cast(NoiseClip, layer.activation).divide_thresholds(times)
         return deeper.train(self.training)
@@ -128,9 +127,19 @@ class LipschitzDenoiser(Denoiser):
         return self.sizes["in_channels"]
 
     @property
+    def steps(self) -> list[ConvGradientStep]:
+        """The layers with their type."""
+        return cast("list[ConvGradientStep]", list(self.layers))
+
+    @property
+    def filters(self) -> list[int]:
+        """Number of filters of each step."""
+        return [len(step.weight) for step in self.steps]
+
+    @property
     def receptive_radius(self) -> int:
         """Pixels from which an output pixel depends on the input, in each direction."""
-        return sum(2 * cast(ConvGradientStep, layer).padding for layer in self.layers)
+        return sum(2 * step.padding for step in self.steps)
 
     def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
         """Denoise ``x``.
@@ -152,13 +161,18 @@ class LipschitzDenoiser(Denoiser):
                 f"this denoiser takes images [B, {self.in_channels}, H, W], got {tuple(x.shape)}: "
                 f"use LipschitzDenoiser(in_channels=...) for other images"
             )
-        levels = self._levels(sigma, x)
+        levels = self.levels(sigma, x)
         for layer in self.layers:
             x = layer(x, levels)
         return x
 
-    def _levels(self, sigma: float | Tensor, x: Tensor) -> Tensor:
-        """One noise level per image, ``[B]``."""
+    def levels(self, sigma: float | Tensor, x: Tensor) -> Tensor:
+        """One noise level for each image of ``x``, ``[B]``, checked.
+
+        Raises:
+            ValueError: a level that is negative or not finite.
+            TypeError: no level.
+        """
         if sigma is None:
             raise TypeError("sigma is None: pass the noise level, for instance sigma=0.05")
         if isinstance(sigma, (int, float)) and not (math.isfinite(sigma) and sigma >= 0):
@@ -179,10 +193,10 @@ def _known_channels(in_channels: int) -> int:
 
 
 def _require_agreement(asked: Sizes, stored: Sizes) -> None:
-    if stored.keys() - {"positive"} != asked.keys() - {"positive"}:
+    if stored.keys() | {"positive"} != asked.keys():
         raise ValueError(
-            f"the weights describe a network by {sorted(stored)}, expected {sorted(asked)}: they come "
-            f"from another version of pnp_lip"
+            f"the weights describe a network by {sorted(stored)}, expected {sorted(asked)}: they belong "
+            f"to another kind of denoiser, or to another version of pnp_lip"
         )
     for name, value in asked.items():
         if value is not None and value != stored.get(name, False):

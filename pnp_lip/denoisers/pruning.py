@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.layers import ConvGradientStep, NoiseClip
 
 __all__ = ["pruned"]
@@ -26,16 +26,14 @@ def pruned(denoiser: LipschitzDenoiser, *, positive: bool | None = None) -> Lips
         positive: parametrisation of the thresholds of the result, that of the denoiser by default;
             turning it on raises thresholds below 1e-3 of the noise level to that.
     """
-    steps = cast("list[ConvGradientStep]", list(denoiser.layers))
-    kept = [_acting(step) for step in steps]
+    kept = [_acting(step) for step in denoiser.steps]
     sizes = denoiser.sizes | {"nf": [len(channels) for channels in kept]}
     sizes["positive"] = sizes.get("positive", False) if positive is None else positive
     smaller = LipschitzDenoiser(**sizes, pretrained=None).to(next(denoiser.parameters()))
-    for new, old, channels in zip(smaller.layers, steps, kept, strict=True):
-        step = cast(ConvGradientStep, new)
-        step.weight.copy_(old.weight[channels])
-        step.tau.copy_(old.tau)
-        new_clip, old_clip = cast(NoiseClip, step.activation), cast(NoiseClip, old.activation)
+    for new, old, channels in zip(smaller.steps, denoiser.steps, kept, strict=True):
+        new.weight.copy_(old.weight[channels])
+        new.tau.copy_(old.tau)
+        new_clip, old_clip = cast(NoiseClip, new.activation), cast(NoiseClip, old.activation)
         new_clip.logits.copy_(old_clip.logits[:, channels])
         new_clip.set_table(old_clip.table()[..., channels])
     return smaller.train(denoiser.training)

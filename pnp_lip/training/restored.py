@@ -18,8 +18,8 @@ from safetensors.torch import save as serialised
 from torch import Generator, Tensor
 from tqdm import tqdm
 
-from pnp_lip.data import Photographs
-from pnp_lip.denoiser import LipschitzDenoiser
+from pnp_lip.data.patches import Photographs
+from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.files import atomic_path
 from pnp_lip.solvers.data_term import DataTerm
 
@@ -103,9 +103,7 @@ def _restore(
     return clean, noisy, restored, torch.full((len(clean),), sigma)
 
 
-def _physics(
-    kind: int, clean: Tensor, generator: Generator
-) -> tuple[LinearPhysics, float, float]:
+def _physics(kind: int, clean: Tensor, generator: Generator) -> tuple[LinearPhysics, float, float]:
     """A physics, a strength for the denoiser and an estimate of the squared norm: blur twice, then
     missing pixels, then pixels."""
     noise, share = _between(*_NOISE, generator), _between(*_STRENGTH, generator)
