@@ -2,6 +2,7 @@
 
 from pnp_lip.solvers.admm import ADMM
 from pnp_lip.solvers.forward_backward import ForwardBackward
+from pnp_lip.solvers.guided import GuidedPlugAndPlay, GuidedSolution
 from pnp_lip.solvers.iteration import Growth, Status
 from pnp_lip.solvers.operator_norm import NormSource, OperatorNorm, operator_norm
 from pnp_lip.solvers.plan import HypothesisViolated, Plan, Theorem
@@ -11,6 +12,8 @@ __all__ = [
     "ADMM",
     "ForwardBackward",
     "Growth",
+    "GuidedPlugAndPlay",
+    "GuidedSolution",
     "HypothesisViolated",
     "NormSource",
     "OperatorNorm",

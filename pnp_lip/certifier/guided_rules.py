@@ -2,9 +2,9 @@ r"""Rules for denoisers with maps of thresholds.
 
 *Fixed guide.* :math:`m \odot \sigma(t \oslash m)` has its slope in [0, 1] wherever :math:`\sigma`
 has, for every map ``m > 0``. So the layer is a gradient step of the same ``W`` with another
-activation of unit slope, and the statement of the denoiser with the same filters is the statement of :math:`D_z`, for
-every guide. What the products with the maps round is a matter of execution, about which nothing is
-stated.
+activation of unit slope, and the statement of the denoiser with the same filters is the statement
+of :math:`D_z`, for every guide. What the products with the maps round is a matter of execution,
+about which nothing is stated.
 
 *In the guide.* Two guides change the activations of a layer by at most
 

@@ -103,6 +103,15 @@ class FixedGuide(Denoiser):
             GuideError: images of another size.
             ValueError: a noise level that is negative or not finite.
         """
+        self.require_size(x)
+        return shrink(self.denoiser, x, self.denoiser.levels(sigma, x), self.scales)
+
+    def require_size(self, x: Tensor) -> None:
+        """Check that ``x`` has the size of the guide.
+
+        Raises:
+            GuideError: images of another size.
+        """
         batch, *_, height, width = self.scales[0].shape
         fits = x.ndim == 4 and x.shape[1] == self.in_channels and batch in (1, len(x))
         if not fits or x.shape[-2:] != (height, width):
@@ -110,7 +119,6 @@ class FixedGuide(Denoiser):
                 f"this guide is for images [{batch}, {self.in_channels}, {height}, {width}], got "
                 f"{list(x.shape)}: compute it again with GuidedDenoiser.at for other images"
             )
-        return shrink(self.denoiser, x, self.denoiser.levels(sigma, x), self.scales)
 
 
 def shrink(

@@ -31,7 +31,8 @@ from pnp_lip.training.checkpoint import Checkpoint
 from pnp_lip.training.evaluation import LEVELS, validation_psnr
 from pnp_lip.training.guided_config import GuidedConfig
 from pnp_lip.training.guided_samples import GuidedSamples
-from pnp_lip.weights import write_weights
+from pnp_lip.training.processes import Processes
+from pnp_lip.weights import read_weights, write_weights
 
 __all__ = ["GuidedTraining"]
 
@@ -53,12 +54,15 @@ class GuidedTraining:
 
     def __init__(self, config: GuidedConfig, folder: str | Path) -> None:
         self.config, self.folder = config, Path(folder)
+        self.processes = Processes()
         torch.manual_seed(config.seed)  # the mask network starts at random
         plain = LipschitzDenoiser.from_weights(config.initial, config.in_channels)
         sizes = (config.mask_channels, config.mask_blocks, config.mask_limit)
         self.model = GuidedDenoiser.starting_from(
             plain, channels=sizes[0], blocks=sizes[1], limit=sizes[2]
         )
+        if config.mask_initial:
+            _lend(config.mask_initial, self.model)
         self.model.plain.requires_grad_(False)
         self.optimizer = _optimizer(self.model, config)
         hold(self.model.denoiser, self.optimizer, averagedness=config.averagedness)
@@ -140,6 +144,21 @@ class GuidedTraining:
             for level in LEVELS
         }
         return {"step": self.step, **levels, "averagedness": proved.averagedness}
+
+
+def _lend(source: str, model: GuidedDenoiser) -> None:
+    """Start the mask network with the residual blocks of another one, and with its first layer
+    where it sees the same images, or grey ones, as the mean of the colours."""
+    lender = read_weights(source)
+    state = {
+        name.removeprefix("mask."): value
+        for name, value in lender.state_dict.items()
+        if name.startswith(("mask.blocks.", "mask.stem."))
+    }
+    repeats = model.in_channels // lender.architecture["in_channels"]
+    images, level = state["stem.weight"][:, :-1], state["stem.weight"][:, -1:]
+    state["stem.weight"] = torch.cat([images.repeat(1, repeats, 1, 1) / repeats, level], dim=1)
+    model.mask.load_state_dict(state, strict=False)
 
 
 def _optimizer(model: GuidedDenoiser, config: GuidedConfig) -> torch.optim.Optimizer:

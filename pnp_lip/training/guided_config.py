@@ -20,9 +20,13 @@ class GuidedConfig(TrainingConfig):
 
     Attributes:
         mask_channels, mask_blocks, mask_limit: sizes of the mask network.
+        mask_initial: file of a guided denoiser, perhaps for other images, whose mask network lends
+            what fits; random if empty.
         mask_rate: its largest learning rate.
         unfreeze: step from which filters and thresholds are trained as well.
-        restored: file of :class:`~pnp_lip.training.restored.RestoredCrops`; none if empty.
+        restored: file of :class:`~pnp_lip.training.restored.RestoredCrops`, which is made with the plain
+            denoiser if it does not exist; no restored samples if empty.
+        restored_count: number of crops to make.
         restored_share: share of the samples that come from there, once the filters are free.
         dial_share: share of the samples for which the dial is drawn from [0, 1].
 
@@ -34,15 +38,17 @@ class GuidedConfig(TrainingConfig):
     mask_channels: int = 64
     mask_blocks: int = 5
     mask_limit: float = 2.0
+    mask_initial: str = ""
     mask_rate: float = 1e-3
     unfreeze: int = 1500
     restored: str = ""
+    restored_count: int = 480
     restored_share: float = 0.15
     dial_share: float = 0.125
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("mask_channels", "mask_blocks"):
+        for name in ("mask_channels", "mask_blocks", "restored_count"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("restored_share", "dial_share"):

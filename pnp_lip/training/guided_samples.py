@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import Generator, Tensor
@@ -13,7 +14,7 @@ from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.training.batches import Batches
 from pnp_lip.training.evaluation import noise_weight
 from pnp_lip.training.guided_config import GuidedConfig
-from pnp_lip.training.restored import RestoredCrops
+from pnp_lip.training.restored import RestoredCrops, restore_crops
 
 __all__ = ["GuidedSamples", "Samples"]
 
@@ -50,8 +51,12 @@ class GuidedSamples:
 
     @cached_property
     def crops(self) -> RestoredCrops:
-        """The restored crops, read when they are first needed."""
-        return RestoredCrops.read(self.config.restored)
+        """The restored crops, read when they are first needed; made where the file does not exist."""
+        config = self.config
+        if not Path(config.restored).is_file():
+            made = restore_crops(self.plain, config.train, config.restored_count, config.seed)
+            made.write(config.restored)
+        return RestoredCrops.read(config.restored)
 
     @torch.no_grad()
     def at(self, step: int) -> Samples:
