@@ -5,7 +5,8 @@
 Noise comes from a generator seeded with 0 for every image. Every row says which bound is *proved* with the
 guide fixed, and which gain from input to output was *measured*: the largest difference quotient that a
 power method and an ascent found from crops of 48 x 48 pixels, a lower bound. Rows of one set are
-computed on the same noisy images. "dial" rows scale the log-factors of the maps; at 0 there is no guide.
+computed on the same noisy images. "dial" rows scale the log-factors of the maps, at noise 25/255 only; at
+0 there is no guide.
 "mean maps" and "foreign guide" replace the maps of an image by their means over its pixels, and the guide
 by that of the next image: what is lost shows what the guide says about the place. Deblurring is that of
 ``pnp_lip.recipes.deblur`` with the first Levin kernel, cropped to 256 x 256, by forward-backward in [0, 1]
@@ -176,7 +177,7 @@ def main() -> None:
         images = everything[:: options.every]
         rows, guided = models(channels)
         statement = prove(guided.denoiser)
-        result: dict[str, Any] = {
+        result: dict[str, Any] = results.get(folder, {}) | {
             "images": len(images),
             "taken": f"every {options.every}",
             "fixed_guide_lipschitz_upper": statement.upper,
@@ -185,7 +186,7 @@ def main() -> None:
         }
         for name, denoise in rows.items():
             row: dict[str, Any] = {"end_to_end_gain_measured": gain_of(denoise, images)}
-            for level in options.levels or levels:
+            for level in (25,) if name.startswith("dial") else options.levels or levels:
                 row[str(level)] = denoising(images, level, denoise, f"{name}, {level}")
             result[name] = row
             show(folder, name, row)
