@@ -11,23 +11,29 @@ the Lipschitz constants give, and the larger one of the certificates. Also write
 
 from __future__ import annotations
 
-import argparse
 import math
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.record import record
+from benchmarks.harness import Benchmark, timed
+from benchmarks.markdown import fixed, table
+from benchmarks.record import Rows
 from pnp_lip.certifier import prove
-from pnp_lip.networks import FixedWidthNetwork, from_max_min, interpolant
+from pnp_lip.networks import (
+    FixedWidthNetwork,
+    FreeWidthNetwork,
+    MaxMin,
+    from_max_min,
+    interpolant,
+)
+from pnp_lip.rounding import format_up
 
 SIDES = (3, 5, 7, 9, 11, 13)
 SHOWN = 9
 HALF = 3.0
-FIGURE = Path(__file__).resolve().parent.parent / "docs" / "approximation.png"
 
 
 def function(x: Tensor) -> Tensor:
@@ -47,13 +53,16 @@ def grid(side: int) -> Tensor:
     return torch.cartesian_prod(axis, axis)
 
 
+def interpolating(points: Tensor) -> tuple[MaxMin, FixedWidthNetwork | FreeWidthNetwork]:
+    """The max-min form through values and gradients at points, and the network of width 5."""
+    form = interpolant(points, function(points), gradient(points))
+    return form, from_max_min(form.a, form.b, form.groups)
+
+
 def compiled(side: int) -> tuple[FixedWidthNetwork, dict[str, float]]:
     """The network that interpolates at a grid, and its errors."""
     points, fine = grid(side), grid(121)
-    start = time.process_time()
-    form = interpolant(points, function(points), gradient(points))
-    network = from_max_min(form.a, form.b, form.groups)
-    seconds = time.process_time() - start
+    seconds, (form, network) = timed(lambda: interpolating(points))
     free = from_max_min(form.a, form.b, form.groups, theorem="3.1")
     assert isinstance(network, FixedWidthNetwork)
     with torch.no_grad():
@@ -76,7 +85,7 @@ def compiled(side: int) -> tuple[FixedWidthNetwork, dict[str, float]]:
     }
 
 
-def draw(network: FixedWidthNetwork, rows: list[dict[str, float]], path: Path = FIGURE) -> Path:
+def draw(network: FixedWidthNetwork, rows: list[dict[str, float]], path: Path) -> Path:
     """The function, its network, and the errors."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -94,7 +103,6 @@ def draw(network: FixedWidthNetwork, rows: list[dict[str, float]], path: Path = 
         _surface(axes, axis, values.reshape(side, side).T, title)
     middle.plot(*grid(SHOWN).T, ".", color="black", markersize=2)
     _errors(right, rows)
-    path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=100)
     return path
 
@@ -128,27 +136,48 @@ def _errors(axes: Any, rows: list[dict[str, float]]) -> None:
     axes.legend(fontsize=8, loc="upper right")
 
 
+def approximation_table(rows: Rows) -> str:
+    """A line for each grid."""
+    heading = ["points", "pieces", "depth, width 5", "width x depth, gradient steps"]
+    return table(
+        [*heading, "largest error", "mean error", "Lip ≤"],
+        [
+            [
+                points,
+                f"{row['pieces']:.0f}",
+                f"{row['depth']:.0f}",
+                f"{row['free_width']:.0f} x {row['free_depth']:.0f}",
+                fixed(row["largest_error"], 3),
+                fixed(row["mean_error"], 4),
+                format_up(row["lipschitz_upper"]),
+            ]
+            for (points,), row in rows.items()
+        ],
+    )
+
+
+BENCHMARK = Benchmark(
+    "approximation",
+    __doc__,
+    tables={"approximation": approximation_table},
+    selecting=("sides",),
+)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = BENCHMARK.parser()
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="points of the grids")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    rows, shown = [], None
-    print("points pieces depth | width depth |  largest      mean     bound  Lip <=")
+    session = BENCHMARK.start(options, function="cos(x) cos(y)", half_side=HALF)
+    shown = None
     for side in options.sides:
         network, row = compiled(side)
-        rows.append(row)
+        session.add(str(side**2), row=row)
         shown = network if side == SHOWN else shown
-        print(
-            f"{side**2:>6} {row['pieces']:>6.0f} {row['depth']:>5.0f} | {row['free_width']:>5.0f} "
-            f"{row['free_depth']:>5.0f} |{row['largest_error']:>9.4f} "
-            f"{row['mean_error']:>9.4f} {row['error_bound']:>9.4f}  {row['lipschitz_upper']}",
-            flush=True,
-        )
-    results = {str(int(row["points"])): row for row in rows}
-    print("wrote", record("approximation", results, function="cos(x) cos(y)", half_side=HALF))
     if shown is not None:
-        print("wrote", draw(shown, rows))
+        path = session.figure("approximation.png")
+        print("wrote", draw(shown, list(session.record.rows.values()), path))
+    session.close()
 
 
 if __name__ == "__main__":

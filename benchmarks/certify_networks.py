@@ -9,26 +9,29 @@ step length came from one step of the power method. Processor time, one thread.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TypeVar
+from itertools import islice
 
 import torch
 from deepinv.models import DnCNN
 from torch import Tensor, nn
 
-from benchmarks.record import record
+from benchmarks.harness import Benchmark, timed
+from benchmarks.markdown import down, fixed, table, up
+from benchmarks.record import Row as Numbers
+from benchmarks.record import Rows
 from pnp_lip import LipschitzDenoiser, certify, firmly_nonexpansive
 from pnp_lip.certifier import prove
 from pnp_lip.checker import CertificateRejected, check_certificate
 from pnp_lip.data.photographs import photograph
 from pnp_lip.denoisers import Guard
 from pnp_lip.layers import ConvGradientStep
+from pnp_lip.rounding import format_up
 
-_Result = TypeVar("_Result")
-
+SHIPPED = "LipschitzDenoiser(1), shipped"
+GUARD = "guard"
 #: Repetitions of a timing, of which the fastest counts.
 _REPEATS = 5
 
@@ -51,7 +54,7 @@ def networks() -> Iterator[tuple[str, nn.Module, Tensor | None]]:
     """Names, networks and, where the default would take long, the image to start from."""
     torch.manual_seed(0)
     grey = LipschitzDenoiser(1)
-    yield "LipschitzDenoiser(1), shipped", grey, None
+    yield SHIPPED, grey, None
     yield "the same, firmly nonexpansive", firmly_nonexpansive(grey, _averagedness(grey)), None
     yield "Sequential(conv, ReLU, conv)", nn.Sequential(_conv(1, 8), nn.ReLU(), _conv(8, 1)), None
     small = photograph("camera")[..., 60:72, 90:102].double()
@@ -70,10 +73,10 @@ def stopped_early(weight: Tensor) -> ConvGradientStep:
 
 def measure(name: str, network: nn.Module, image: Tensor | None) -> Row:
     """Certify one network and time its parts."""
-    proving, _ = _timed(lambda: prove(network))
-    total, certificate = _timed(lambda: certify(network, images=image))
+    proving, _ = timed(lambda: prove(network))
+    total, certificate = timed(lambda: certify(network, images=image))
     try:
-        check: float | None = _timed(lambda: check_certificate(certificate, network))[0]
+        check: float | None = timed(lambda: check_certificate(certificate, network))[0]
     except CertificateRejected:
         check = None
     bounds = [layer.bound for layer in certificate.layers if layer.bound is not None]
@@ -95,9 +98,9 @@ def guard_overhead(side: int) -> float:
     denoiser = LipschitzDenoiser(1)
     guard, x = Guard(_Passing()), torch.rand(1, 1, side, side)
     with torch.no_grad():
-        call = min(_timed(lambda: denoiser(x, 0.1))[0] for _ in range(_REPEATS))
+        call = min(timed(lambda: denoiser(x, 0.1))[0] for _ in range(_REPEATS))
         inputs = [x + 1e-3 * index for index in range(4 * _REPEATS)]
-        watch = min(_timed(partial(guard.forward, image, 0.1))[0] for image in inputs)
+        watch = min(timed(partial(guard.forward, image, 0.1))[0] for image in inputs)
     return watch / call
 
 
@@ -116,31 +119,64 @@ def _conv(c_in: int, c_out: int) -> nn.Conv2d:
     return nn.Conv2d(c_in, c_out, 3, padding=1)
 
 
-def _timed(action: Callable[[], _Result]) -> tuple[float, _Result]:
-    start = time.process_time()
-    result = action()
-    return time.process_time() - start, result
+def networks_table(rows: Rows) -> str:
+    """A line for each network."""
+    return table(
+        ["network", "proved", "measured", "prove, s", "check, s"],
+        [
+            [
+                name[0],
+                _bound(row),
+                down(row["lower"], 4),
+                fixed(row["prove"], 2),
+                fixed(row["check"], 2),
+            ]
+            for name, row in rows.items()
+            if name[0] != GUARD
+        ],
+    )
+
+
+def _bound(row: Numbers) -> str:
+    upper = format_up(row["upper"], 4)
+    averagedness = row["averagedness"]
+    return upper if averagedness is None else f"{upper} (α = {up(averagedness, 3)})"
+
+
+def proof_line(rows: Rows) -> str:
+    """The shipped grey denoiser in a few words."""
+    row = rows[(SHIPPED,)]
+    return (
+        f"Lip ≤ {format_up(row['upper'], 4)} proved in {row['prove']:.1f} s, "
+        f"≥ {down(row['lower'], 4)} measured, checked in {row['check']:.1f} s"
+    )
+
+
+BENCHMARK = Benchmark(
+    "certify_networks",
+    __doc__,
+    tables={
+        "certify-networks": networks_table,
+        "proof": proof_line,
+        "guard": lambda rows: f"{100 * rows[GUARD, '64']['share']:.2f} %",
+    },
+    selecting=("networks", "sides"),
+    packages=("python-flint",),
+)
 
 
 def main() -> None:
-    """Print the table and record it."""
-    torch.set_num_threads(1)
-    rows = [measure(*one) for one in networks()]
-    overhead = {side: guard_overhead(side) for side in (64, 256)}
-    print(
-        f"{'network':38}{'upper':>12}{'lower':>10}{'gap':>9}{'prove':>8}{'witness':>9}{'check':>8}"
-    )
-    for row in rows:
-        check = "-" if row.check is None else f"{row.check:.2f}"
-        print(
-            f"{row.network:38}{row.upper:12.6g}{row.lower:10.5g}{row.worst_layer_gap:9.1e}"
-            f"{row.prove:8.2f}{row.witness:9.2f}{check:>8}"
-        )
-    print("guard, share of a call:", ", ".join(f"{s}^2 {v:.2%}" for s, v in overhead.items()))
-    record(
-        "certify_networks",
-        {"networks": [asdict(row) for row in rows], "guard_overhead": overhead},
-    )
+    parser = BENCHMARK.parser()
+    parser.add_argument("--networks", type=int, help="only the first networks")
+    parser.add_argument("--sides", type=int, nargs="*", default=(64, 256), help="for the guard")
+    options = parser.parse_args()
+    session = BENCHMARK.start(options)
+    for one in islice(networks(), options.networks):
+        row = asdict(measure(*one))
+        session.add(row.pop("network"), row=row)
+    for side in options.sides:
+        session.add(GUARD, str(side), row={"share": guard_overhead(side)})
+    session.close()
 
 
 if __name__ == "__main__":

@@ -17,23 +17,21 @@ square there; ``FOLDER`` as in ``benchmarks.peers``. Writes ``docs/contrast.png`
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from benchmarks.harness import Benchmark
+from benchmarks.images import noisy, validation_images
 from benchmarks.peer_models import RidgeProx, plain_residual
-from benchmarks.record import record
 from pnp_lip import LipschitzDenoiser
-from pnp_lip.data.patches import read_folder
 
 LEVEL = 15
 CONTRASTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0)
 #: Side of the images, and standard deviation of the window, in pixels.
 SIDE, WINDOW = 32, 2.5
-FIGURE = Path(__file__).resolve().parent.parent / "docs" / "contrast.png"
 
 
 def window() -> Tensor:
@@ -47,7 +45,7 @@ def patterns() -> Tensor:
     there; those that are nearly flat are left out."""
     weight = window()
     details = []
-    for image in read_folder("bsds500/val32", 1):
+    for image in validation_images(1, side=1024):
         top, left = ((size - SIDE) // 2 for size in image.shape[1:])
         crop = image[0, top : top + SIDE, left : left + SIDE].float()
         detail = (crop - (crop * weight).sum() / weight.sum()) * weight
@@ -64,15 +62,14 @@ def removed(model: nn.Module, pattern: Tensor, draws: int) -> Tensor:
     contrasts = torch.tensor(CONTRASTS)[:, None, None, None]
     total = torch.zeros(len(CONTRASTS))
     for seed in range(draws):
-        generator = torch.Generator().manual_seed(seed)
-        noise = level * torch.randn(1, 1, *pattern.shape, generator=generator)
-        results = model(0.5 + noise + level * contrasts * pattern, level)
+        background = noisy(torch.full((1, 1, *pattern.shape), 0.5), level, seed)
+        results = model(background + level * contrasts * pattern, level)
         kept = ((results - results[:1]) * pattern).sum(dim=(1, 2, 3)) / pattern.square().sum()
         total += contrasts.flatten() - kept / level
     return total / draws
 
 
-def draw(curves: dict[str, Tensor]) -> None:
+def draw(curves: dict[str, Tensor], path: Path) -> None:
     """Removed against present, a line a denoiser."""
     figure = Figure(figsize=(5.5, 3.6), layout="constrained")
     axes = figure.subplots()
@@ -82,40 +79,36 @@ def draw(curves: dict[str, Tensor]) -> None:
     axes.set_ylabel("removed, in units of the noise")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(FIGURE, dpi=110)
+    figure.savefig(path, dpi=110)
+
+
+BENCHMARK = Benchmark("contrast", __doc__, selecting=("folder",))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where the repositories were cloned")
+    parser = BENCHMARK.parser()
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the clones")
     parser.add_argument("--draws", type=int, default=8, help="of the noise for every pattern")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    details = patterns()
+    session = BENCHMARK.start(
+        options, sigma=LEVEL, side=SIDE, window=WINDOW, patterns=len(details), contrasts=CONTRASTS
+    )
     models: dict[str, nn.Module] = {
         "DnCNN, no bound": plain_residual(options.folder, "DnCNN", LEVEL),
         "pnp_lip, proved Lip <= 1": LipschitzDenoiser(1, pretrained="large"),
         "CRR-NN, prox": RidgeProx(options.folder),
     }
-    details = patterns()
     curves = {}
     for name, model in models.items():
-        curves[name] = torch.stack([removed(model, q, options.draws) for q in details]).mean(0)
-        print(f"{name:25}", " ".join(f"{value:.3f}" for value in curves[name]), flush=True)
-    draw(curves)
-    results = {
-        name: {"removed": curve.tolist(), "largest_decrease": float((-curve.diff()).max())}
-        for name, curve in curves.items()
-    }
-    path = record(
-        "contrast",
-        {"contrasts": CONTRASTS, "denoisers": results},
-        sigma=LEVEL,
-        draws=options.draws,
-        side=SIDE,
-        window=WINDOW,
-        patterns=len(details),
-    )
+        curve = torch.stack([removed(model, q, options.draws) for q in details]).mean(0)
+        decrease = float((-curve.diff()).max())
+        session.add(name, row={"removed": curve.tolist(), "largest_decrease": decrease})
+        curves[name] = curve
+    path = session.figure("contrast.png")
+    draw(curves, path)
     print("wrote", path)
+    session.close()
 
 
 if __name__ == "__main__":

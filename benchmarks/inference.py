@@ -11,25 +11,42 @@ DnCNN has 20 layers of 64 channels and random weights, which do not change its t
 
 from __future__ import annotations
 
-import argparse
 import copy
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any, cast
+from functools import partial
+from typing import cast
 
 import torch
 from deepinv.models import DnCNN
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.record import record
+from benchmarks.harness import Benchmark
+from benchmarks.images import noisy
+from benchmarks.markdown import table
+from benchmarks.record import Row, Rows
 from pnp_lip import Frozen, LipschitzDenoiser
 from pnp_lip.data.photographs import photograph
 from pnp_lip.layers import ConvGradientStep
+from pnp_lip.rounding import format_up
 from pnp_lip.weights import SHIPPED_NAMES
 
 SIGMA = 25 / 255
+BARE = "bare convolutions"
+ERROR = "relative error"
+NETWORKS = {"grey": (1, "camera"), "colour": (3, "astronaut")}
+#: Rows of the table, by what documents call them.
+SHOWN = {
+    "frozen": "frozen",
+    "frozen, `compile=True`": "frozen, compiled",
+    "bare convolutions": BARE,
+    "torch's `conv2d` and `conv_transpose2d`": "library convolutions",
+    "`D`, not frozen": "not frozen",
+    "frozen, bfloat16": "frozen, bfloat16",
+    "deepinv's DnCNN, 20 layers of 64": "DnCNN",
+}
 
 
 def library(frozen: Frozen, x: Tensor) -> Tensor:
@@ -57,7 +74,7 @@ def candidates(network: LipschitzDenoiser, compiled: bool) -> dict[str, Callable
     dncnn = DnCNN(channels, channels, pretrained=None, device=device).eval()
     rows: dict[str, Callable[[Tensor], Tensor]] = {
         "frozen": frozen,
-        "bare convolutions": lambda x: bare(frozen, x, True),
+        BARE: lambda x: bare(frozen, x, True),
         "bare convolutions, strips": lambda x: bare(frozen, x, False),
         "library convolutions": lambda x: library(frozen, x),
         "not frozen": lambda x: network(x, SIGMA),
@@ -106,41 +123,73 @@ def errors(network: LipschitzDenoiser, x: Tensor) -> dict[str, float]:
     }
 
 
+def with_ratios(times: dict[str, dict[str, float]]) -> dict[str, Row]:
+    """Every row with its ratios to two others."""
+    return {
+        name: row
+        | {
+            f"{which}, ratio to {of}": row[f"{which}_ms"] / times[of][f"{which}_ms"]
+            for of in (BARE, "DnCNN")
+            for which in ("min", "median")
+        }
+        for name, row in times.items()
+    }
+
+
+def times_table(rows: Rows) -> str:
+    """Milliseconds and ratio to the bare convolutions, a column a network."""
+    networks = list(dict.fromkeys(network for network, _ in rows))
+    return table(
+        ["ms, ratio to bare", *networks],
+        [
+            [title, *(_cell(rows, network, name) for network in networks)]
+            for title, name in SHOWN.items()
+        ],
+    )
+
+
+def _cell(rows: Rows, network: str, name: str) -> str:
+    row = rows.get((network, name))
+    return "–" if row is None else f"{row['min_ms']:.0f}, {row[f'min, ratio to {BARE}']:.2f}"
+
+
+def largest_error(rows: Rows, dtype: str) -> str:
+    """Of all networks, rounded up."""
+    return format_up(max(row[dtype] for (_, name), row in rows.items() if name == ERROR), 2)
+
+
+BENCHMARK = Benchmark(
+    "inference",
+    __doc__,
+    tables={
+        "inference": times_table,
+        "inference-float32": partial(largest_error, dtype="float32"),
+        "inference-bfloat16": partial(largest_error, dtype="bfloat16"),
+    },
+    selecting=("networks",),
+)
+
+
 @torch.no_grad()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = BENCHMARK.parser()
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repetitions", type=int, default=15)
     parser.add_argument("--compile", action="store_true", help="time the compiled form as well")
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    results: dict[str, Any] = {}
-    for channels, title in ((1, "camera"), (3, "astronaut")):
-        clean = photograph(title)
-        x = clean + SIGMA * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
-        x = x.to(options.device)
+    session = BENCHMARK.start(options)
+    for title in options.networks:
+        channels, name = NETWORKS[title]
+        x = noisy(photograph(name), SIGMA).to(options.device)
         for weights in SHIPPED_NAMES:
             network = LipschitzDenoiser(channels, pretrained=weights, device=options.device)
             rows = candidates(network, options.compile)
-            times = measure(rows, x, options.device, options.repetitions)
-            for row in times.values():
-                for of in ("bare convolutions", "DnCNN"):
-                    row[f"min, ratio to {of}"] = row["min_ms"] / times[of]["min_ms"]
-                    row[f"median, ratio to {of}"] = row["median_ms"] / times[of]["median_ms"]
-            name = f"{'grey' if channels == 1 else 'colour'}, {weights}"
-            results[name] = {"times": times, "relative_error": errors(network, x)}
-            show(name, results[name])
-    print("wrote", record("inference", results, **vars(options)))
-
-
-def show(name: str, result: dict[str, Any]) -> None:
-    print(f"{name:<26} {'ms, min':>9} {'median':>9} {'to bare convolutions':>21} {'to DnCNN':>9}")
-    for row, times in result["times"].items():
-        print(
-            f"{row:<26} {times['min_ms']:>9.2f} {times['median_ms']:>9.2f} "
-            f"{times['min, ratio to bare convolutions']:>21.3f} {times['min, ratio to DnCNN']:>9.4f}"
-        )
-    print("relative error", {k: f"{v:.2e}" for k, v in result["relative_error"].items()})
+            times = with_ratios(measure(rows, x, options.device, options.repetitions))
+            for row, values in times.items():
+                session.add(f"{title}, {weights}", row, row=values)
+            session.add(f"{title}, {weights}", ERROR, row=errors(network, x))
+    session.close()
 
 
 if __name__ == "__main__":

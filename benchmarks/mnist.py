@@ -12,9 +12,6 @@ chosen on the held-out part of the training set. Published: Murari, Furuya, SchÃ
 
 from __future__ import annotations
 
-import argparse
-import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -22,7 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.record import RESULTS, record
+from benchmarks.harness import Benchmark, Session, timed
+from benchmarks.markdown import fixed, table
+from benchmarks.record import Row, Rows
 from pnp_lip.data.mnist import Mnist, load_mnist, shifted
 from pnp_lip.networks import (
     Fit,
@@ -79,54 +78,75 @@ def run(width: int, depth: int, digits: Mnist, fit: Fit) -> dict[str, Any]:
     model = nn.Sequential(nn.Flatten(), network)
     # Deep networks are more sensitive to a step of all their weights, so they take shorter ones.
     fit = replace(fit, rate=fit.rate * min(1.0, (8 / depth) ** 0.5))
-    start = time.process_time()
-    losses = train(model, digits.images, digits.labels, fit, augment=shifted)
-    epoch = (time.process_time() - start) / fit.epochs
+    seconds, losses = timed(
+        lambda: train(model, digits.images, digits.labels, fit, augment=shifted)
+    )
     upper = prove_outputs(network).upper
 
     def certified(logits: Tensor, labels: Tensor, radius: float) -> float:
         return certified_accuracy(logits, labels, radius, upper, norm="mixed")
 
     row: dict[str, Any] = dict(measured(model, digits, certified))
-    row |= {"lipschitz_upper": upper, "seconds_per_epoch": epoch, "loss": losses[-1]}
+    row |= {"lipschitz_upper": upper, "seconds_per_epoch": seconds / fit.epochs, "loss": losses[-1]}
     return row | {"published": PUBLISHED[width, depth], "fit": asdict(fit)}
 
 
-def line(name: str, row: dict[str, Any]) -> str:
-    pairs = (f"{row[f'certified_{r}']:6.2f} {row[f'attacked_{r}']:6.2f}" for r in RADII)
-    return f"{name:>7} {row['accuracy']:6.2f} {row['lipschitz_upper']:.7f}  {'  '.join(pairs)}"
+def certified_and_attacked(row: Row) -> list[str]:
+    """Two cells for each radius."""
+    return [
+        fixed(row[f"{what}_{radius}"], 1) for radius in RADII for what in ("certified", "attacked")
+    ]
 
 
-def recorded(name: str) -> dict[str, Any]:
-    """The results of an earlier run of this benchmark."""
-    path = RESULTS / f"{name}.json"
-    return json.loads(path.read_text())["results"] if path.exists() else {}
+#: The columns of :func:`certified_and_attacked`.
+HEADING = [text for radius in RADII for text in (f"certified at {radius}", "attacked")]
 
 
-def heading() -> str:
-    return f"accuracy, Lip <=, certified and attacked at {', '.join(map(str, RADII))}"
+def mnist_table(rows: Rows) -> str:
+    """A line for each width and depth."""
+    return table(
+        ["width x depth", "published", "accuracy", *HEADING],
+        [
+            [
+                name.replace("x", " x "),
+                fixed(row["published"], 2),
+                fixed(row["accuracy"], 2),
+                *certified_and_attacked(row),
+            ]
+            for name, row in ((name, rows[(name,)]) for name in CELLS if (name,) in rows)
+        ],
+    )
+
+
+BENCHMARK = Benchmark(
+    "mnist", __doc__, tables={"mnist": mnist_table}, selecting=("cells", "validate")
+)
+
+
+def keep(session: Session, name: str, row: Row, validate: bool) -> None:
+    """Record a row; what was measured on held-out images is only printed."""
+    if validate:
+        print(name, row, flush=True)
+    else:
+        session.add(name, row=row)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = BENCHMARK.parser()
     parser.add_argument("--cells", nargs="+", default=list(CELLS), choices=list(CELLS))
     parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--temperature", type=float, default=5.0)
     parser.add_argument("--rate", type=float, default=1e-2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--validate", action="store_true")
+    parser.add_argument("--validate", action="store_true", help="on held-out images")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    session = BENCHMARK.start(options, attacked=ATTACKED, norm="mixed", augmentation="shifts by 1")
     fit = Fit(options.epochs, 256, options.rate, options.temperature, seed=options.seed)
     digits = load_mnist()
     digits = digits.hold_out(HELD_OUT) if options.validate else digits
-    print("width x depth, published,", heading())
     for name in options.cells:
-        row = run(*CELLS[name], digits, fit)
-        print(f"{row['published']:.2f}", line(name, row), flush=True)
-        if not options.validate:
-            results = recorded("mnist") | {name: row}
-            record("mnist", results, attacked=ATTACKED, norm="mixed", augmentation="shifts by 1")
+        keep(session, name, run(*CELLS[name], digits, fit), options.validate)
+    session.close()
 
 
 if __name__ == "__main__":

@@ -15,11 +15,8 @@ images.
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,19 +24,28 @@ from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.mnist import ATTACKED, HELD_OUT, heading, line, measured, recorded
-from benchmarks.record import record
+from benchmarks.harness import Benchmark, timed
+from benchmarks.markdown import fixed, table
+from benchmarks.mnist import (
+    ATTACKED,
+    HEADING,
+    HELD_OUT,
+    certified_and_attacked,
+    keep,
+    measured,
+)
+from benchmarks.record import Row, Rows
 from pnp_lip.certifier import prove
-from pnp_lip.constraints import project
+from pnp_lip.constraints import hold, project
 from pnp_lip.data.mnist import Mnist, load_mnist, warped
 from pnp_lip.layers import ConvGradientStep, GradientStep
 from pnp_lip.networks import Committee, NearestPrototype, certified_accuracy
 
-PUBLISHED = {
-    "dense": {"name": "3x1024, Björck + MaxMin", "accuracy": 98.71, "0.3": 97.06, "1.58": 54.46},
-    "convolutional": {"name": "BCOP large", "accuracy": 98.77, "0.3": 97.11, "1.58": 56.66},
-    "convolutional, GloRo": {"0.3": 95.7, "1.58": 62.8},
-}
+#: Of the grid on which the norms of convolutions are bounded during training.
+POINTS = 16
+
+#: Features and the prototypes after them.
+Member = tuple[nn.Sequential, NearestPrototype]
 
 
 @dataclass(frozen=True)
@@ -101,13 +107,6 @@ def _quiet(step: GradientStep | ConvGradientStep) -> nn.Module:
     return step
 
 
-def hold(features: nn.Module) -> None:
-    """Keep every gradient step nonexpansive."""
-    if any(isinstance(layer, GradientStep) for layer in features):
-        project(features, constraint="orthogonal")
-    project(nn.ModuleList(m for m in features if isinstance(m, ConvGradientStep)), points=16)
-
-
 @torch.no_grad()
 def class_centres(features: nn.Module, digits: Mnist, count: int, seed: int) -> Tensor:
     """Centres of clusters of every class, of the first 40 000 images, ``[10, count, features]``."""
@@ -120,7 +119,7 @@ def class_centres(features: nn.Module, digits: Mnist, count: int, seed: int) -> 
 
 def train(features: nn.Module, digits: Mnist, recipe: Recipe) -> NearestPrototype:
     """Train ``features`` in place, and the prototypes that are returned."""
-    hold(features)
+    project(features, constraint="orthogonal", points=POINTS)
     head = NearestPrototype(class_centres(features, digits, recipe.prototypes, recipe.seed))
     groups = [
         {"params": head.parameters(), "lr": recipe.rate},
@@ -130,7 +129,7 @@ def train(features: nn.Module, digits: Mnist, recipe: Recipe) -> NearestPrototyp
         },
     ]
     optimizer = torch.optim.Adam(groups, fused=True)
-    optimizer.register_step_post_hook(lambda *_: hold(features))
+    hold(features, optimizer, constraint="orthogonal", points=POINTS)
     steps = recipe.epochs * -(-len(digits.images) // recipe.batch)
     rates = [recipe.rate, recipe.feature_rate]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, steps, pct_start=0.1)
@@ -152,17 +151,21 @@ def train(features: nn.Module, digits: Mnist, recipe: Recipe) -> NearestPrototyp
     return head
 
 
-def run(name: str, digits: Mnist, recipe: Recipe) -> dict[str, Any]:
-    """Train the networks of a recipe and measure their mean."""
-    start = time.process_time()
+def train_members(name: str, digits: Mnist, recipe: Recipe) -> list[Member]:
+    """The networks of a recipe, alike but for their seeds."""
     members = []
     for index in range(recipe.members):
         own = replace(recipe, seed=recipe.seed + index)
         torch.manual_seed(own.seed)
         features = FEATURES[name]()
-        members.append(nn.Sequential(features, train(features, digits, own)))
-    model = Committee(members).eval()
-    seconds = time.process_time() - start
+        members.append((features, train(features, digits, own)))
+    return members
+
+
+def run(name: str, digits: Mnist, recipe: Recipe) -> Row:
+    """Train the networks of a recipe and measure their mean."""
+    seconds, members = timed(lambda: train_members(name, digits, recipe))
+    model = Committee([nn.Sequential(*member) for member in members]).eval()
     upper = prove(model, gap=1e-6).upper
 
     def scores(x: Tensor) -> Tensor:
@@ -172,29 +175,50 @@ def run(name: str, digits: Mnist, recipe: Recipe) -> dict[str, Any]:
     def certified(logits: Tensor, labels: Tensor, radius: float) -> float:
         return certified_accuracy(logits, labels, radius, upper, norm="l1")
 
-    row: dict[str, Any] = dict(measured(model, digits, certified, scores))
+    row: Row = dict(measured(model, digits, certified, scores))
     row |= {"lipschitz_upper": upper, "seconds": seconds, "recipe": asdict(recipe)}
     return row | {"parameters": sum(p.numel() for p in model.parameters())}
 
 
+#: What documents call the rows.
+TITLES = {
+    "dense": "two dense gradient steps, 200 prototypes a class",
+    "convolutional": "committee of three: three convolutional gradient steps and a dense one, "
+    "350 prototypes a class",
+}
+
+
+def best_table(rows: Rows) -> str:
+    """A line for each network."""
+    return table(
+        ["", "accuracy", *HEADING],
+        [
+            [title, fixed(rows[(name,)]["accuracy"], 2), *certified_and_attacked(rows[(name,)])]
+            for name, title in TITLES.items()
+            if (name,) in rows
+        ],
+    )
+
+
+BENCHMARK = Benchmark(
+    "mnist_best", __doc__, tables={"mnist-best": best_table}, selecting=("models", "validate")
+)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = BENCHMARK.parser()
     parser.add_argument("--models", nargs="+", default=list(FEATURES), choices=list(FEATURES))
     parser.add_argument("--epochs", type=int, help="instead of those of the recipe")
-    parser.add_argument("--validate", action="store_true")
+    parser.add_argument("--validate", action="store_true", help="on held-out images")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    session = BENCHMARK.start(options, attacked=ATTACKED, norm="l1")
     digits = load_mnist()
     digits = digits.hold_out(HELD_OUT) if options.validate else digits
-    print(heading())
     for name in options.models:
         recipe = RECIPES[name]
         recipe = replace(recipe, epochs=options.epochs) if options.epochs else recipe
-        row = run(name, digits, recipe)
-        print(line(name, row), flush=True)
-        if not options.validate:
-            results = recorded("mnist_best") | {name: row}
-            record("mnist_best", results, attacked=ATTACKED, norm="l1", published=PUBLISHED)
+        keep(session, name, run(name, digits, recipe), options.validate)
+    session.close()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +14,13 @@ from pnp_lip.certifier import prove
 from pnp_lip.data import TwoMoons
 from pnp_lip.networks import certified_accuracy, predict
 
-__all__ = ["FIGURE", "draw"]
+__all__ = ["draw"]
 
-FIGURE = Path(__file__).resolve().parent.parent / "docs" / "two_moons.png"
 RADII = (0.1, 0.2, 0.3)
 CLASSES = ("#2166ac", "#b2182b")
 
 
-def draw(networks: Mapping[str, nn.Module], moons: TwoMoons, path: Path = FIGURE) -> Path:
+def draw(networks: Mapping[str, nn.Module], moons: TwoMoons, path: Path) -> Path:
     """One panel for each network: the sign of ``f``, bands where ``|f|`` is below each radius, test points.
 
     A point outside the band of a radius keeps its class within that radius, because ``f`` is proved
@@ -36,13 +36,12 @@ def draw(networks: Mapping[str, nn.Module], moons: TwoMoons, path: Path = FIGURE
     ):
         _panel(axes, network, moons)
         axes.set_title(_title(name, network, moons), fontsize=9)
-    path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=110)
     return path
 
 
 @torch.no_grad()
-def _panel(axes, network: nn.Module, moons: TwoMoons) -> None:
+def _panel(axes: Any, network: nn.Module, moons: TwoMoons) -> None:
     across, along = torch.linspace(-2.3, 2.3, 241), torch.linspace(-2.4, 2.4, 241)
     grid = torch.cartesian_prod(across, along)
     values = network(grid)[:, 0].reshape(241, 241).T.numpy() / prove(network).upper

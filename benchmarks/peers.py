@@ -11,42 +11,38 @@ pixels: above 1 it disproves nonexpansiveness. Seconds are processor time for an
 
 from __future__ import annotations
 
-import argparse
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from benchmarks.denoising import best_weight, total_variation
+from benchmarks.denoising import LEVELS, best_weight, total_variation
+from benchmarks.harness import Benchmark, timed
+from benchmarks.images import Denoise, mean_quality, noisy
+from benchmarks.markdown import down, table
 from benchmarks.peer_models import AveragedNetwork, RidgeDescent, RidgeProx, plain_residual
-from benchmarks.record import record, recorded
+from benchmarks.record import Row, Rows
 from pnp_lip import LipschitzDenoiser, Refusal
 from pnp_lip.certifier import find_witness, prove
 from pnp_lip.data.patches import read_folder
-from pnp_lip.quality import psnr, ssim
+from pnp_lip.rounding import format_up
 from pnp_lip.weights import SHIPPED_NAMES
-
-Denoise = Callable[[Tensor, float], Tensor]
 
 
 def models(folder: Path, level: int, names: Sequence[str] = ()) -> dict[str, Denoise]:
     """Every model that exists for a noise level, by name, or those of them that are named."""
     makers: dict[str, Callable[[], Denoise]] = {
-        f"pnp_lip, {name}": lambda name=name: LipschitzDenoiser(1, pretrained=name)
-        for name in SHIPPED_NAMES
+        f"pnp_lip, {name}": partial(LipschitzDenoiser, 1, pretrained=name) for name in SHIPPED_NAMES
     }
     for steps in (1, 10):
-        makers[f"CRR-NN, {steps} steps"] = lambda steps=steps: RidgeDescent(folder, level, steps)
-    makers["CRR-NN, prox"] = lambda: RidgeProx(folder)
-    makers["WCRR-NN, prox"] = lambda: RidgeProx(folder, weakly=True)
-    makers["averaged CNN"] = lambda: AveragedNetwork(folder, level)
+        makers[f"CRR-NN, {steps} steps"] = partial(RidgeDescent, folder, level, steps)
+    makers["CRR-NN, prox"] = partial(RidgeProx, folder)
+    makers["WCRR-NN, prox"] = partial(RidgeProx, folder, weakly=True)
+    makers["averaged CNN"] = partial(AveragedNetwork, folder, level)
     for name in ("RealSN_SimpleCNN", "SimpleCNN", "DnCNN"):
-        makers[name] = lambda name=name: plain_residual(folder, name, level)
+        makers[name] = partial(plain_residual, folder, name, level)
     makers["total variation"] = lambda: total_variation(best_weight(1, level))
     makers["BM3D"] = block_matching
     if unknown := sorted(set(names) - makers.keys()):
@@ -64,9 +60,7 @@ def block_matching() -> Denoise:
     """BM3D by its authors' package (``pip install bm3d``, not for commercial use)."""
     from bm3d import bm3d
 
-    return lambda noisy, sigma: torch.from_numpy(bm3d(noisy[0, 0].numpy(), sigma)).to(noisy)[
-        None, None
-    ]
+    return lambda y, sigma: torch.from_numpy(bm3d(y[0, 0].numpy(), sigma)).to(y)[None, None]
 
 
 def proved(model: Denoise) -> float | str | None:
@@ -84,66 +78,72 @@ def measured(model: Denoise, image: Tensor, level: float) -> float | None:
     if not isinstance(model, nn.Module):
         return None
     double = model.double()
-    x = image[..., 100:148, 100:148].double() / 255
-    noise = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    few = {"steps": 6, "climbs": 0} if isinstance(model, RidgeProx) else {}
-    witness = find_witness(lambda z: double(z, level), x + level * noise, **few)
+    x = noisy(image[..., 100:148, 100:148].double() / 255, level, seed=1)
+    # An iteration takes long to evaluate, and longer to differentiate.
+    search = (
+        partial(find_witness, steps=6, climbs=0) if isinstance(model, RidgeProx) else find_witness
+    )
+    witness = search(lambda z: double(z, level), x)
     model.float()
     return witness.gain
 
 
-def evaluate(model: Denoise, images: list[Tensor], level: int, label: str) -> dict[str, Any]:
+def evaluate(model: Denoise, images: list[Tensor], level: int, label: str) -> Row:
     """Quality and time over the images, and both bounds."""
-    scores, start = [], time.process_time()
-    for image in tqdm(images, desc=label, leave=False, disable=None):
-        clean = image[None].float() / 255
-        generator = torch.Generator().manual_seed(0)
-        noisy = clean + level / 255 * torch.randn(clean.shape, generator=generator)
-        with torch.no_grad():
-            denoised = model(noisy, level / 255)
-        scores.append((psnr(denoised, clean), ssim(denoised, clean)))
-    seconds = (time.process_time() - start) / len(images)
-    quality = np.mean(scores, axis=0)
+    seconds, quality = timed(lambda: mean_quality(model, images, level, label))
     bounds = {"proved": proved(model), "measured": measured(model, images[0][None], level / 255)}
-    return {"psnr": quality[0], "ssim": quality[1], "seconds": seconds, **bounds}
+    return quality | {"seconds": seconds / len(images), **bounds}
 
 
-def line(name: str, row: dict[str, Any]) -> str:
-    """A row of the table; what is not known is a dash."""
-    bounds = [
-        f"{bound:10.4g}" if isinstance(bound, float) else f"{'refused' if bound else '-':>10}"
-        for bound in (row["proved"], row["measured"])
-    ]
-    return (
-        f"  {name:20} {row['psnr']:6.2f} {row['ssim']:.4f} {' '.join(bounds)} {row['seconds']:8.2f}"
-    )
+def peers_table(rows: Rows) -> str:
+    """A line for each model, with the levels that it has."""
+    names = list(dict.fromkeys(name for name, _ in rows))
+    heading = ["", "proved Lip ≤", "measured ≥"]
+    heading += [f"σ = {level}: PSNR, SSIM" for level in LEVELS]
+    return table([*heading, "s an image, each σ"], [_line(name, rows) for name in names])
+
+
+def _line(name: str, rows: Rows) -> list[str]:
+    levels = [rows.get((name, str(level))) for level in LEVELS]
+    known = [row for row in levels if row is not None]
+    scores = ["" if row is None else f"{row['psnr']:.2f}, {row['ssim']:.3f}" for row in levels]
+    times = " / ".join("–" if row is None else f"{row['seconds']:.2f}" for row in levels)
+    gains = [row["measured"] for row in known if row["measured"] is not None]
+    gain = down(max(gains, default=None), 4)
+    return [name, _bound([row["proved"] for row in known]), gain, *scores, times]
+
+
+def _bound(values: list[float | str | None]) -> str:
+    """The largest of the bounds, if all of them are proved."""
+    numbers = [value for value in values if isinstance(value, float)]
+    if any(isinstance(value, str) for value in values):
+        return "refused"
+    return format_up(max(numbers), 3) if numbers else "–"
+
+
+BENCHMARK = Benchmark(
+    "peers",
+    __doc__,
+    tables={"peers": peers_table},
+    selecting=("folder", "levels", "models"),
+    packages=("bm3d",),
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where the repositories were cloned")
+    parser = BENCHMARK.parser()
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the clones")
     parser.add_argument("--levels", type=int, nargs="+", default=[5, 15, 25])
-    parser.add_argument(
-        "--models",
-        nargs="+",
-        default=(),
-        help="names of rows to run again; the others stay as recorded",
-    )
+    parser.add_argument("--models", nargs="+", default=(), help="names of rows to run again")
     parser.add_argument("--every", type=int, default=4, help="take every n-th image")
     options = parser.parse_args()
-    torch.set_num_threads(1)
     images = read_folder("bsd68", 1)[:: options.every]
-    results: dict[str, dict[str, Any]] = recorded("peers") if options.models else {}
+    session = BENCHMARK.start(options, images=len(images))
     for level in options.levels:
-        print(f"sigma {level}: PSNR, SSIM, proved, measured, seconds an image")
         for name, model in models(options.folder, level, options.models).items():
             row = evaluate(model, images, level, f"{name}, sigma {level}")
-            results.setdefault(name, {})[str(level)] = row
-            print(line(name, row), flush=True)
-    print(
-        "wrote",
-        record("peers", results, images=len(images), every=options.every, models=options.models),
-    )
+            session.add(name, str(level), row=row)
+    session.close()
 
 
 if __name__ == "__main__":

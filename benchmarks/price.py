@@ -12,24 +12,26 @@ refuses the activation.
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.record import record
+from benchmarks.harness import Benchmark
+from benchmarks.images import noisy, validation_images
+from benchmarks.markdown import down, fixed, table
+from benchmarks.record import Rows
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.certifier.witness import power_witness
 from pnp_lip.constraints import FactoredFilters
-from pnp_lip.data.patches import Photographs, read_folder
+from pnp_lip.data.patches import Photographs
 from pnp_lip.denoisers.lipschitz import KNOTS
 from pnp_lip.layers import Activation, ConvGradientStep, NoiseClip
 from pnp_lip.training import TrainingConfig, validation_psnr
 from pnp_lip.training.batches import Batches
 
 _LEVEL = 25.0
-_SIZES = {"depth": 4, "nf": 32, "kernel_size": 9}
+_SIZES: dict[str, Any] = {"depth": 4, "nf": 32, "kernel_size": 9}
 #: Logit of the share that is turned back at the start.
 _SHARE = -3.0
 #: The last one lets the slope reach -1.
@@ -63,10 +65,10 @@ def train(bound: float, steps: int) -> LipschitzDenoiser:
         assert isinstance(layer, ConvGradientStep)
         assert isinstance(layer.activation, NoiseClip)
         layer.activation = Expansive(layer.activation, slope)
-    factors = FactoredFilters(model, middle=8)
+    factors = FactoredFilters(model, inner_channels=8)
     thresholds = [p for n, p in model.named_parameters() if n.endswith("factors")]
     shares = [p for n, p in model.named_parameters() if n.endswith(("logits", "share"))]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": list(factors.parameters()), "lr": config.weight_rate},
         {"params": thresholds, "lr": config.threshold_rate},
         {"params": shares, "lr": config.share_rate},
@@ -91,31 +93,51 @@ def train(bound: float, steps: int) -> LipschitzDenoiser:
 
 def measured_gain(model: LipschitzDenoiser, image: Tensor) -> float:
     """The largest expansion found at a noisy image."""
-    generator = torch.Generator().manual_seed(0)
-    clean = image[None, :, :128, :128].double() / 255
-    noise = torch.randn(clean.shape, generator=generator, dtype=torch.float64)
-    double = model.double()
     level = _LEVEL / 255
-    witness = power_witness(lambda z: double(z, level), clean + level * noise, 1e-4, steps=40)
+    y = noisy(image[None, :, :128, :128].double() / 255, level)
+    double = model.double()
+    witness = power_witness(lambda z: double(z, level), y, 1e-4, steps=40)
     model.float()
     return witness.gain
 
 
+def price_table(rows: Rows) -> str:
+    """A line for each constant."""
+    return table(
+        ["L", "PSNR", "largest gain found"],
+        [[bound, fixed(row["psnr_25"], 2), down(row["gain"], 3)] for (bound,), row in rows.items()],
+    )
+
+
+def price_gain(rows: Rows) -> str:
+    """What the largest constant gains."""
+    values = [row["psnr_25"] for row in rows.values()]
+    return fixed(values[-1] - values[0], 2)
+
+
+BENCHMARK = Benchmark(
+    "price",
+    __doc__,
+    tables={"price": price_table, "price-gain": price_gain},
+    selecting=("bounds",),
+)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = BENCHMARK.parser()
     parser.add_argument("--steps", type=int, default=800, help="of every row")
-    steps = parser.parse_args().steps
-    torch.set_num_threads(1)
-    images = [image[:, :256, :256] for image in read_folder("bsds500/val32", 1)]
-    rows: list[dict[str, Any]] = []
-    for bound in _BOUNDS:
+    parser.add_argument("--bounds", type=float, nargs="+", default=_BOUNDS)
+    parser.add_argument("--images", type=int, default=32, help="of the validation images")
+    options = parser.parse_args()
+    session = BENCHMARK.start(options, sigma=_LEVEL, **_SIZES)
+    images = validation_images(1, count=options.images)
+    for bound in options.bounds:
         torch.manual_seed(0)
-        model = train(bound, steps)
+        model = train(bound, options.steps)
         quality = validation_psnr(model, images, _LEVEL / 255)
         gain = measured_gain(model, images[0])
-        rows.append({"bound": bound, "psnr_25": quality, "gain": gain})
-        print(f"Lip <= {bound:<5} {quality:6.2f} dB  largest gain found {gain:.4f}", flush=True)
-        record("price", {"rows": rows}, steps=steps, sigma=_LEVEL, images=len(images), **_SIZES)
+        session.add(f"{bound:g}", row={"bound": bound, "psnr_25": quality, "gain": gain})
+    session.close()
 
 
 if __name__ == "__main__":

@@ -8,16 +8,14 @@ processor seconds an image of one thread. See :meth:`pnp_lip.LipschitzDenoiser.r
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from benchmarks.record import record
+from benchmarks.harness import Benchmark, timed
+from benchmarks.images import validation_images
+from benchmarks.markdown import fixed, table
+from benchmarks.record import Row, Rows
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.certifier import prove
-from pnp_lip.data.patches import read_folder
 from pnp_lip.training import validation_psnr
 
 LEVELS = (5, 15, 25, 50)
@@ -25,35 +23,51 @@ LEVELS = (5, 15, 25, 50)
 REPETITIONS = (1, 2, 4)
 
 
-def run(denoiser: LipschitzDenoiser, images: list[Tensor]) -> dict[str, Any]:
+def run(denoiser: LipschitzDenoiser, images: list[Tensor]) -> Row:
     """PSNR at every level, seconds an image, and what is proved."""
     proved = prove(denoiser)
-    start = time.process_time()
-    row: dict[str, Any] = {
-        f"psnr_{level}": validation_psnr(denoiser, images, level / 255) for level in LEVELS
+    seconds, row = timed(
+        lambda: {
+            f"psnr_{level}": validation_psnr(denoiser, images, level / 255) for level in LEVELS
+        }
+    )
+    return row | {
+        "seconds": seconds / (len(LEVELS) * len(images)),
+        "lipschitz_upper": proved.upper,
+        "averagedness": proved.averagedness,
     }
-    row["seconds"] = (time.process_time() - start) / (len(LEVELS) * len(images))
-    return row | {"lipschitz_upper": proved.upper, "averagedness": proved.averagedness}
+
+
+def repetition_table(rows: Rows) -> str:
+    """A line for each number of repetitions."""
+    return table(
+        ["", "layers", *(f"σ = {level}" for level in LEVELS)],
+        [
+            [name, str(row["layers"]), *(fixed(row[f"psnr_{level}"], 2) for level in LEVELS)]
+            for (name, _), row in rows.items()
+        ],
+    )
+
+
+BENCHMARK = Benchmark(
+    "repetition", __doc__, tables={"repetition": repetition_table}, selecting=("times",)
+)
 
 
 def main() -> None:
-    torch.set_num_threads(1)
-    table = []
+    parser = BENCHMARK.parser()
+    parser.add_argument("--times", type=int, nargs="+", default=REPETITIONS)
+    parser.add_argument("--images", type=int, default=32, help="of the validation images")
+    options = parser.parse_args()
+    session = BENCHMARK.start(options)
     for name, channels in (("grey", 1), ("colour", 3)):
-        images = [image[:, :256, :256] for image in read_folder("bsds500/val32", channels)]
+        images = validation_images(channels, count=options.images)
         shipped = LipschitzDenoiser(channels)
-        for times in REPETITIONS:
+        for times in options.times:
             deeper = shipped.repeated(times)
-            row = {"name": name, "times": times, "layers": len(deeper.layers)}
-            row |= run(deeper, images)
-            table.append(row)
-            levels = "  ".join(f"{row[f'psnr_{level}']:.2f}" for level in LEVELS)
-            print(
-                f"{name:6} x {times}, {row['layers']:2} layers  {levels} dB  {row['seconds']:.2f} s  "
-                f"Lip <= {row['lipschitz_upper']:.6f}, averagedness {row['averagedness']:.4f}",
-                flush=True,
-            )
-            record("repetition", {"rows": table}, images=len(images))
+            row = {"times": times, "layers": len(deeper.layers)} | run(deeper, images)
+            session.add(name, str(times), row=row)
+    session.close()
 
 
 if __name__ == "__main__":

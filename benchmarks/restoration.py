@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.record import record
+from benchmarks.harness import Benchmark
+from benchmarks.markdown import fixed, table
+from benchmarks.record import Rows
 from pnp_lip.data.patches import DATA_VARIABLE
 from pnp_lip.data.photographs import photograph
 from pnp_lip.recipes import deblur, inpaint
@@ -43,21 +44,59 @@ def kernels() -> Iterator[tuple[str, Tensor]]:
         yield "Levin kernel 1", torch.from_numpy(np.load(file)["k1"]).float()[None, None]
 
 
+#: Of a report, what is recorded.
+KEPT = (
+    "psnr_observation", "psnr_restoration", "ssim_restoration", "iterations", "residual", "status",
+    "theorem", "sigma",
+)  # fmt: skip
+
+
+def restoration_table(rows: Rows) -> str:
+    """A line for each problem and solver."""
+    return table(
+        ["problem", "solver", "observation", "restoration", "iterations", "theorem"],
+        [
+            [
+                *names,
+                fixed(row["psnr_observation"], 2),
+                fixed(row["psnr_restoration"], 2),
+                str(row["iterations"]),
+                row["theorem"],
+            ]
+            for names, row in rows.items()
+        ],
+    )
+
+
+def deblurring_line(rows: Rows) -> str:
+    """The example of the first page in a few words."""
+    row = rows["deblurring, camera shake", "forward-backward"]
+    return (
+        f"{row['psnr_observation']:.2f} → {row['psnr_restoration']:.2f} dB "
+        f"in {row['iterations']} iterations"
+    )
+
+
+BENCHMARK = Benchmark(
+    "restoration",
+    __doc__,
+    tables={"restoration": restoration_table, "deblurring": deblurring_line},
+    selecting=("problems",),
+)
+
+
 def main() -> None:
-    results: list[dict[str, Any]] = []
+    parser = BENCHMARK.parser()
+    parser.add_argument("--problems", nargs="+", help="only these")
+    options = parser.parse_args()
+    session = BENCHMARK.start(options, noise=NOISE)
     for name, problem, strengths in problems(photograph("camera")):
+        if options.problems and name not in options.problems:
+            continue
         for solver in SOLVERS:
             report = restore(problem, Options(strengths[solver], solver)).to_dict()
-            kept = ("psnr_observation", "psnr_restoration", "ssim_restoration", "iterations")
-            row = {"problem": name, "solver": solver} | {key: report[key] for key in kept}
-            row |= {key: report[key] for key in ("residual", "status", "theorem", "sigma")}
-            results.append(row)
-            print(
-                f"{name:<28} {solver:<17} {row['psnr_observation']:.2f} -> "
-                f"{row['psnr_restoration']:.2f} dB, {row['iterations']} iterations, {row['status']}",
-                flush=True,
-            )
-    print("wrote", record("restoration", {"rows": results}, noise=NOISE))
+            session.add(name, solver, row={key: report[key] for key in KEPT})
+    session.close()
 
 
 if __name__ == "__main__":

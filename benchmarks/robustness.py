@@ -9,15 +9,15 @@ the network is DnCNN trained at the same noise level. Writes ``docs/robustness.p
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from benchmarks.harness import Benchmark
+from benchmarks.images import noisy
 from benchmarks.peer_models import plain_residual
-from benchmarks.record import record
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.certifier.witness import Witness, power_witness
 from pnp_lip.data.photographs import photograph
@@ -26,10 +26,10 @@ from pnp_lip.quality import psnr
 LEVEL = 15
 
 
-def worst(model: nn.Module, noisy: Tensor, length: float) -> Witness:
+def worst(model: nn.Module, image: Tensor, length: float) -> Witness:
     """The pair ``(y, y + v)`` with ``|v| = length`` that ``model`` drives furthest apart."""
     double = model.double()
-    y = noisy.double()
+    y = image.double()
     radius = length / float(torch.linalg.vector_norm(y))
     return power_witness(lambda z: double(z, LEVEL / 255), y, radius, steps=60)
 
@@ -52,30 +52,33 @@ def draw(rows: dict[str, list[Tensor]], gains: dict[str, float], path: Path) -> 
     figure.savefig(path, dpi=110)
 
 
+BENCHMARK = Benchmark("robustness", __doc__, selecting=("folder",))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="where the repositories were cloned")
+    parser = BENCHMARK.parser()
+    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the clones")
     parser.add_argument("--length", type=float, default=1.0, help="norm of the perturbation")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    session = BENCHMARK.start(options, sigma=LEVEL)
     clean = photograph("camera", size=128)
-    generator = torch.Generator().manual_seed(0)
-    noisy = clean + LEVEL / 255 * torch.randn(clean.shape, generator=generator)
-    models = {
+    y = noisy(clean, LEVEL / 255)
+    models: dict[str, nn.Module] = {
         "DnCNN, no bound": plain_residual(options.folder, "DnCNN", LEVEL),
         "pnp_lip, proved Lip <= 1": LipschitzDenoiser(1, pretrained="large"),
     }
-    rows, gains, quality = {}, {}, {}
+    rows, gains = {}, {}
     for name, model in models.items():
-        witness = worst(model, noisy, options.length)
+        witness = worst(model, y, options.length)
         with torch.no_grad():
             before, after = (model(z, LEVEL / 255) for z in (witness.x, witness.y))
         rows[name] = [before, witness.y - witness.x, after - before]
-        gains[name], quality[name] = witness.gain, psnr(before.float(), clean)
-        print(f"{name}: gain {witness.gain:.3f}, {quality[name]:.2f} dB")
-    draw(rows, gains, Path("docs") / "robustness.png")
-    results = {name: {"gain": gains[name], "psnr": quality[name]} for name in models}
-    print("wrote", record("robustness", results, sigma=LEVEL, length=options.length))
+        gains[name] = witness.gain
+        session.add(name, row={"gain": witness.gain, "psnr": psnr(before.float(), clean)})
+    path = session.figure("robustness.png")
+    draw(rows, gains, path)
+    print("wrote", path)
+    session.close()
 
 
 if __name__ == "__main__":

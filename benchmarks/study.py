@@ -10,7 +10,6 @@ processor time a step, of one thread.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from dataclasses import replace
@@ -18,13 +17,15 @@ from typing import Any
 
 import torch
 
-from benchmarks.record import record
-from pnp_lip.data.patches import read_folder
+from benchmarks.harness import Benchmark
+from benchmarks.images import validation_images
+from benchmarks.markdown import fixed, table
+from benchmarks.record import Row, Rows
 from pnp_lip.training import Training, TrainingConfig, validation_psnr
 
 _LEVEL = 25.0
 _BASE: dict[str, Any] = {"depth": 8, "nf": 48, "kernel_size": 7, "averagedness": 0.999}
-_FACTORED: dict[str, Any] = {"nf": 32, "kernel_size": 9, "middle": 8, "weight_rate": 1.5e-3}
+_FACTORED: dict[str, Any] = {"nf": 32, "kernel_size": 9, "inner_channels": 8, "weight_rate": 1.5e-3}
 _ROWS: dict[str, dict[str, Any]] = {
     "8 x 48 7x7": {},
     "8 x 48 7x7, layers averaged by 0.9": {"averagedness": 0.9},
@@ -41,26 +42,39 @@ _ROWS: dict[str, dict[str, Any]] = {
 }
 
 
+def study_table(rows: Rows) -> str:
+    """A line for each architecture."""
+    return table(
+        ["", "parameters", "PSNR", "s a step"],
+        [
+            [
+                name,
+                str(row["parameters"]),
+                fixed(row["psnr_25"], 2),
+                fixed(row["seconds_per_step"], 2),
+            ]
+            for (name,), row in rows.items()
+        ],
+    )
+
+
+BENCHMARK = Benchmark("study", __doc__, tables={"study": study_table}, selecting=("rows",))
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = BENCHMARK.parser()
     parser.add_argument("--steps", type=int, default=200, help="of every architecture")
     parser.add_argument("--rows", nargs="*", default=list(_ROWS), help="names of the rows to train")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    images = [image[:, :256, :256] for image in read_folder("bsds500/val32", 1)]
-    table = []
-    for name in arguments.rows:
-        table.append(_train(name, arguments.steps, images))
-        row = table[-1]
-        print(
-            f"{name:48} {row['psnr_25']:6.2f} dB  {row['parameters']:6d} parameters  "
-            f"{row['seconds_per_step']:.3f} s a step  averagedness {row['averagedness']:.4f}",
-            flush=True,
-        )
-        record("study", {"rows": table}, steps=arguments.steps, sigma=_LEVEL, images=len(images))
+    parser.add_argument("--images", type=int, default=32, help="of the validation images")
+    options = parser.parse_args()
+    session = BENCHMARK.start(options, sigma=_LEVEL)
+    images = validation_images(1, count=options.images)
+    for name in options.rows:
+        session.add(name, row=_train(name, options.steps, images))
+    session.close()
 
 
-def _train(name: str, steps: int, images: list[torch.Tensor]) -> dict[str, Any]:
+def _train(name: str, steps: int, images: list[torch.Tensor]) -> Row:
     config = replace(
         TrainingConfig(**(_BASE | _ROWS[name])),
         steps=steps,
@@ -78,7 +92,6 @@ def _train(name: str, steps: int, images: list[torch.Tensor]) -> dict[str, Any]:
             seconds.append(time.process_time() - start)
             start = time.process_time()
         return {
-            "name": name,
             "psnr_25": validation_psnr(training.average, images, _LEVEL / 255),
             "parameters": sum(p.numel() for p in training.model.parameters() if p.requires_grad),
             "seconds_per_step": sorted(seconds)[len(seconds) // 2],

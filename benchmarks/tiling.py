@@ -11,7 +11,6 @@ distance between the tiled image and the whole one.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import threading
 import time
@@ -21,7 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.record import record
+from benchmarks.harness import Benchmark
+from benchmarks.images import noisy
+from benchmarks.markdown import table
+from benchmarks.record import Row, Rows
 from pnp_lip import LipschitzDenoiser, Tiled
 from pnp_lip.data.photographs import photograph
 
@@ -60,16 +62,14 @@ def mapped(path: Path, side: int) -> Tensor:
     return torch.from_numpy(np.memmap(path, np.float32, "w+", shape=(1, 1, side, side)))
 
 
-def large_image(folder: Path, side: int, tile: int) -> dict[str, float]:
+def large_image(folder: Path, side: int, tile: int) -> Row:
     """Denoise a photograph repeated to ``side`` x ``side`` pixels, from file to file."""
     x, out = mapped(folder / "x", side), mapped(folder / "out", side)
     part = photograph("camera")[0, 0]
-    generator = torch.Generator().manual_seed(0)
     for top in range(0, side, len(part)):
         rows = x[0, 0, top : top + len(part)]
         columns = -(-side // part.shape[1])
-        clean = part.repeat(1, columns)[: len(rows), :side]
-        rows.copy_(clean + SIGMA * torch.randn(clean.shape, generator=generator))
+        rows.copy_(noisy(part.repeat(1, columns)[: len(rows), :side], SIGMA, seed=top))
     denoiser = Tiled(LipschitzDenoiser(1, depth=2, pretrained=None), tile, progress=True)
     with PeakMemory() as memory:
         start = time.perf_counter()
@@ -85,7 +85,7 @@ def large_image(folder: Path, side: int, tile: int) -> dict[str, float]:
     }
 
 
-def shipped_network(side: int, tile: int) -> dict[str, float]:
+def shipped_network(side: int, tile: int) -> Row:
     """The shipped network on the whole image and in tiles."""
     network = LipschitzDenoiser(1)
     x = photograph("camera").repeat(1, 1, 3, 3)[..., :side, :side].contiguous()
@@ -104,19 +104,44 @@ def shipped_network(side: int, tile: int) -> dict[str, float]:
     }
 
 
+def memory_table(rows: Rows) -> str:
+    """Megabytes beside image and result."""
+    large, shipped = rows[("large",)], rows[("shipped",)]
+    megapixels = f"{shipped['megapixels']:.0f} megapixels, shipped network"
+    return table(
+        ["", "memory beside image and result"],
+        [
+            [
+                f"{large['megapixels']:.0f} megapixels from file to file, 2 layers, in tiles",
+                f"{large['extra_megabytes']:.0f} MB",
+            ],
+            [f"{megapixels}, in tiles", f"{shipped['extra_megabytes_tiled']:.0f} MB"],
+            [f"{megapixels}, whole", f"{shipped['extra_megabytes_whole']:.0f} MB"],
+        ],
+    )
+
+
+BENCHMARK = Benchmark(
+    "tiling",
+    __doc__,
+    tables={
+        "tiling": memory_table,
+        "tiling-difference": lambda rows: f"{rows[('shipped',)]['largest_difference']:.2g}",
+    },
+)
+
+
 @torch.no_grad()
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = BENCHMARK.parser()
     parser.add_argument("--side", type=int, default=10_000)
     parser.add_argument("--tile", type=int, default=512)
     options = parser.parse_args()
-    small = shipped_network(1400, options.tile)
+    session = BENCHMARK.start(options)
+    session.add("shipped", row=shipped_network(min(1400, options.side), options.tile))
     with tempfile.TemporaryDirectory() as folder:
-        large = large_image(Path(folder), options.side, options.tile)
-    for name, row in (("from file to file", large), ("shipped network", small)):
-        print(name, *(f"{key} {value:.6g}" for key, value in row.items()), sep="\n  ")
-    results = {"large": large, "shipped": small}
-    print("wrote", record("tiling", results, side=options.side, tile=options.tile))
+        session.add("large", row=large_image(Path(folder), options.side, options.tile))
+    session.close()
 
 
 if __name__ == "__main__":

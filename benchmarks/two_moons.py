@@ -1,7 +1,8 @@
 """Two moons: both architectures at several depths, each accuracy with its certificate.
 
     python -m benchmarks.two_moons
-    python -m benchmarks.two_moons --constraint projection    # two_moons_projection.json
+    python -m benchmarks.two_moons --constraint projection
+    python -m benchmarks.two_moons --few --depths 2 4 8  # trained on a fifth instead of four fifths
 
 One row for each architecture and depth: test accuracy (mean and range over seeds of start and order,
 on one data set, as published), the largest proved Lipschitz constant, the largest gradient found,
@@ -16,16 +17,15 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import time
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from benchmarks.harness import Benchmark, timed
+from benchmarks.markdown import down, fixed, table, up
 from benchmarks.moons_figure import draw
-from benchmarks.record import RESULTS, record
+from benchmarks.record import Row, Rows
 from pnp_lip.certifier import prove
 from pnp_lip.constraints import project
 from pnp_lip.data import TwoMoons, two_moons
@@ -45,12 +45,11 @@ PUBLISHED = {
     "free width": dict(zip(DEPTHS, (99.75, 99.88, 100.0, 100.0, 99.88, 100.0), strict=True)),
     "fixed width": dict(zip(DEPTHS, (88.25, 99.88, 99.88, 100.0, 100.0, 100.0), strict=True)),
 }
+#: Points of the data set, and how many of them are for testing; with ``--few`` most of them.
+COUNT, HELD_OUT, MANY_HELD_OUT = 4000, 800, 3200
 #: Deeper networks of fixed width start with gradient steps near the identity; chosen at 64 layers, on a
 #: fifth of the training points.
 DEEP = 32
-#: Of the name of the results.
-SUFFIX = {"orthogonal": "", "projection": "_projection"}
-
 Network = FreeWidthNetwork | FixedWidthNetwork
 
 
@@ -76,9 +75,8 @@ def let_through(network: FixedWidthNetwork) -> None:
 
 def run(architecture: str, width: int, depth: int, fit: Fit, moons: TwoMoons) -> dict[str, float]:
     """Train one network and measure it."""
-    start = time.process_time()
-    network = trained(architecture, width, depth, fit, moons)
-    epoch = (time.process_time() - start) / fit.epochs
+    seconds, network = timed(lambda: trained(architecture, width, depth, fit, moons))
+    epoch = seconds / fit.epochs
     steps = -(-len(moons.x) // fit.batch)
     upper = prove(network).upper
     with torch.no_grad():
@@ -109,10 +107,10 @@ def largest_gradient(network: Network, moons: TwoMoons) -> float:
 def constraint_seconds(network: Network, fit: Fit, repeats: int = 20) -> float:
     """Processor seconds of one application of the constraint."""
     network = copy.deepcopy(network)
-    start = time.process_time()
-    for _ in range(repeats):
-        project(network, constraint=fit.constraint)
-    return (time.process_time() - start) / repeats
+    seconds, _ = timed(
+        lambda: [project(network, constraint=fit.constraint) for _ in range(repeats)]
+    )
+    return seconds / repeats
 
 
 def summary(rows: list[dict[str, float]]) -> dict[str, float]:
@@ -138,97 +136,129 @@ def new_data(accuracies: list[float]) -> dict[str, float]:
     }
 
 
-def line(depth: int, row: dict[str, float]) -> str:
-    certified = "  ".join(f"{row[f'certified_{radius}']:6.2f}" for radius in RADII)
-    return (
-        f"{depth:>3} {row['published']:>9.2f} {row['accuracy']:>7.2f} "
-        f"[{row['accuracy_min']:.2f}, {row['accuracy_max']:.2f}]  {row['lipschitz_upper']:.6f} "
-        f"{row['largest_gradient']:.4f}  {certified}  {row['seconds_per_epoch']:.3f} "
-        f"{100 * row['constraint_share']:.0f} %"
-        + (f"  {row['new_data']:.2f} [{row['new_data_min']:.2f}]" if "new_data" in row else "")
+#: What documents call the architectures.
+TITLES = {"free width": "Theorem 3.1", "fixed width": "Theorem 4.1"}
+
+
+def moons_table(rows: Rows) -> str:
+    """A line for each architecture and depth, with the orthogonal constraint."""
+    heading = ["", "layers", "published", "accuracy [range]", "certified at 0.1 / 0.2 / 0.3"]
+    return table(
+        [*heading, "Lip ≤", "gradient ≥", "s per epoch, constraint"],
+        [
+            [TITLES[name], depth, *_cells(row)]
+            for (constraint, name, depth), row in rows.items()
+            if constraint == "orthogonal"
+        ],
     )
 
 
+def few_table(rows: Rows) -> str:
+    """Trained on four fifths of the points, and on one fifth for as many steps."""
+    heading = ["", "layers", "published", "trained on 3200", "trained on 800"]
+    return table(
+        [*heading, "certified at 0.2, 800", "Lip ≤, 800"],
+        [
+            [
+                TITLES[name],
+                depth,
+                fixed(few["published"], 2),
+                fixed(rows["orthogonal", name, depth]["accuracy"], 2),
+                f"{few['accuracy']:.2f} [{few['accuracy_min']:.2f}, {few['accuracy_max']:.2f}]",
+                fixed(few["certified_0.2"], 1),
+                up(few["lipschitz_upper"], 6),
+            ]
+            for (constraint, name, depth), few in rows.items()
+            if constraint == "orthogonal, few"
+        ],
+    )
+
+
+def _cells(row: Row) -> list[str]:
+    return [
+        fixed(row["published"], 2),
+        f"{row['accuracy']:.2f} [{row['accuracy_min']:.2f}, {row['accuracy_max']:.2f}]",
+        " / ".join(f"{row[f'certified_{radius}']:.1f}" for radius in RADII),
+        up(row["lipschitz_upper"], 6),
+        down(row["largest_gradient"], 3),
+        f"{row['seconds_per_epoch']:.2f}, {100 * row['constraint_share']:.0f} %",
+    ]
+
+
+def constraint_table(rows: Rows) -> str:
+    """Both constraints side by side, where both are recorded."""
+    heading = ["", "layers", "accuracy, projection / orthogonal", "certified at 0.2", "at 0.3"]
+    lines = []
+    for name in ARCHITECTURES:
+        for depth in map(str, DEPTHS):
+            both = [rows.get((way, name, depth)) for way in ("projection", "orthogonal")]
+            if None not in both:
+                lines.append([TITLES[name], depth, *_pairs([row for row in both if row])])
+    return table([*heading, "time on the constraint"], lines)
+
+
+def _pairs(both: list[Row]) -> list[str]:
+    shares = " / ".join(f"{100 * row['constraint_share']:.0f}" for row in both)
+    accuracy, *certified = (
+        " / ".join(f"{row[key]:.{digits}f}" for row in both)
+        for key, digits in (("accuracy", 2), ("certified_0.2", 1), ("certified_0.3", 1))
+    )
+    return [accuracy, *certified, f"{shares} %"]
+
+
+BENCHMARK = Benchmark(
+    "two_moons",
+    __doc__,
+    tables={
+        "two-moons": moons_table,
+        "two-moons-constraint": constraint_table,
+        "two-moons-few": few_table,
+    },
+    selecting=("depths", "architectures", "constraint", "draws", "few"),
+)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = BENCHMARK.parser()
     parser.add_argument("--depths", type=int, nargs="+", default=DEPTHS, choices=DEPTHS)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--width", type=int, default=32, help="of the state")
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--draws", type=int, default=0, help="of new data")
+    parser.add_argument("--few", action="store_true", help="train on 800 points, test on 3200")
     parser.add_argument(
         "--architectures", nargs="+", default=list(ARCHITECTURES), choices=list(ARCHITECTURES)
     )
     parser.add_argument("--temperature", type=float, default=15.0)
     parser.add_argument("--constraint", choices=("orthogonal", "projection"), default="orthogonal")
-    parser.add_argument("--table", action="store_true", help="print what is recorded, and stop")
     options = parser.parse_args()
-    if options.table:
-        print(table("two_moons" + SUFFIX[options.constraint]))
-        return
-    torch.set_num_threads(1)
     fit = Fit(epochs=options.epochs, temperature=options.temperature, constraint=options.constraint)
-    arguments = asdict(fit) | {"width": options.width, "seeds": options.seeds, "data_seed": 0}
-    file = "two_moons" + SUFFIX[options.constraint]
+    fixed_settings = {"batch": fit.batch, "rate": fit.rate, "data_seed": 0}
+    session = BENCHMARK.start(options, **fixed_settings)
     for name in options.architectures:
-        print(
-            f"{name}: depth, published, accuracy [range], Lip <=, gradient, certified at", *RADII,
-            "seconds an epoch, constraint, accuracy on new data [least]",
-        )  # fmt: skip
         for depth in options.depths:
-            row = cell(name, depth, fit, options)
-            save(file, name, depth, row, arguments)
-            print(line(depth, row), flush=True)
-    print("wrote", RESULTS / f"{file}.json")
-    if options.constraint == "orthogonal":
+            kind = options.constraint + (", few" if options.few else "")
+            session.add(kind, name, str(depth), row=cell(name, depth, fit, options))
+    if options.constraint == "orthogonal" and not options.few:
         moons = two_moons(seed=0)
         networks = {name: trained(name, options.width, 8, fit, moons) for name in ARCHITECTURES}
-        print("wrote", draw(networks, moons))
+        print("wrote", draw(networks, moons, session.figure("two_moons.png")))
+    session.close()
 
 
-def cell(name: str, depth: int, fit: Fit, options: argparse.Namespace) -> dict[str, float]:
+def cell(name: str, depth: int, fit: Fit, options: argparse.Namespace) -> Row:
     """One architecture at one depth."""
+    held_out = MANY_HELD_OUT if options.few else HELD_OUT
+    # As many steps of the optimiser, whatever the number of points.
+    fit = replace(fit, epochs=fit.epochs * (COUNT - HELD_OUT) // (COUNT - held_out))
     fits = [replace(fit, seed=seed) for seed in range(options.seeds)]
-    moons = two_moons(seed=0)
+    moons = two_moons(COUNT, held_out, seed=0)
     row = summary([run(name, options.width, depth, one, moons) for one in fits])
     draws = [
         run(name, options.width, depth, fit, two_moons(seed=seed))["accuracy"]
         for seed in range(1, options.draws + 1)
     ]
     return row | new_data(draws) | {"published": PUBLISHED[name][depth]}
-
-
-def table(file: str) -> str:
-    """The recorded rows as Markdown."""
-    results = json.loads((RESULTS / f"{file}.json").read_text(encoding="utf-8"))["results"]
-    lines = [
-        "| | layers | published | accuracy [range] | certified at 0.1 / 0.2 / 0.3 | Lip ≤ | gradient ≥ "
-        "| s per epoch, constraint |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, rows in results.items():
-        for depth, row in rows.items():
-            certified = " / ".join(f"{row[f'certified_{radius}']:.1f}" for radius in RADII)
-            lines.append(
-                f"| {name} | {depth} | {row['published']:.2f} | {row['accuracy']:.2f} "
-                f"[{row['accuracy_min']:.2f}, {row['accuracy_max']:.2f}] | {certified} | "
-                f"{row['lipschitz_upper']:.6f} | {row['largest_gradient']:.3f} | "
-                f"{row['seconds_per_epoch']:.2f}, {100 * row['constraint_share']:.0f} % |"
-            )
-    return "\n".join(lines)
-
-
-def save(
-    file: str, name: str, depth: int, row: dict[str, float], arguments: dict[str, Any]
-) -> None:
-    """Put one row among those that were recorded with the same arguments."""
-    path, results = RESULTS / f"{file}.json", {architecture: {} for architecture in ARCHITECTURES}
-    if path.exists():
-        content = json.loads(path.read_text(encoding="utf-8"))
-        results = content["results"] if content["arguments"] == arguments else results
-    rows = results[name] | {str(depth): row}
-    results[name] = dict(sorted(rows.items(), key=lambda item: int(item[0])))
-    record(file, results, **arguments)
 
 
 if __name__ == "__main__":

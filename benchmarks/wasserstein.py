@@ -13,17 +13,16 @@ is ready, beside those with equal arguments. POT comes with ``pip install ".[ben
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 
 import torch
 from torch import Tensor
 
-from benchmarks.record import RESULTS, record
+from benchmarks.harness import Benchmark, timed
+from benchmarks.markdown import down, fixed, table, up
+from benchmarks.record import Row, Rows
 from pnp_lip.networks import CriticFit, Wasserstein1, wasserstein1
 
 SMALL, LARGE = 2000, 200_000
@@ -73,16 +72,14 @@ def exact_distance(x: Tensor, y: Tensor) -> float:
     return float(ot.emd2(*weights, costs, numItermax=10**7))
 
 
-def run(name: str, count: int, fit: CriticFit, seeds: int = 1) -> dict[str, float | None]:
+def run(name: str, count: int, fit: CriticFit, seeds: int = 1) -> Row:
     """One row: bound, interval and what they are compared with; its least share over ``seeds``."""
     samples, asked, known = PROBLEMS[name]
     x, y = samples(count, torch.Generator().manual_seed(0))
-    start = time.process_time()
-    bound = trained(x, y, fit, 0)
-    seconds = time.process_time() - start
-    start = time.process_time()
-    exact = exact_distance(x, y) if count <= SMALL else None
-    exact_seconds = None if exact is None else time.process_time() - start
+    seconds, bound = timed(lambda: trained(x, y, fit, 0))
+    exact_seconds, exact = None, None
+    if count <= SMALL:
+        exact_seconds, exact = timed(lambda: exact_distance(x, y))
     values = [bound.value, *(trained(x, y, fit, seed).value for seed in range(1, seeds))]
     return {
         "points": float(count),
@@ -106,39 +103,56 @@ def trained(x: Tensor, y: Tensor, fit: CriticFit, seed: int) -> Wasserstein1:
     return wasserstein1(x, y, fit=fit, rng=torch.Generator().manual_seed(seed))
 
 
-def line(name: str, row: dict[str, float | None]) -> str:
-    shown = {key: "–" if value is None else f"{value:.4f}" for key, value in row.items()}
-    return (
-        f"{name:<20} {row['points']:>8.0f}  {shown['value']}  [{shown['low']}, {shown['high']}]  "
-        f"exact {shown['exact']}  share {shown['share']}, least {shown['least_share']}  "
-        f"distributions {shown['distributions']}  {row['seconds']:.0f} s"
+def wasserstein_table(rows: Rows) -> str:
+    """A line for each problem and number of points."""
+    return table(
+        [
+            "",
+            "points",
+            "value",
+            "exact",
+            "share, least of three trainings",
+            "95 % interval, new samples",
+            "distributions",
+        ],
+        [[name, count, *_cells(row)] for (count, name), row in rows.items()],
     )
 
 
+def _cells(row: Row) -> list[str]:
+    shares = (None if row[key] is None else 100 * row[key] for key in ("share", "least_share"))
+    known = row["distributions"]
+    return [
+        down(row["value"], 4),
+        fixed(row["exact"], 4),
+        "–" if row["exact"] is None else ", ".join(f"{share:.2f} %" for share in shares),
+        f"[{down(row['low'], 4)}, {up(row['high'], 4)}]",
+        "–" if known is None else f"{known:g}",
+    ]
+
+
+BENCHMARK = Benchmark(
+    "wasserstein",
+    __doc__,
+    tables={"wasserstein": wasserstein_table},
+    selecting=("problems", "counts", "seeds"),
+    packages=("POT",),
+)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = BENCHMARK.parser()
     parser.add_argument("--problems", nargs="+", default=list(PROBLEMS), choices=list(PROBLEMS))
     parser.add_argument("--counts", type=int, nargs="+", default=[SMALL, LARGE])
     parser.add_argument("--seeds", type=int, default=1, help="of training, on the same samples")
+    parser.add_argument("--steps", type=int, default=CriticFit().steps, help="of every critic")
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    fit = CriticFit()
+    fit = CriticFit(steps=options.steps)
+    session = BENCHMARK.start(options, **asdict(fit) | {"confidence": 0.95, "held_out": 0.2})
     for count in options.counts:
         for name in options.problems:
-            row = run(name, count, fit, options.seeds)
-            save(count, name, row, asdict(fit) | {"confidence": 0.95, "held_out": 0.2})
-            print(line(name, row), flush=True)
-
-
-def save(count: int, name: str, row: dict[str, float | None], arguments: dict[str, float]) -> None:
-    """Put one row among those that were recorded with the same arguments."""
-    path = RESULTS / "wasserstein.json"
-    results: dict[str, dict[str, dict[str, float | None]]] = {}
-    if path.exists():
-        content = json.loads(path.read_text(encoding="utf-8"))
-        results = content["results"] if content["arguments"] == arguments else results
-    results.setdefault(str(count), {})[name] = row
-    record("wasserstein", results, **arguments)
+            session.add(str(count), name, row=run(name, count, fit, options.seeds))
+    session.close()
 
 
 if __name__ == "__main__":

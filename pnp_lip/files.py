@@ -35,10 +35,14 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def require_writable(path: str | Path) -> None:
-    """Raise :class:`OSError` if ``path`` cannot be written; to be asked before long work."""
+    """Raise :class:`OSError` if ``path`` cannot be written; to be asked before long work.
+
+    No folder is created: one that does not exist is more often a typing error than a wish.
+    """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(path.parent))
     with tempfile.TemporaryFile(dir=path.parent):
         pass

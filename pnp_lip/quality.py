@@ -16,8 +16,17 @@ def psnr(image: Tensor, truth: Tensor) -> float:
     return math.inf if error == 0 else -10 * math.log10(error)
 
 
-def ssim(image: Tensor, truth: Tensor) -> float:
-    """Structural similarity of two images ``[1, C, H, W]`` in [0, 1] (Wang et al. 2004)."""
+#: Side of the window of SSIM; smaller images have none.
+_WINDOW = 7
+
+
+def ssim(image: Tensor, truth: Tensor) -> float | None:
+    """Structural similarity of two images ``[1, C, H, W]`` in [0, 1] (Wang et al. 2004).
+
+    ``None`` for images smaller than its window of 7 x 7 pixels.
+    """
+    if min(image.shape[-2:]) < _WINDOW:
+        return None
     first, second = (t[0].clamp(0, 1).cpu().numpy() for t in (image, truth))
     return float(structural_similarity(first, second, channel_axis=0, data_range=1.0))
 

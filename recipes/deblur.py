@@ -5,8 +5,17 @@ from __future__ import annotations
 from deepinv.physics import Blur, BlurFFT
 from deepinv.physics.generator import MotionBlurGenerator
 from torch import Generator, Tensor
+from torch.nn.functional import pad
 
-from pnp_lip.recipes.problem import Problem, gaussian_noise
+from pnp_lip.data.kernels import kernel_remarks, normalised
+from pnp_lip.errors import InputError
+from pnp_lip.recipes.problem import (
+    Problem,
+    as_observation,
+    as_truth,
+    gaussian_noise,
+    require_noise,
+)
 
 __all__ = ["STRENGTH", "check_kernel", "motion_kernel", "observed", "simulated"]
 
@@ -28,59 +37,64 @@ def check_kernel(kernel: Tensor, image: Tensor) -> Tensor:
     """A kernel ``[1, 1, h, w]`` scaled to sum 1, after checking it.
 
     Raises:
-        ValueError: negative or not finite entries, sum zero, or larger than the image.
+        InputError: negative or not finite entries, sum zero, or larger than the image.
     """
-    if kernel.ndim != 4 or kernel.shape[:2] != (1, 1):
-        raise ValueError(f"the kernel must be a grey image, got shape {tuple(kernel.shape)}")
-    if not bool(kernel.isfinite().all()):
-        raise ValueError("the kernel contains NaN or infinity")
-    if bool((kernel < 0).any()):
-        raise ValueError(f"the kernel has negative entries (smallest {float(kernel.min()):.3g})")
-    if not float(kernel.sum()) > 0:
-        raise ValueError("the kernel is zero everywhere")
+    kernel = normalised(kernel)
     if any(k > n for k, n in zip(kernel.shape[2:], image.shape[2:], strict=True)):
-        raise ValueError(
+        raise InputError(
             f"the kernel of {kernel.shape[2]} x {kernel.shape[3]} pixels is larger than the image of "
             f"{image.shape[2]} x {image.shape[3]}"
         )
-    return kernel / kernel.sum()
+    return kernel.to(image)
 
 
 def simulated(x: Tensor, kernel: Tensor, noise: float, seed: int) -> Problem:
-    """Blur ``x`` (``[1, C, H, W]``) periodically, the field's benchmark, and add noise.
+    """Blur ``x`` (``[B, C, H, W]`` in [0, 1]) periodically, the field's benchmark, and add noise.
 
     Raises:
-        ValueError: a bad kernel, see :func:`check_kernel`.
+        InputError: a bad kernel, see :func:`check_kernel`, an image outside [0, 1], or a noise level
+            outside [0, 1).
     """
-    kernel = check_kernel(kernel, x).to(x)
+    x, noise = as_truth(x), require_noise(noise)
+    kernel = check_kernel(kernel, x)
     physics = BlurFFT(tuple(x.shape[1:]), filter=kernel, device=x.device)
     y = physics.A(x)
     y = y + gaussian_noise(y, noise, seed)
-    return Problem("deblurring", physics, y, y, y, x, noise, settings=_settings(kernel, "circular"))
+    settings = _settings(kernel, "circular")
+    return Problem("deblurring", physics, y, y, y, x, noise, settings=settings, inset=kernel)
 
 
 def observed(y: Tensor, kernel: Tensor, noise: float) -> Problem:
     """A real observation ``y``: nothing is assumed beyond its frame (a "valid" convolution).
 
     Raises:
-        ValueError: a bad kernel, see :func:`check_kernel`.
+        InputError: a bad kernel, see :func:`check_kernel`, pixels in other units than [0, 1], or a
+            noise level outside [0, 1).
     """
-    kernel = check_kernel(kernel, y).to(y)
+    noise = require_noise(noise)
+    y = as_observation(y, noise)
+    kernel = check_kernel(kernel, y)
     physics = Blur(kernel, padding="valid", device=y.device)
     # Tight enough that an inexact proximity operator stays below the stopping tolerance.
     physics.tol, physics.max_iter = 1e-6, 200
     rows, columns = kernel.shape[2] - 1, kernel.shape[3] - 1
-    start = _extend(y, rows, columns)
-    margin = (rows, columns)
     return Problem(
-        "deblurring", physics, y, start, y, None, noise, margin, _settings(kernel, "valid")
+        "deblurring",
+        physics,
+        y,
+        _extend(y, rows, columns),
+        y,
+        None,
+        noise,
+        (rows, columns),
+        _settings(kernel, "valid"),
+        kernel_remarks(kernel),
+        kernel,
     )
 
 
 def _extend(y: Tensor, rows: int, columns: int) -> Tensor:
     """``y`` continued by its border pixels to the size of the scene behind it."""
-    from torch.nn.functional import pad
-
     top, left = rows // 2, columns // 2
     return pad(y, (left, columns - left, top, rows - top), mode="replicate")
 

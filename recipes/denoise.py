@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from numpy.typing import DTypeLike
 from torch import Tensor
 
 from pnp_lip.certifier import Statement, prove
-from pnp_lip.data.images import write_image
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.tiled import Tiled
-from pnp_lip.files import write_text
+from pnp_lip.errors import InputError
+from pnp_lip.formats.raster import Storage
 from pnp_lip.quality import quality
 from pnp_lip.recipes.figure import before_and_after, save_figure
-from pnp_lip.recipes.problem import gaussian_noise
+from pnp_lip.recipes.outputs import Outputs
+from pnp_lip.recipes.problem import as_observation, as_truth, gaussian_noise, require_noise
 from pnp_lip.versions import versions
 from pnp_lip.weights import weight_hash
 
@@ -81,19 +82,29 @@ class Denoised:
         )
         return "\n".join([*lines, bound])
 
-    def save(self, path: str | Path, dtype: DTypeLike = np.uint8) -> tuple[Path, ...]:
-        """Write the image to ``path``, ``NAME.figure.png`` and ``NAME.json``; return the paths."""
-        path = Path(path)
-        figure, report = path.with_suffix(".figure.png"), path.with_suffix(".json")
-        write_image(path, self.image, dtype)
-        save_figure(before_and_after(self.observation, self.image, self.truth), figure)
-        write_text(report, json.dumps(self.to_dict(), indent=2) + "\n")
-        return path, figure, report
+    def draw(self, path: Path) -> None:
+        """Write the figure: the images and a zoom of each."""
+        save_figure(before_and_after(self.observation, self.image, self.truth), path)
+
+    def save(
+        self, path: str | Path, stored: Storage | DTypeLike = np.uint8, *, force: bool = False
+    ) -> tuple[Path, ...]:
+        """Write the image to ``path``, ``NAME.figure.png`` and ``NAME.json``; return the paths.
+
+        Raises:
+            InputError: a place that cannot be written, or a file of the user's there.
+        """
+        return Outputs(Path(path), force).write(self.image, stored, self.draw, self.to_dict())
 
 
 def add_noise(x: Tensor, noise: float, seed: int) -> Tensor:
-    """``x`` with Gaussian noise of standard deviation ``noise``."""
-    return x + gaussian_noise(x, noise, seed)
+    """``x`` (in [0, 1]) with Gaussian noise of standard deviation ``noise``.
+
+    Raises:
+        InputError: an image outside [0, 1], or a noise level outside [0, 1).
+    """
+    x = as_truth(x)
+    return x + gaussian_noise(x, require_noise(noise), seed)
 
 
 @torch.no_grad()
@@ -107,10 +118,10 @@ def denoise(
     tile: int | None = None,
     device: str | torch.device | None = None,
 ) -> Denoised:
-    """Denoise ``y`` (``[1, C, H, W]``) with strength ``sigma`` (in [0, 1]).
+    """Denoise ``y`` (``[1, C, H, W]``) with strength ``sigma`` (in [0, 1)).
 
     Args:
-        y: the noisy image.
+        y: the noisy image, in [0, 1] up to noise.
         sigma: noise level.
         truth: the clean image, for the report.
         weights: a file, or the shipped ones.
@@ -118,11 +129,38 @@ def denoise(
         tile: side of the tiles in which the image goes through the network, which bounds the
             memory; 512 by default above a megapixel.
         device: of the network; that of ``y`` by default.
+
+    Raises:
+        InputError: pixels in other units than [0, 1], a noise level outside [0, 1), or a tile
+            without pixels.
+        WeightsError: no such weights.
+
+    Example:
+        >>> from pnp_lip.data import photograph
+        >>> from pnp_lip.recipes.denoise import add_noise, denoise
+        >>> noisy = add_noise(photograph("camera"), 0.1, seed=0)
+        >>> denoise(noisy, 0.1).save("clean.png")  # doctest: +SKIP
     """
-    device = y.device if device is None else device
-    denoiser = LipschitzDenoiser(y.shape[1], pretrained=weights, device=device)
+    sigma = require_noise(sigma, "sigma")
+    y = as_observation(y, sigma)
+    if tile is not None and tile < 1:
+        raise InputError(f"a tile has at least one pixel a side, got {tile}")
+    network = _loaded(y.shape[1], str(weights), str(y.device if device is None else device))
     large = y.shape[-2] * y.shape[-1] > _LARGE
     side = (_TILE if large else max(y.shape[-2:])) if tile is None else tile
-    image = Tiled(denoiser, side, progress=large)(y, sigma).clamp_(0, 1)
-    digest = weight_hash(denoiser.state_dict())
-    return Denoised(image, y, truth, sigma, prove(denoiser), digest, seed)
+    image = Tiled(network.denoiser, side, progress=large)(y, sigma).clamp_(0, 1)
+    return Denoised(image, y, truth, sigma, network.statement, network.sha256, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Network:
+    denoiser: LipschitzDenoiser
+    statement: Statement
+    sha256: str
+
+
+@lru_cache(maxsize=2)
+def _loaded(channels: int, weights: str, device: str) -> _Network:
+    """Many images of one kind take one reading and one proof."""
+    denoiser = LipschitzDenoiser(channels, pretrained=weights, device=device).requires_grad_(False)
+    return _Network(denoiser, prove(denoiser), weight_hash(denoiser.state_dict()))

@@ -34,7 +34,10 @@ def before_and_after(
 
 
 def save_figure(
-    panels: Sequence[tuple[str, Tensor]], path: str | Path, plots: Sequence[Plot] = ()
+    panels: Sequence[tuple[str, Tensor]],
+    path: str | Path,
+    plots: Sequence[Plot] = (),
+    inset: Tensor | None = None,
 ) -> None:
     """Draw the images with a zoom below each, and up to two plots beside; written atomically.
 
@@ -42,6 +45,7 @@ def save_figure(
         panels: titles and images ``[1, C, H, W]`` in [0, 1], all of one size.
         path: where to write, as PNG.
         plots: functions that draw into axes.
+        inset: a kernel or a mask ``[1, 1, h, w]``, drawn into a corner of the observation.
     """
     columns = len(panels) + bool(plots)
     figure = Figure(figsize=(3.8 * columns, 7.4), layout="constrained")
@@ -52,6 +56,8 @@ def save_figure(
         pixels = _pixels(image)
         whole, detail = (figure.add_subplot(grid[row, column]) for row in range(2))
         _show(whole, pixels, title)
+        if inset is not None and title.startswith("observation"):
+            _inset(whole, inset)
         whole.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor="tab:orange"))
         _show(detail, pixels[top : top + side, left : left + side], "")
     for row, plot in enumerate(plots):
@@ -65,7 +71,10 @@ def residual_curve(residuals: Tensor, tol: float) -> Plot:
 
     def plot(axes: Axes) -> None:
         largest = residuals.max(dim=1).values.numpy() if len(residuals) else np.empty(0)
-        axes.semilogy(np.arange(1, len(largest) + 1), largest)
+        # A residual of zero has no place on a logarithmic axis.
+        seen = np.where(np.isfinite(largest) & (largest > 0), largest, np.nan)
+        axes.set_yscale("log" if np.isfinite(seen).any() else "linear")
+        axes.plot(np.arange(1, len(largest) + 1), seen)
         axes.axhline(tol, color="gray", linestyle=":", label="tolerance")
         axes.legend()
         _finish(axes, "fixed-point residual")
@@ -108,6 +117,18 @@ def _show(axes: Axes, pixels: Pixels, title: str) -> None:
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_title(title)
     axes.set_axis_off()
+
+
+def _inset(axes: Axes, picture: Tensor) -> None:
+    """A kernel or a mask in the upper right corner, a cross at its centre pixel ``(h//2, w//2)``."""
+    corner = axes.inset_axes((0.68, 0.68, 0.3, 0.3))
+    values = picture[0, 0].cpu().numpy()
+    corner.imshow(values, cmap="gray", vmin=0, interpolation="nearest")
+    if values.max() < 1 or values.size == 1:  # a kernel: its sum is 1
+        corner.plot(values.shape[1] // 2, values.shape[0] // 2, "+", color="tab:orange")
+    corner.set(xticks=[], yticks=[])
+    for edge in corner.spines.values():
+        edge.set_edgecolor("tab:orange")
 
 
 def _window(pixels: Pixels) -> tuple[int, int, int]:

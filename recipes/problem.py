@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,7 +10,14 @@ import torch
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
-__all__ = ["Problem", "gaussian_noise"]
+from pnp_lip.errors import InputError
+
+__all__ = ["Problem", "as_observation", "as_truth", "gaussian_noise", "require_noise"]
+
+#: How far an observation without noise may leave [0, 1], and how many standard deviations with it.
+_BEYOND, _DEVIATIONS = 0.5, 8
+#: How far rounding may carry a clean image out of [0, 1].
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,8 @@ class Problem:
         margin: rows and columns by which the reconstruction exceeds the frame of ``observation``.
         noise: standard deviation of the noise, in [0, 1].
         settings: what else a repetition needs.
+        remarks: what a person should know before waiting for the result, one sentence each.
+        inset: kernel or mask ``[1, 1, h, w]``, drawn into the observation.
     """
 
     name: str
@@ -37,6 +47,8 @@ class Problem:
     noise: float
     margin: tuple[int, int] = (0, 0)
     settings: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    inset: Tensor | None = None
 
     def in_frame(self, x: Tensor) -> Tensor:
         """The part of a reconstruction that lies in the frame of the observation."""
@@ -49,3 +61,68 @@ def gaussian_noise(x: Tensor, noise: float, seed: int) -> Tensor:
     """Independent normal numbers of standard deviation ``noise``, the same on every device."""
     generator = torch.Generator().manual_seed(seed)
     return noise * torch.randn(x.shape, generator=generator).to(x.device, x.dtype)
+
+
+def require_noise(noise: float, name: str = "the noise") -> float:
+    """``noise`` if it is a standard deviation in units of the full range.
+
+    Raises:
+        InputError: negative, not finite, or 1 and more: then it is in units of 1/255 as a rule.
+    """
+    noise = float(noise)
+    if math.isfinite(noise) and noise >= 1:
+        raise InputError(
+            f"{name} is a standard deviation in [0, 1), where 1 is white, got {noise:g}: for 8-bit "
+            f"numbers divide by 255 ({noise / 255:.4g})"
+        )
+    if not 0 <= noise < 1:
+        raise InputError(f"{name} must be a standard deviation in [0, 1), got {noise:g}")
+    return noise
+
+
+def as_observation(y: Tensor, noise: float) -> Tensor:
+    """``y`` as float32 ``[B, C, H, W]``, after checking its units.
+
+    Noise may carry pixels out of [0, 1], by a few standard deviations.
+
+    Raises:
+        InputError: another shape or type, NaN, infinity, or numbers of another unit.
+    """
+    y = _as_images(y)
+    low, high = float(y.min()), float(y.max())
+    slack = _BEYOND + _DEVIATIONS * noise
+    if low < -slack or high > 1 + slack:
+        raise InputError(_outside(low, high))
+    return y
+
+
+def as_truth(x: Tensor) -> Tensor:
+    """A clean image as float32 ``[B, C, H, W]`` in [0, 1].
+
+    Raises:
+        InputError: as :func:`as_observation`, or any pixel outside [0, 1].
+    """
+    x = _as_images(x)
+    low, high = float(x.min()), float(x.max())
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        raise InputError(_outside(low, high))
+    return x.clamp(0, 1)
+
+
+def _as_images(x: Tensor) -> Tensor:
+    if not isinstance(x, Tensor):
+        raise InputError(f"expected a tensor [B, C, H, W], got {type(x).__name__}")
+    if x.ndim != 4 or x.numel() == 0 or x.shape[1] not in (1, 3):
+        raise InputError(f"expected images [B, C, H, W] with C = 1 or 3, got {tuple(x.shape)}")
+    if not x.is_floating_point():
+        raise InputError(f"expected floats in [0, 1], got {x.dtype}: divide by the white level")
+    if not bool(x.isfinite().all()):
+        raise InputError("the image contains NaN or infinity")
+    return x.to(torch.float32)
+
+
+def _outside(low: float, high: float) -> str:
+    return (
+        f"pixels lie in [0, 1] up to noise, got [{low:.6g}, {high:.6g}]: divide by the number that "
+        "stands for white, for instance 255"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import DTypeLike
 from torch import Tensor
 
-from pnp_lip.data.images import write_image
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
-from pnp_lip.files import write_text
+from pnp_lip.errors import InputError
+from pnp_lip.formats.raster import Storage
 from pnp_lip.quality import psnr, quality
 from pnp_lip.recipes.figure import before_and_after, curve, residual_curve, save_figure, words
-from pnp_lip.recipes.problem import Problem
+from pnp_lip.recipes.outputs import Outputs
+from pnp_lip.recipes.problem import Problem, require_noise
 from pnp_lip.solvers import ADMM, ForwardBackward, PlugAndPlay, Solution
 from pnp_lip.versions import versions
 from pnp_lip.weights import weight_hash
@@ -38,6 +39,7 @@ class Options:
         device: where to compute.
         seed: of everything random.
         weights: ``"default"``, ``"large"`` or a file.
+        unproved: run where no theorem applies; the report then claims none.
         verbose: show a progress bar.
     """
 
@@ -45,15 +47,22 @@ class Options:
     solver: str = "forward-backward"
     stepsize: float | None = None
     max_iter: int = 300
-    tol: float = 1e-4
+    tol: float = 1e-5
     device: str = "cpu"
     seed: int = 0
     weights: str = "default"
+    unproved: bool = False
     verbose: bool = False
 
     def __post_init__(self) -> None:
         if self.solver not in SOLVERS:
-            raise ValueError(f"unknown solver '{self.solver}': expected {' or '.join(SOLVERS)}")
+            raise InputError(f"unknown solver '{self.solver}': expected {' or '.join(SOLVERS)}")
+        require_noise(self.sigma, "the strength of the denoiser")
+        if self.max_iter < 1:
+            raise InputError(f"expected at least one iteration, got max_iter={self.max_iter}")
+        for name, value in (("tol", self.tol), ("stepsize", self.stepsize)):
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise InputError(f"{name} must be a positive number, got {value:g}")
 
     def build(self, denoiser: LipschitzDenoiser) -> PlugAndPlay:
         """The solver these options describe."""
@@ -61,6 +70,7 @@ class Options:
             "stepsize": self.stepsize,
             "max_iter": self.max_iter,
             "tol": self.tol,
+            "unproved": self.unproved,
             "verbose": self.verbose,
         }
         if self.solver == "admm":
@@ -107,6 +117,7 @@ class Restoration:
             "plan": plan.to_dict(),
             "options": asdict(self.options),
             "settings": self.problem.settings,
+            "remarks": self.problem.remarks,
             "weights_sha256": self.weights_sha256,
             "versions": versions(),
         }
@@ -114,42 +125,57 @@ class Restoration:
     def summary(self) -> str:
         """The report for a person."""
         report, plan = self.to_dict(), self.solution.plan
-        lines = [f"{self.problem.name}: {self.solution.status.value}"]
-        if self.problem.truth is not None:
-            lines += [
-                f"  PSNR  {report['psnr_observation']:.2f} -> {report['psnr_restoration']:.2f} dB",
-                f"  SSIM  {report['ssim_observation']:.4f} -> {report['ssim_restoration']:.4f}",
-            ]
-        averagedness = report["averagedness"]
         return "\n".join(
             [
-                *lines,
-                f"  denoiser    Lip(D) <= {report['lipschitz_upper']:.6g} (proved), "
-                f"averagedness {averagedness:.4f}, sigma {self.options.sigma:.4g}",
+                f"{self.problem.name}: {self.solution.status.value}",
+                *_gain("PSNR", report, " dB", 2),
+                *_gain("SSIM", report, "", 4),
+                _guarantee(report),
                 *("  " + line for line in plan.summary().splitlines()),
                 f"  iterations  {report['iterations']}, fixed-point residual {report['residual']:.2e}",
             ]
         )
 
-    def save(self, path: str | Path, dtype: DTypeLike = np.uint8) -> tuple[Path, ...]:
+    def draw(self, path: Path) -> None:
+        """Write the figure: images with kernel or mask, the residuals, and PSNR or the report."""
+        panels = before_and_after(self.problem.observation, self.image, self.problem.truth)
+        second = curve(self.psnr_curve, "PSNR in dB") if self.psnr_curve else words(self.summary())
+        first = residual_curve(self.solution.residuals, self.options.tol)
+        save_figure(panels, path, (first, second), self.problem.inset)
+
+    def save(
+        self, path: str | Path, stored: Storage | DTypeLike = np.uint8, *, force: bool = False
+    ) -> tuple[Path, ...]:
         """Write the image to ``path``, the figure to ``NAME.figure.png``, the report to ``NAME.json``.
 
         Args:
             path: where to write the image; its suffix chooses the format.
-            dtype: how to store the pixels.
+            stored: how to store the pixels: a type, or the storage of the image they came from.
+            force: overwrite files that no earlier run wrote.
 
         Returns:
             The three paths.
+
+        Raises:
+            InputError: a place that cannot be written, or a file of the user's there.
         """
-        path = Path(path)
-        figure, report = path.with_suffix(".figure.png"), path.with_suffix(".json")
-        write_image(path, self.image, dtype)
-        panels = before_and_after(self.problem.observation, self.image, self.problem.truth)
-        second = curve(self.psnr_curve, "PSNR in dB") if self.psnr_curve else words(self.summary())
-        first = residual_curve(self.solution.residuals, self.options.tol)
-        save_figure(panels, figure, (first, second))
-        write_text(report, json.dumps(self.to_dict(), indent=2) + "\n")
-        return path, figure, report
+        return Outputs(Path(path), force).write(self.image, stored, self.draw, self.to_dict())
+
+
+def _gain(name: str, report: dict[str, Any], unit: str, digits: int) -> list[str]:
+    """A measure before and after, where there is one."""
+    before, after = (report[f"{name.lower()}_{image}"] for image in ("observation", "restoration"))
+    if before is None or after is None:
+        return []
+    return [f"  {name}  {before:.{digits}f} -> {after:.{digits}f}{unit}"]
+
+
+def _guarantee(report: dict[str, Any]) -> str:
+    upper, averagedness = report["lipschitz_upper"], report["averagedness"]
+    if upper is None:
+        return f"  denoiser    nothing is proved of it, sigma {report['sigma']:.4g}"
+    averaged = "" if averagedness is None else f", averagedness {averagedness:.4f}"
+    return f"  denoiser    Lip(D) <= {upper:.6g} (proved){averaged}, sigma {report['sigma']:.4g}"
 
 
 def restore(problem: Problem, options: Options) -> Restoration:

@@ -1,24 +1,41 @@
 """Plug-and-Play solvers that check a convergence theorem's hypotheses before they start."""
 
 from pnp_lip.solvers.admm import ADMM
+from pnp_lip.solvers.data_term import DataTerm, DataTermError, ObservationError
 from pnp_lip.solvers.forward_backward import ForwardBackward
+from pnp_lip.solvers.growth import Growth
 from pnp_lip.solvers.guided import GuidedPlugAndPlay, GuidedSolution
-from pnp_lip.solvers.iteration import Growth, Status
+from pnp_lip.solvers.images import ImageError
+from pnp_lip.solvers.iteration import MapError, Status
 from pnp_lip.solvers.operator_norm import NormSource, OperatorNorm, operator_norm
-from pnp_lip.solvers.plan import HypothesisViolated, Plan, Theorem
-from pnp_lip.solvers.plug_and_play import PlugAndPlay, Solution
+from pnp_lip.solvers.plan import HypothesisViolated, Plan
+from pnp_lip.solvers.plug_and_play import PlugAndPlay
+from pnp_lip.solvers.primal_dual import PrimalDual
+from pnp_lip.solvers.schemes import Anderson, Halpern, KrasnoselskiiMann
+from pnp_lip.solvers.solution import FixedPointMap, Solution
+from pnp_lip.solvers.theorems import Theorem
 
 __all__ = [
     "ADMM",
+    "Anderson",
+    "DataTerm",
+    "DataTermError",
+    "FixedPointMap",
     "ForwardBackward",
     "Growth",
     "GuidedPlugAndPlay",
     "GuidedSolution",
+    "Halpern",
     "HypothesisViolated",
+    "ImageError",
+    "KrasnoselskiiMann",
+    "MapError",
     "NormSource",
+    "ObservationError",
     "OperatorNorm",
     "Plan",
     "PlugAndPlay",
+    "PrimalDual",
     "Solution",
     "Status",
     "Theorem",

@@ -1,9 +1,12 @@
-r"""The data term :math:`f(x) = \frac{w}{2}\|Ax - y\|^2` of one observation, :math:`w = 1/s^2`.
+r"""The data term :math:`f(x) = \frac12\|Ax - y\|_W^2` of one observation, :math:`W = \mathrm{diag}(1/s^2)`.
 
-.. math:: \nabla f(x) = w(A^\top A x - A^\top y), \qquad
-          \mathrm{prox}_{\gamma f}(z) = (I + \gamma w A^\top A)^{-1}(z + \gamma w A^\top y)
+.. math:: \nabla f(x) = A^*W(Ax - y), \qquad
+          \mathrm{prox}_{\gamma f}(z) = (I + \gamma A^*WA)^{-1}(z + \gamma A^*Wy)
 
-:math:`A^\top y` is computed once.
+:math:`A^*Wy` is computed once. The proximity operator is a closed form where deepinv diagonalises the
+physics; elsewhere it is computed by conjugate gradients, in the k-th call with an error of at most
+:math:`c\,k^{-1.1}`: these errors are summable, which is what the theorems about inexact proximity
+operators ask (Eckstein and Bertsekas 1992; Combettes 2004).
 """
 
 from __future__ import annotations
@@ -11,74 +14,152 @@ from __future__ import annotations
 import math
 
 import torch
-from deepinv.optim.data_fidelity import L2
-from deepinv.physics import DecomposablePhysics, LinearPhysics, Physics
+from deepinv.optim.data_fidelity import L2, DataFidelity, StackedPhysicsDataFidelity
+from deepinv.physics import (
+    MRI,
+    BlurFFT,
+    Decolorize,
+    Demosaicing,
+    Denoising,
+    DynamicMRI,
+    Inpainting,
+    LinearPhysics,
+    Physics,
+    SinglePixelCamera,
+)
+from deepinv.utils import TensorList
 from torch import Tensor
 
-__all__ = ["DataTerm"]
+from pnp_lip.errors import PnpLipError
+from pnp_lip.solvers.growth import norms
+from pnp_lip.solvers.images import to_native, to_real
+from pnp_lip.solvers.linear_system import solve_shifted
+from pnp_lip.solvers.measurements import Measurement, apply, parts_of
+from pnp_lip.solvers.operator_norm import is_stock
+
+__all__ = ["DataTerm", "DataTermError", "ObservationError"]
+
+_DIAGONALISED = (
+    *(Denoising, Inpainting, Demosaicing, Decolorize, BlurFFT, MRI, DynamicMRI, SinglePixelCamera),
+)
+
+
+class DataTermError(PnpLipError, TypeError):
+    """A physics or a data fidelity that the method has no theorem for."""
+
+
+class ObservationError(PnpLipError, ValueError):
+    """An observation that cannot be used."""
 
 
 class DataTerm:
     """One observation under one linear physics, with a Gaussian fidelity.
 
+    Variables are real: complex images ``[B, ...]`` stand as ``[B, 2, ...]``.
+
     Args:
-        y: observation ``[B, ...]``.
+        y: observation ``[B, ...]``, or a deepinv ``TensorList`` of them. Integers and truth values
+            become ``dtype``, and so do other real types if ``dtype`` is given.
         physics: a deepinv linear physics.
-        data_fidelity: a deepinv ``L2``; its ``sigma`` is the noise level :math:`s`.
+        data_fidelity: a deepinv ``L2``, whose ``sigma`` is the noise level :math:`s`: a number, one per
+            image, or one per entry of ``y``; for stacked physics a ``StackedPhysicsDataFidelity`` of them.
+        dtype: the real type to compute in.
+        prox_error: ``c`` relative to the size of the images. A residual below it says nothing about a
+            map that contains the proximity operator.
+
+    Attributes:
+        weight, smallest_weight: the extreme entries of ``W``.
+        adjoint_of_y: :math:`A^*y`, as a real variable.
+        missed: calls of :meth:`prox` whose error could not be made as small as it has to be.
 
     Raises:
-        TypeError: the physics is not linear, or the fidelity is not ``L2``.
-        ValueError: the observation is not finite.
+        DataTermError: the physics is not linear, or the fidelity is not ``L2``.
+        ObservationError: the observation is not finite.
     """
 
-    def __init__(self, y: Tensor, physics: Physics, data_fidelity: L2 | None = None) -> None:
+    def __init__(
+        self,
+        y: Measurement,
+        physics: Physics,
+        data_fidelity: DataFidelity | None = None,
+        *,
+        dtype: torch.dtype | None = None,
+        prox_error: float = 1e-6,
+    ) -> None:
         if not isinstance(physics, LinearPhysics):
-            raise TypeError(
+            raise DataTermError(
                 f"expected a linear deepinv physics, got {type(physics).__name__}: the theorems here "
-                f"are about convex quadratic data terms"
-            )
-        fidelity = L2() if data_fidelity is None else data_fidelity
-        if type(fidelity) is not L2:
-            raise TypeError(f"expected deepinv's L2 data fidelity, got {type(fidelity).__name__}")
-        if not torch.isfinite(y).all():
-            raise ValueError(
-                "the observation y contains NaN or infinity: replace these entries first"
+                f"are about convex data terms of linear operators"
             )
         self.physics = physics
-        self.weight = float(fidelity.norm)
-        self.y = y
-        self.adjoint_of_y: Tensor = physics.A_adjoint(y)
+        self.y = apply(lambda part: _finite(part, dtype), y)
+        self._weights = _weights(data_fidelity, self.y)
+        self.weight = max(float(torch.as_tensor(w).max()) for w in self._weights)
+        self.smallest_weight = min(float(torch.as_tensor(w).min()) for w in self._weights)
+        back = physics.A_adjoint(self.y)
+        self.is_complex = back.is_complex()
+        self.adjoint_of_y: Tensor = to_real(back)
+        self._pull = (
+            self.weight * self.adjoint_of_y
+            if self.scalar
+            else to_real(physics.A_adjoint(self._weighted(self.y)))
+        )
+        self.prox_error = prox_error
+        self.missed = self._calls = 0
+        self._size: Tensor | None = None
+        self._last: Tensor | None = None
         self._spectrum: Tensor | None = None
 
     @property
-    def exact_prox(self) -> bool:
-        """Whether :meth:`prox` is a closed form; otherwise conjugate gradients to ``physics.tol``."""
-        return isinstance(self.physics, DecomposablePhysics)
+    def scalar(self) -> bool:
+        """Whether ``W`` is a multiple of the identity."""
+        return all(isinstance(w, float) and w == self._weights[0] for w in self._weights)
 
-    def gradient(self, x: Tensor) -> Tensor:
-        r""":math:`\nabla f(x)`."""
-        return self.weight * (self.physics.A_adjoint_A(x) - self.adjoint_of_y)
+    @property
+    def exact_prox(self) -> bool:
+        """Whether :meth:`prox` is a closed form."""
+        return type(self.physics) in _DIAGONALISED and is_stock(self.physics) and self.scalar
+
+    def native(self, w: Tensor) -> Tensor:
+        """The image that a real variable stands for."""
+        return to_native(w, self.is_complex)
+
+    def normal(self, w: Tensor) -> Tensor:
+        r""":math:`A^*WAw`."""
+        x = self.native(w)
+        if self.scalar:
+            return to_real(self.weight * self.physics.A_adjoint_A(x))
+        return to_real(self.physics.A_adjoint(self._weighted(self.physics.A(x))))
+
+    def gradient(self, w: Tensor) -> Tensor:
+        r""":math:`\nabla f(w)`."""
+        if self.scalar:
+            seen = to_real(self.physics.A_adjoint_A(self.native(w)))
+            return self.weight * (seen - self.adjoint_of_y)
+        return self.normal(w) - self._pull
 
     def prox(self, z: Tensor, gamma: float) -> Tensor:
         r""":math:`\mathrm{prox}_{\gamma f}(z)`.
 
-        With :math:`A = U S V^\top` and :math:`g = \gamma w s^2` it is
-        :math:`z + V\,\mathrm{diag}(1 + g)^{-1}(\gamma w V^\top A^\top y - g V^\top z)`, also where
-        ``V`` has fewer columns than rows.
+        With :math:`A = U S V^*` and :math:`g = \gamma w s^2` the closed form is
+        :math:`z + V\,\mathrm{diag}(1 + g)^{-1}(\gamma w V^*A^*y - g V^*z)`, also where ``V`` has fewer
+        columns than rows.
         """
-        scale = gamma * self.weight
-        if not isinstance(self.physics, DecomposablePhysics):
-            proximal: Tensor = self.physics.prox_l2(z, self.y, scale)
-            return proximal
-        if self._spectrum is None:
-            self._spectrum = self.physics.V_adjoint(self.adjoint_of_y)
-        gains = scale * torch.as_tensor(self.physics.mask).abs().square()
-        spectrum = (scale * self._spectrum - gains * self.physics.V_adjoint(z)) / (1 + gains)
-        proximal = z + self.physics.V(spectrum)
-        return proximal
+        if self.exact_prox:
+            return self._closed_prox(z, gamma)
+        self._calls += 1
+        self._size = norms(z) if self._size is None else self._size
+        target = z + gamma * self._pull
+        floor = 8 * torch.finfo(z.dtype).eps * norms(target)
+        tolerance = torch.maximum(self.prox_error * self._size * self._calls**-1.1, floor)
+        start = z if self._last is None or self._last.shape != z.shape else self._last
+        found, error = solve_shifted(lambda x: gamma * self.normal(x), target, start, tolerance)
+        self.missed += bool((error > 4 * tolerance).any())
+        self._last = found.detach()
+        return found
 
     def prox_residual(self, gamma: float = 1.0) -> float:
-        r"""How far :meth:`prox` at :math:`z = A^\top y` is from its optimality condition.
+        r"""How far :meth:`prox` at :math:`z = A^*Wy` is from its optimality condition.
 
         The relative size of :math:`p - z + \gamma\nabla f(p)`; zero in exact arithmetic.
         """
@@ -87,3 +168,61 @@ class DataTerm:
         defect = torch.linalg.vector_norm(p - z + gamma * self.gradient(p))
         size = float(torch.linalg.vector_norm(z))
         return float(defect) / size if size > 0 and math.isfinite(size) else float(defect)
+
+    def _closed_prox(self, z: Tensor, gamma: float) -> Tensor:
+        physics, x = self.physics, self.native(z)
+        if self._spectrum is None:
+            self._spectrum = physics.V_adjoint(self.native(self._pull))
+        mask = torch.as_tensor(physics.mask)
+        values = mask.to(z.dtype) if mask.dtype == torch.bool else mask.abs()
+        gains = gamma * self.weight * values.square()
+        spectrum = (gamma * self._spectrum - gains * physics.V_adjoint(x)) / (1 + gains)
+        return to_real(x + physics.V(spectrum))
+
+    def _weighted(self, y: Measurement) -> Measurement:
+        """``W y``."""
+        if isinstance(y, Tensor):
+            return self._weights[0] * y
+        pairs = zip(self._weights, parts_of(y), strict=True)
+        return TensorList([weight * part for weight, part in pairs])
+
+
+def _finite(part: Tensor, dtype: torch.dtype | None) -> Tensor:
+    if not part.is_complex() and (dtype is not None or not part.is_floating_point()):
+        part = part.to(dtype or torch.get_default_dtype())
+    if not bool(torch.isfinite(part).all()):
+        raise ObservationError(
+            "the observation y contains NaN or infinity: replace these entries first"
+        )
+    return part
+
+
+def _weights(fidelity: DataFidelity | None, y: Measurement) -> list[float | Tensor]:
+    """The diagonal of ``W``, for every part of the observation."""
+    parts = parts_of(y)
+    each: list[DataFidelity]
+    if isinstance(fidelity, StackedPhysicsDataFidelity):
+        each = list(fidelity.data_fidelity_list)
+        if len(each) != len(parts):
+            raise DataTermError(
+                f"expected one data fidelity for each of {len(parts)} observations, got {len(each)}"
+            )
+    else:
+        each = [L2() if fidelity is None else fidelity] * len(parts)
+    return [_weight(one, part) for one, part in zip(each, parts, strict=True)]
+
+
+def _weight(fidelity: DataFidelity, part: Tensor) -> float | Tensor:
+    if type(fidelity) is not L2:
+        raise DataTermError(
+            f"expected deepinv's L2 data fidelity, got {type(fidelity).__name__}: PrimalDual takes "
+            f"other convex fidelities"
+        )
+    weight = torch.as_tensor(fidelity.norm)
+    if not bool((weight > 0).all() and weight.isfinite().all()):
+        raise DataTermError("expected a finite noise level sigma > 0 in L2")
+    if weight.numel() == 1:
+        return float(weight)
+    if weight.numel() == len(part):
+        weight = weight.reshape(-1, *[1] * (part.ndim - 1))
+    return weight.to(part.device, part.real.dtype if part.is_complex() else part.dtype)

@@ -4,36 +4,40 @@ With :math:`L = \|A\|^2/s^2` and :math:`\mu` the strong convexity of :math:`f`:
 
 * ``D`` averaged and :math:`\gamma < 2/L`: ``T`` is averaged, the iterates converge to a fixed point
   if there is one (Krasnosel'skii-Mann; Bauschke and Combettes 2017, Prop. 5.16);
-* ``D`` nonexpansive and :math:`\mu > 0`: ``T`` contracts with
-  :math:`q = \max(|1-\gamma\mu|, |1-\gamma L|)` (Banach);
+* :math:`\mathrm{Lip}(D) \le u` and :math:`uq_f < 1` with :math:`q_f = \max(|1-\gamma\mu|, |1-\gamma L|)`:
+  ``T`` contracts with :math:`uq_f` (Banach), also for :math:`u > 1`;
 * ``D`` nonexpansive: the iteration :math:`\frac12(I + T)` converges if there is a fixed point.
 
-With a box :math:`[a, b]` the map acts on a compact convex set, so a fixed point exists
-(Browder, Göhde and Kirk 1965).
+With a box :math:`[a, b]` the map acts on a compact convex set, so a fixed point exists (Browder, Göhde
+and Kirk 1965). For a firmly nonexpansive ``D`` the fixed points solve
+:math:`0 \in (D^{-1} - I)x + \gamma\nabla f(x)`: they depend on ``D`` and on :math:`\gamma`, and
+Plug-and-Play ADMM with the same ``D`` and :math:`\gamma` finds the same images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
 
-from deepinv.optim.data_fidelity import L2
+import torch
 from torch import Tensor, nn
 
 from pnp_lip.certifier import Statement
+from pnp_lip.rounding import format_up
+from pnp_lip.solvers import theorems
 from pnp_lip.solvers.data_term import DataTerm
+from pnp_lip.solvers.firm import firm_statement
 from pnp_lip.solvers.operator_norm import OperatorNorm
-from pnp_lip.solvers.plan import Plan, Theorem
-from pnp_lip.solvers.plug_and_play import FixedPointMap, PlugAndPlay, physics_norm
+from pnp_lip.solvers.plan import Plan
+from pnp_lip.solvers.plug_and_play import PlugAndPlay
+from pnp_lip.solvers.rates import contraction_factor, stability_bound
+from pnp_lip.solvers.solution import FixedPointMap
 
 __all__ = ["ForwardBackward"]
 
-#: The step taken from the theorem, as a share of the largest admissible one, 2/L.
+#: The step, as a share of 2/L with L from the value of the norm.
 _SHARE = 0.95
-
-_EXISTENCE = {
-    True: "a fixed point exists, because the images are kept in a box",
-    False: "converges if a fixed point exists (pass box=(0, 1) to be sure of one)",
-}
 
 
 class ForwardBackward(PlugAndPlay):
@@ -41,9 +45,12 @@ class ForwardBackward(PlugAndPlay):
 
     Args:
         box: keep the images in this interval, which guarantees that a fixed point exists.
+        firm: apply the denoiser relaxed to be firmly nonexpansive, as ADMM does; with the same
+            stepsize both then find the same images.
 
     The others are those of :class:`~pnp_lip.solvers.plug_and_play.PlugAndPlay`; ``stepsize`` is
-    :math:`\gamma`, by default :math:`1.9/L`.
+    :math:`\gamma`, by default :math:`1.9/L` with :math:`L` from the norm as computed: the proved bound
+    only decides whether that is admissible.
     """
 
     method = "forward-backward"
@@ -51,106 +58,109 @@ class ForwardBackward(PlugAndPlay):
     def __init__(
         self,
         denoiser: nn.Module,
-        sigma: float,
+        sigma: float | Tensor,
         *,
-        stepsize: float | None = None,
-        data_fidelity: L2 | None = None,
-        max_iter: int = 300,
-        tol: float = 1e-4,
         box: tuple[float, float] | None = None,
-        unproved: bool = False,
-        verbose: bool = False,
+        firm: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(
-            denoiser,
-            sigma,
-            stepsize=stepsize,
-            data_fidelity=data_fidelity,
-            max_iter=max_iter,
-            tol=tol,
-            unproved=unproved,
-            verbose=verbose,
-        )
+        super().__init__(denoiser, sigma, **options)
         if box is not None and not box[0] < box[1]:
             raise ValueError(f"box must be an interval (low, high), got {box}")
         self.box = box
+        self.firm = firm
 
     def plan(self, data: DataTerm, x: Tensor, *, norm: float | None = None) -> Plan:
-        bounds = physics_norm(data.physics, x, norm)
-        smooth, convex = data.weight * bounds.upper**2, data.weight * bounds.lower**2
-        stepsize = self.stepsize or _SHARE * 2 / smooth
-        statement = self.statement()
+        bounds = self.physics_norm(data, x, norm)
+        natural = 1 / (data.weight * bounds.value**2)
+        stepsize = self.stepsize or _SHARE * 2 * natural
+        statement, weight, missing = self._applied()
         violations = [
-            *self._denoiser_violations(statement),
-            *_step_violations(stepsize, smooth, bounds),
+            *missing,
+            *_step_violations(stepsize, data, bounds),
+            *self.physics_violations(data, x, bounds),
         ]
-        # The factor covers the roundings of the two products and differences.
-        contraction = max(abs(1 - stepsize * convex), abs(1 - stepsize * smooth)) * (1 + 2.0**-50)
-        only_nonexpansive = statement is None or not (statement.averagedness or 0) < 1
-        contracts = convex > 0 and contraction < 1
-        theorem = _theorem(contracts, only_nonexpansive, self.box is not None)
+        q = contraction_factor(stepsize, data, bounds, statement, self.anchor)
+        if statement is not None and statement.upper > 1 and not q < 1:
+            violations.insert(0, _expansive(statement))
+        averaged = statement is not None and (statement.averagedness or 1) < 1
+        unit = torch.finfo(self.kernels or x.dtype).eps / 2
+        named = q if q < 1 and theorems.is_far_from_one(q, unit) and not violations else None
+        scheme = self.scheme.limited(1.0 if averaged or named is not None else 0.5)
+        theorem = self._theorem(q, named, averaged)
         return Plan(
             method=self.method,
-            theorem=None if violations else theorem,
+            theorem=None
+            if violations
+            else theorems.with_scheme(theorem, scheme, self.box is not None),
             stepsize=stepsize,
-            relaxation=0.5 if only_nonexpansive and not contracts else 1.0,
             denoiser=statement,
             norm=bounds,
+            scheme=scheme,
             violations=tuple(violations),
-            contraction=contraction if contracts and not violations else None,
+            contraction=named,
+            exists=self.box is not None or q < 1,
+            firm=weight,
+            anchor=self.anchor,
+            scale=min(1.0, stepsize / natural),
+            stability=stability_bound(stepsize, data, bounds, statement, named, self.anchor),
         )
 
-    def fixed_point_map(self, data: DataTerm, plan: Plan, start: Tensor) -> FixedPointMap:
+    def fixed_point_map(
+        self, data: DataTerm, plan: Plan, start: Tensor, *, denoiser: nn.Module | None = None
+    ) -> FixedPointMap:
         project = _identity if self.box is None else _clamp_to(self.box)
+        denoise = self.denoise(plan, start, denoiser)
 
         def step(x: Tensor) -> Tensor:
-            return project(self.denoiser(x - plan.stepsize * data.gradient(x), self.sigma))
+            return project(denoise(x - plan.stepsize * data.gradient(x)))
 
         return FixedPointMap(step, _identity, project(start))
 
-    def _denoiser_violations(self, statement: Statement | None) -> list[str]:
+    def _applied(self) -> tuple[Statement | None, float, list[str]]:
+        """What is proved of the denoiser as it is applied, its relaxation, and what is missing."""
+        statement = self.statement()
         if statement is None:
-            return [f"{self.missing_statement()}: the denoiser must be nonexpansive"]
-        if statement.upper > 1:
-            return [
-                f"the denoiser must be nonexpansive, but only Lip <= {statement.upper:.6g} is proved: "
-                f"use a LipschitzDenoiser, or divide the network's layers by their norms"
-            ]
-        return []
+            return None, 1.0, [f"{self.missing_statement()}: the denoiser must be nonexpansive"]
+        if not self.firm:
+            return statement, 1.0, []
+        return firm_statement(statement, self.method)
+
+    def _theorem(self, q: float, named: float | None, averaged: bool) -> theorems.Theorem:
+        box = self.box is not None
+        if named is not None:
+            return theorems.contraction(named)
+        if averaged:
+            return theorems.averaged(box, unique=q < 1)
+        return theorems.nonexpansive(box)
 
 
-def _step_violations(stepsize: float, smooth: float, norm: OperatorNorm) -> list[str]:
+def _step_violations(stepsize: float, data: DataTerm, norm: OperatorNorm) -> list[str]:
     """``gamma < 2/L``, with an ``L`` that is proved."""
+    smooth = Fraction(data.weight) * Fraction(norm.upper) ** 2
     violations = []
-    if not stepsize * smooth < 2:
+    if not Fraction(stepsize) * smooth < 2:
         violations.append(
-            f"the stepsize must be below 2/L = {2 / smooth:.6g}, got {stepsize:.6g}: lower it, or "
-            f"leave it to the theorem"
+            f"the stepsize must be below 2/L = {_format_down(float(2 / smooth))}, got {stepsize:.6g}: "
+            f"lower it, or use ADMM, which converges with every stepsize"
         )
     if not norm.source.proved:
         violations.append(
-            "the norm of this physics is only estimated: pass norm= with an upper bound of |A|"
+            "the norm of this physics is only estimated: pass norm= with an upper bound of |A|, or use "
+            "ADMM, which needs none"
         )
     return violations
 
 
-def _theorem(contracts: bool, only_nonexpansive: bool, box: bool) -> Theorem:
-    if contracts:
-        return Theorem(
-            "Banach's fixed-point theorem",
-            "the iterates converge linearly to the only fixed point",
-            "Banach 1922",
-        )
-    if only_nonexpansive:
-        return Theorem(
-            "Krasnosel'skii-Mann theorem for nonexpansive maps",
-            _EXISTENCE[box],
-            "Bauschke and Combettes 2017, Theorem 5.15",
-        )
-    return Theorem(
-        "Krasnosel'skii-Mann theorem for averaged maps",
-        _EXISTENCE[box],
-        "Bauschke and Combettes 2017, Proposition 5.16",
+def _format_down(value: float) -> str:
+    """Decimal text of six digits that is not above a positive ``value``."""
+    return format_up(-value).lstrip("-")
+
+
+def _expansive(statement: Statement) -> str:
+    return (
+        f"the denoiser must be nonexpansive, but only Lip <= {format_up(statement.upper)} is proved: use "
+        f"a LipschitzDenoiser, or divide the network's layers by their norms"
     )
 
 

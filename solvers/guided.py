@@ -20,9 +20,11 @@ from deepinv.physics import Physics
 from torch import Tensor, nn
 
 from pnp_lip.denoisers.guided import GuidedDenoiser
+from pnp_lip.errors import InputError
 from pnp_lip.solvers.iteration import Status
 from pnp_lip.solvers.plan import Plan
-from pnp_lip.solvers.plug_and_play import PlugAndPlay, Solution
+from pnp_lip.solvers.plug_and_play import PlugAndPlay
+from pnp_lip.solvers.solution import Solution
 
 __all__ = ["Build", "GuidedPlugAndPlay", "GuidedSolution"]
 
@@ -69,8 +71,8 @@ class GuidedSolution:
 
     @property
     def guaranteed(self) -> bool:
-        """Whether the theorem of every stage applies."""
-        return all(stage.plan.guaranteed for stage in self.stages)
+        """Whether the theorem of every stage covers what was run."""
+        return all(stage.guaranteed for stage in self.stages)
 
     @property
     def message(self) -> str:
@@ -115,7 +117,7 @@ class GuidedPlugAndPlay(Reconstructor):
         guide_updates: number of guides, at least 1.
 
     Raises:
-        ValueError: a tolerance that is not positive, or less than one guide.
+        InputError: a tolerance that is not positive, or less than one guide.
 
     Example:
         >>> import torch
@@ -141,9 +143,9 @@ class GuidedPlugAndPlay(Reconstructor):
     ) -> None:
         super().__init__()
         if not (tol > 0 and loose > 0):
-            raise ValueError(f"expected positive tolerances, got tol={tol}, loose={loose}")
+            raise InputError(f"expected positive tolerances, got tol={tol}, loose={loose}")
         if guide_updates < 1:
-            raise ValueError(f"expected at least 1 guide, got guide_updates={guide_updates}")
+            raise InputError(f"expected at least 1 guide, got guide_updates={guide_updates}")
         self.denoiser, self.build = denoiser, build
         self.tol, self.loose, self.guide_updates = tol, loose, guide_updates
 

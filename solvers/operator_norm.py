@@ -1,25 +1,28 @@
-r"""Upper bounds of :math:`\|A\|` for deepinv physics, with where they come from.
+r"""Upper bounds of :math:`\|A\|`, which every stepsize rule and every proof needs.
 
-deepinv's own ``compute_sqnorm`` is a power method: a lower bound, which makes a step too long.
+deepinv's ``compute_sqnorm`` is a power method: a lower bound, which makes a step too long. Here a bound is
+proved by a rule of the exact class of the physics (:mod:`pnp_lip.solvers.norm_rules`); a subclass may have
+changed ``A``, so it is not trusted. Beside the bound stands the ``value``, what the norm is as far as a
+computation can tell: stepsizes are chosen from it, so that a looser bound never moves a solution.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from weakref import WeakKeyDictionary
 
 import torch
-from deepinv.physics import Blur, BlurFFT, DecomposablePhysics, Denoising, LinearPhysics
+from deepinv.physics import LinearPhysics
 from torch import Tensor
 
-from pnp_lip.norms import convolution_norm, padding_factor
+from pnp_lip.certifier import digest
 
-__all__ = ["NormSource", "OperatorNorm", "operator_norm"]
+__all__ = ["NormSource", "OperatorNorm", "is_stock", "norm_rule", "operator_norm", "power_method"]
 
-#: Relative room for the float32 arithmetic in which deepinv computes singular values.
-_ROUNDING = 1e-5
-#: What a power method is multiplied with before it is used as if it were an upper bound.
+#: What a power method is multiplied with before it is shown as if it were an upper bound.
 _MARGIN = 1.05
 
 
@@ -28,6 +31,10 @@ class NormSource(Enum):
 
     SINGULAR_VALUES = "largest singular value of a diagonalised physics"
     SYMBOL = "proved bound of the blur's symbol, for every image size"
+    NONNEGATIVE = "Collatz-Wielandt bound of the operator of absolute values, rounding included"
+    MATRIX = "proved norm of the stored matrix"
+    COILS = "largest sum of squared coil sensitivities, times the mask"
+    PARTS = "composed of proved norms of the parts"
     ESTIMATE = "power method times 1.05: an estimate, not proved"
     GIVEN = "given by the caller"
 
@@ -43,56 +50,87 @@ class OperatorNorm:
 
     Attributes:
         upper: :math:`\|A\| \le` this, if ``source.proved``.
-        lower: :math:`\|Ax\| \ge` this times :math:`\|x\|` for all ``x``; 0 where nothing is known.
         source: where the numbers come from.
+        lower: :math:`\|Ax\| \ge` this times :math:`\|x\|` for all ``x``; 0 where nothing is known.
+        value: the norm as computed, from which stepsizes are chosen; ``upper`` without it.
     """
 
     upper: float
     source: NormSource
     lower: float = 0.0
+    value: float = math.nan
+
+    def __post_init__(self) -> None:
+        if math.isnan(self.value):
+            object.__setattr__(self, "value", self.upper)
+
+
+Rule = Callable[[LinearPhysics, Tensor], OperatorNorm | None]
+
+_RULES: dict[type, Rule] = {}
+_KNOWN: WeakKeyDictionary[LinearPhysics, tuple[object, OperatorNorm]] = WeakKeyDictionary()
+
+
+def norm_rule(*kinds: type) -> Callable[[Rule], Rule]:
+    """Register a rule for these exact classes; it returns ``None`` where it does not apply."""
+
+    def register(rule: Rule) -> Rule:
+        _RULES.update(dict.fromkeys(kinds, rule))
+        return rule
+
+    return register
 
 
 def operator_norm(physics: LinearPhysics, x: Tensor) -> OperatorNorm:
-    """Bound the norm of ``physics`` on images of the shape of ``x``.
+    """Bound the norm of ``physics`` on images of the shape and type of ``x`` (``[B, ...]``).
 
-    Singular values where deepinv diagonalises the physics, the certified symbol bound for blurs,
-    otherwise a power method with a margin, which is flagged as unproved.
+    The bound of a physics that has not changed is remembered. Without a rule the result is a power
+    method with a margin, which is flagged as not proved.
     """
-    if isinstance(physics, DecomposablePhysics):
-        return _from_singular_values(physics)
-    if type(physics) is Blur:
-        return OperatorNorm(_blur_bound(physics) * (1 + _ROUNDING), NormSource.SYMBOL)
-    return OperatorNorm(_MARGIN * _power_method(physics, x), NormSource.ESTIMATE)
+    # A part that cannot be read gives another digest every time, and nothing is remembered.
+    key = (digest(physics), x.shape, x.dtype, x.device)
+    known = _KNOWN.get(physics)
+    if known is None or known[0] != key:
+        known = _KNOWN[physics] = (key, _bound(physics, x))
+    return known[1]
 
 
-def _from_singular_values(physics: DecomposablePhysics) -> OperatorNorm:
-    values = torch.as_tensor(physics.mask).abs().double()
-    upper = float(values.max()) * (1 + _ROUNDING)
-    square = type(physics) in (Denoising, BlurFFT)
-    lower = max(0.0, float(values.min()) - _ROUNDING * upper) if square else 0.0
-    return OperatorNorm(upper, NormSource.SINGULAR_VALUES, lower)
+def _bound(physics: LinearPhysics, x: Tensor) -> OperatorNorm:
+    import pnp_lip.solvers.norm_rules  # noqa: F401  (registers the rules)
+
+    rule = _RULES.get(type(physics))
+    bound = rule(physics, x) if rule is not None and is_stock(physics) else None
+    if bound is None:
+        value = power_method(physics, x)
+        return OperatorNorm(_MARGIN * value, NormSource.ESTIMATE, value=value)
+    return bound
 
 
-def _blur_bound(physics: Blur) -> float:
-    """The largest bound over the filters of the batch and the channels, times the padding's."""
-    kernels = physics.filter.flatten(0, 1)
-    mode = {"valid": "zeros", "constant": "zeros"}.get(
-        physics.padding.lower(), physics.padding.lower()
+#: What decides the function of a physics besides its parameters.
+_FUNCTIONS = ("A", "A_adjoint", "A_adjoint_A", "U", "V", "U_adjoint", "V_adjoint")
+
+
+def is_stock(physics: LinearPhysics) -> bool:
+    """Whether no function of this object was replaced after the class was defined."""
+    if any(name in vars(physics) for name in _FUNCTIONS):
+        return False
+    given = (vars(physics).get(f"_{name}") for name in ("U", "V", "U_adjoint", "V_adjoint"))
+    return all(
+        function is None
+        or getattr(function, "__qualname__", "").startswith("DecomposablePhysics.__init__")
+        for function in given
     )
-    size = tuple(kernels.shape[1:])
-    factor = padding_factor(mode, size, tuple(side // 2 for side in size))
-    return factor * max(convolution_norm(kernel[None, None]).upper for kernel in kernels)
 
 
-def _power_method(physics: LinearPhysics, x: Tensor, steps: int = 200, tol: float = 1e-6) -> float:
-    """A lower bound of ``|A|`` that is usually close, from a seeded start."""
+def power_method(physics: LinearPhysics, x: Tensor, steps: int = 200, tol: float = 1e-6) -> float:
+    r"""A lower bound of :math:`\|A\|` up to rounding, usually close, from a seeded start."""
     generator = torch.Generator().manual_seed(0)
-    v = torch.randn(x.shape, generator=generator).to(x.device, x.dtype)
+    v = torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x.device, x.dtype)
     value = 0.0
     for _ in range(steps):
         v = v / torch.linalg.vector_norm(v)
         v = physics.A_adjoint_A(v)
         previous, value = value, float(torch.linalg.vector_norm(v))
-        if value == 0 or abs(value - previous) <= tol * value:
+        if not value > 0 or abs(value - previous) <= tol * value:
             break
     return math.sqrt(value)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pnp_lip.certifier import Statement
 from pnp_lip.errors import PnpLipError
+from pnp_lip.rounding import format_up
 from pnp_lip.solvers.operator_norm import OperatorNorm
+from pnp_lip.solvers.schemes import KrasnoselskiiMann, Scheme
+from pnp_lip.solvers.theorems import Theorem
 
-__all__ = ["HypothesisViolated", "Plan", "Theorem"]
+__all__ = ["HypothesisViolated", "Plan"]
 
 
 class HypothesisViolated(PnpLipError, ValueError):
@@ -17,50 +20,50 @@ class HypothesisViolated(PnpLipError, ValueError):
 
 
 @dataclass(frozen=True)
-class Theorem:
-    """A convergence theorem.
-
-    Attributes:
-        name: how the field calls it.
-        conclusion: what it promises, as a sentence.
-        reference: where it is proved.
-    """
-
-    name: str
-    conclusion: str
-    reference: str
-
-
-@dataclass(frozen=True)
 class Plan:
-    """How a solver is going to run, and what is guaranteed of it.
+    r"""How a solver is going to run, and what is guaranteed of it.
 
     Attributes:
         method: name of the iteration.
         theorem: the theorem whose hypotheses were checked, ``None`` if one of them fails.
         stepsize: the step or penalty parameter used.
-        relaxation: the weight of the map in each iteration.
         denoiser: what is proved of the denoiser as the method applies it.
         norm: bounds of the singular values of the physics.
+        scheme: how steps are made.
         violations: hypotheses that fail, each with its remedy; empty if the theorem applies.
         remarks: what a reader should know besides.
-        contraction: a proved rate ``q < 1``, if there is one.
+        contraction: a proved rate ``q < 1`` of the map that is iterated, if there is one.
+        exists: whether a fixed point is proved to exist.
+        firm: :math:`\lambda` of the denoiser :math:`(1-\lambda)I + \lambda D` that is applied.
+        anchor: :math:`\rho` of the map :math:`(1-\rho)T + \rho x_\mathrm{ref}` that is iterated.
+        scale: the share of the natural step :math:`1/L`, at most 1; residuals are divided by it.
+        stability: a bound of the change of the solution by a change of ``y``, for a fixed reference.
     """
 
     method: str
     theorem: Theorem | None
     stepsize: float
-    relaxation: float
     denoiser: Statement | None
     norm: OperatorNorm
+    scheme: Scheme = field(default_factory=KrasnoselskiiMann)
     violations: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     contraction: float | None = None
+    exists: bool = False
+    firm: float = 1.0
+    anchor: float = 0.0
+    scale: float = 1.0
+    stability: float | None = None
 
     @property
     def guaranteed(self) -> bool:
         """Whether every hypothesis of ``theorem`` is proved."""
         return self.theorem is not None and not self.violations
+
+    @property
+    def relaxation(self) -> float:
+        """The weight of the map in each step."""
+        return float(getattr(self.scheme, "relaxation", 1.0))
 
     def require_guarantee(self) -> None:
         """Raise :class:`HypothesisViolated` unless the theorem applies."""
@@ -72,29 +75,42 @@ class Plan:
             )
 
     def summary(self) -> str:
-        """The plan in a few lines."""
-        lines = [f"{self.method}, stepsize {self.stepsize:.4g}"]
+        """The plan in a few lines; bounds are rounded up."""
+        lines = [f"{self.method}, stepsize {self.stepsize:.4g}, {self.scheme.name} steps"]
         if self.relaxation != 1:
             lines.append(f"relaxation {self.relaxation:.4g}")
         if self.theorem is not None and self.guaranteed:
-            lines += [f"theorem: {self.theorem.name}", self.theorem.conclusion]
+            lines += [
+                f"theorem: {self.theorem.name} ({self.theorem.reference})",
+                self.theorem.conclusion,
+            ]
         else:
             lines += ["NO GUARANTEE: " + "; ".join(self.violations)]
-        return "\n".join(
-            [*lines, f"|A| <= {self.norm.upper:.6g}: {self.norm.source.value}", *self.remarks]
-        )
+        if self.stability is not None:
+            lines.append(
+                f"stability: a change of y moves the solution by at most "
+                f"{format_up(self.stability, 3)} times as much"
+            )
+        bound = format_up(self.norm.upper)
+        return "\n".join([*lines, f"|A| <= {bound}: {self.norm.source.value}", *self.remarks])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers and strings for a report."""
+        named = self.theorem if self.guaranteed else None
         return {
             "method": self.method,
-            "theorem": self.theorem.name if self.theorem and self.guaranteed else None,
-            "conclusion": self.theorem.conclusion if self.theorem and self.guaranteed else None,
+            "theorem": named.name if named else None,
+            "conclusion": named.conclusion if named else None,
+            "reference": named.reference if named else None,
+            "scheme": self.scheme.name,
             "stepsize": self.stepsize,
             "relaxation": self.relaxation,
             "operator_norm_upper": self.norm.upper,
+            "operator_norm_value": self.norm.value,
             "operator_norm_source": self.norm.source.value,
             "violations": list(self.violations),
             "remarks": list(self.remarks),
             "contraction": self.contraction,
+            "anchor": self.anchor,
+            "stability": self.stability,
         }

@@ -1,44 +1,40 @@
-"""Run every shell command that the README shows, in an empty folder; used by the checks.
+"""Run every shell command that the README shows, in an empty folder, and compare what it prints.
 
-Installation and the tests are left out, they are run by themselves. Training is cut short by the
-reader, so it is only parsed.
+Used by the checks, after the package was installed: installation and the tests are left out, they are run
+by themselves.
 """
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
+from shown_output import difference, shell_examples
+
 README = Path(__file__).resolve().parent.parent / "README.md"
-SKIPPED = (
-    "pip ",
-    "pytest",
-    "git ",
-    "python benchmarks",
-    "python -m benchmarks",
-    "pnp-lip train",
-    "export ",
-)
-
-
-def commands(text: str) -> list[str]:
-    """The lines of all ``bash`` blocks that are not skipped."""
-    blocks = re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL)
-    lines = [line.strip() for block in blocks for line in block.splitlines()]
-    return [line for line in lines if line and not line.startswith(("#", *SKIPPED))]
+INSTALLED = "pip install . && "
+SKIPPED = ("pip ", "pytest", "git ", "export ")
 
 
 def main(folder: Path) -> None:
     """Run the commands in ``folder``."""
     folder.mkdir(parents=True)
-    found = commands(README.read_text())
-    if not found:
-        raise SystemExit("the README shows no commands")
-    for line in found:
-        print(f"$ {line}", flush=True)
-        subprocess.run(line, shell=True, cwd=folder, check=True)
+    examples = [
+        (command.removeprefix(INSTALLED), shown)
+        for command, shown in shell_examples(README.read_text(encoding="utf-8"))
+    ]
+    examples = [example for example in examples if not example[0].startswith(SKIPPED)]
+    if not any(shown for _, shown in examples):
+        raise SystemExit("the README shows no command with its output")
+    for command, shown in examples:
+        print(f"$ {command}", flush=True)
+        run = subprocess.run(
+            command, shell=True, cwd=folder, check=True, stdout=subprocess.PIPE, encoding="utf-8"
+        )
+        print(run.stdout, end="", flush=True)
+        if shown is not None and (found := difference(run.stdout, shown)):
+            raise SystemExit(f"the README shows something else than '{command}' prints:\n{found}")
 
 
 if __name__ == "__main__":

@@ -121,6 +121,8 @@ def _lower_cover(data: Data) -> None:
     """Lower a layer's bound and everything that must agree with it."""
     layer = data["layers"][0]
     layer["bound"]["upper"] -= 1e-9
+    layer["norm_upper"] = layer["bound"]["upper"]
+    layer["gap"] = layer["norm_upper"] / layer["norm_lower"] - 1
 
 
 def _remove_cell(data: Data) -> None:
@@ -147,13 +149,17 @@ TAMPERED: dict[str, tuple[Callable[[Data], Any], str]] = {
     "missing layer": (lambda d: d["layers"].pop(), r"ends before layer 'layers.1'"),
     "extra layer": (lambda d: d["layers"].append(d["layers"][0]), "the network has not"),
     "order": (lambda d: d["layers"].reverse(), r"expected layer 'layers.0'"),
-    "no proof": (lambda d: d["layers"][0].update(bound=None), "has no bound of its weight"),
+    "no proof": (lambda d: d["layers"][0].update(bound=None), "other norms than its bound"),
+    "neither norm nor proof": (
+        lambda d: d["layers"][0].update(bound=None, norm_upper=None, norm_lower=None, gap=None),
+        "has no bound of its weight",
+    ),
     "hash": (lambda d: d.update(sha256="0" * 64), "not the ones that were certified"),
     "lower bound": (lambda d: d.update(lower=0.5), "not the gain of the witness"),
     "contradiction": (lambda d: d.update(lower=1.1), "contradicts the upper bound"),
     "no witness": (lambda d: d.update(witness=None), "without a witness"),
-    "text": (lambda d: d.update(upper="1"), "claimed bound '1'"),
-    "entry": (lambda d: d["layers"][0].pop("upper"), "cannot be read"),
+    "text": (lambda d: d.update(upper="1"), "has 1 as its 'upper'"),
+    "entry": (lambda d: d["layers"][0].pop("upper"), "no entry .*'upper'"),
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -142,26 +141,82 @@ def test_a_guard_works_inside_deepinv(small_denoiser: LipschitzDenoiser, image: 
         _deepinv_run(Guard(Amplifier(3.0)), image)
 
 
-def test_watching_costs_little(image: Tensor) -> None:
-    """Less than 2 % of the shipped size of denoiser; the limit leaves room for a busy machine."""
-    torch.manual_seed(0)
-    denoiser = LipschitzDenoiser(1, depth=4, nf=48, kernel_size=7, pretrained=None).eval()
-    x = image.repeat(1, 1, 3, 3)
+def test_watching_runs_the_denoiser_once_and_in_float64_only_on_suspicion(image: Tensor) -> None:
+    calls: list[torch.dtype] = []
 
-    def fastest(network: nn.Module) -> float:
-        times = []
-        for index in range(6):
-            start = time.process_time()
-            network(x + 1e-3 * index, 0.1)
-            times.append(time.process_time() - start)
-        return min(times)
+    class Counted(Amplifier):
+        def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
+            calls.append(x.dtype)
+            return super().forward(x, sigma)
 
-    with torch.no_grad():
-        guard, plain = Guard(denoiser), fastest(denoiser)
-        start = time.process_time()
-        for index in range(20):
-            guard._check(x + 1e-3 * index, x + 1e-3 * index, 0.1, {})
-        assert (time.process_time() - start) / 20 < 0.1 * plain
+    guard = Guard(Counted(0.9), on_violation="record")
+    for shift in range(5):
+        guard(image + shift, 0.1)
+    assert calls == [torch.float32] * 5
+
+
+def test_a_denoiser_that_works_in_place_is_seen(image: Tensor) -> None:
+    class InPlace(Denoiser):
+        def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
+            return x.mul_(3)
+
+    guard, before = Guard(InPlace()), image.clone()
+    guard(image, 0.1)
+    assert torch.equal(image, before)
+    with pytest.raises(GuardViolation, match="got the ratio 3"):
+        guard(image + 0.1, 0.1)
+
+
+@pytest.mark.parametrize("factor", [float("nan"), float("inf"), 1e38])
+def test_an_output_that_is_not_finite_is_a_violation(factor: float, image: Tensor) -> None:
+    guard = Guard(Amplifier(factor))
+    guard(100 * image + 1, 0.1)
+    with pytest.raises(GuardViolation, match="the denoiser is not what was claimed"):
+        guard(100 * image + 2, 0.1)
+
+
+@pytest.mark.parametrize("scale", [1e30, 1e-25])
+def test_squares_neither_overflow_nor_vanish(scale: float, image: Tensor) -> None:
+    guard = Guard(Amplifier(100.0))
+    guard(scale * image, 0.1)
+    with pytest.raises(GuardViolation, match=r"got the ratio (100|99\.9)"):
+        guard(2 * scale * image, 0.1)
+
+
+def test_an_input_that_is_not_finite_proves_nothing(image: Tensor) -> None:
+    guard = Guard(Amplifier(0.5))
+    guard(image, 0.1)
+    guard(image / 0, 0.1)
+    assert guard.violations == []
+
+
+def test_weights_that_are_no_parameters_are_judged_in_their_own_precision(image: Tensor) -> None:
+    class Plain(Denoiser):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.kernel = torch.full((1, 1, 1, 1), factor)
+
+        def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
+            return nn.functional.conv2d(x, self.kernel)
+
+    guard = Guard(Plain(1.5), execution=1e-3)
+    guard(image, 0.1)
+    with pytest.raises(GuardViolation, match=r"got the ratio 1\.(5|4999)"):
+        guard(image + 0.1, 0.1)
+
+
+def test_images_of_two_sizes_in_turn_are_each_compared_with_their_own(image: Tensor) -> None:
+    guard = Guard(Amplifier(0.5))
+    for shift in range(3):
+        guard(image + shift, 0.1)
+        guard(image[..., :-1] + shift, 0.1)
+    assert guard.checked == 4
+
+
+@pytest.mark.parametrize("execution", [float("nan"), float("inf"), -1e9, "a", True])
+def test_an_execution_error_that_is_no_number_is_refused(execution: Any) -> None:
+    with pytest.raises(ValueError, match="execution must be a relative error"):
+        Guard(nn.Identity(), execution=execution)
 
 
 @pytest.mark.parametrize("bound", [0.0, -1.0, float("inf")])

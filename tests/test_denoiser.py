@@ -17,6 +17,7 @@ from torch import Tensor
 from pnp_lip import LipschitzDenoiser, certify, firmly_nonexpansive
 from pnp_lip.certifier import prove
 from pnp_lip.data.photographs import photograph
+from pnp_lip.errors import InputError
 from pnp_lip.quality import psnr
 from pnp_lip.weights import write_weights
 
@@ -175,6 +176,31 @@ def test_a_senseless_noise_level_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match="sigma must be a finite noise level >= 0"):
         small_denoiser(image, sigma)
+
+
+@pytest.mark.parametrize("level", [-0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("shape", [(), (2,), (2, 1, 1, 1)])
+def test_a_senseless_noise_level_in_a_tensor_is_refused(
+    small_denoiser: LipschitzDenoiser, image: Tensor, level: float, shape: tuple[int, ...]
+) -> None:
+    sigma = torch.full(shape, 0.1)
+    sigma.view(-1)[-1] = level
+    with pytest.raises(InputError, match=f"finite noise levels >= 0, got {level:g} among them"):
+        small_denoiser(image.repeat(2, 1, 1, 1), sigma)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.uint8])
+def test_images_of_another_type_are_refused_in_words(
+    small_denoiser: LipschitzDenoiser, image: Tensor, dtype: torch.dtype
+) -> None:
+    with pytest.raises(InputError, match=f"images are {dtype}, the denoiser computes in"):
+        small_denoiser(image.to(dtype), 0.1)
+
+
+def test_autocast_takes_its_own_types(small_denoiser: LipschitzDenoiser, image: Tensor) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        coarse = small_denoiser(image.bfloat16(), 0.1)
+    assert torch.allclose(coarse.float(), small_denoiser(image, 0.1), atol=0.05)
 
 
 def test_a_missing_noise_level_is_named(small_denoiser: LipschitzDenoiser, image: Tensor) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pnp_lip.solvers.iteration import Status, StoppingRule, iterate
+from pnp_lip.solvers.schemes import KrasnoselskiiMann
 
 RULE = StoppingRule(max_iter=200, tol=1e-8)
 START = torch.tensor([[1.0, 0.0], [3.0, 4.0]], dtype=torch.float64)
@@ -30,7 +31,9 @@ def test_a_contraction_converges_at_its_rate() -> None:
 def test_a_rotation_needs_relaxation() -> None:
     turn = rotation(1.0)
     plain = iterate(lambda w: w @ turn, START, RULE)
-    relaxed = iterate(lambda w: w @ turn, START, StoppingRule(300, 1e-3), relaxation=0.5)
+    relaxed = iterate(
+        lambda w: w @ turn, START, StoppingRule(300, 1e-3), scheme=KrasnoselskiiMann(0.5)
+    )
     assert plain.status is Status.NO_FIXED_POINT
     # The only fixed point is zero, so the relative residual stays; the step lengths vanish.
     assert torch.linalg.vector_norm(relaxed.w) < 1e-9

@@ -15,7 +15,7 @@ from pnp_lip.certifier import Refusal, certify, prove
 from pnp_lip.constraints import Constraint, hold, project, retract
 from pnp_lip.layers import GradientStep
 from pnp_lip.networks import Fit, FixedWidthNetwork, FreeWidthNetwork, prove_outputs, train
-from pnp_lip.networks.weight_norm import row_norm, square_norm
+from pnp_lip.networks.matrix_bounds import row_norm, square_norm
 
 Network = FreeWidthNetwork | FixedWidthNetwork
 CONSTRAINTS: tuple[Constraint, ...] = ("orthogonal", "projection")
@@ -200,6 +200,16 @@ def test_foreign_parts_hooks_and_subclasses_are_refused() -> None:
         prove(network)
     with pytest.raises(Refusal, match="a subclass needs its own rule"):
         prove_outputs(Own(2, 4, 1))
+    network = FreeWidthNetwork(2, 4, 1)
+    network.lift = GradientStep(2, 2)  # type: ignore[assignment]
+    with torch.no_grad():
+        network.lift.weight.copy_(0.01 * torch.eye(2))
+    with pytest.raises(Refusal, match="'lift' is a GradientStep, which is no part"):
+        prove(network)  # its weight has the norm 0.01, the step the constant 1
+    network = FreeWidthNetwork(4, 4, 2)
+    network.steps[0] = nn.Linear(4, 4)
+    with pytest.raises(Refusal, match=r"'steps.0' is a Linear, which is no part"):
+        prove(network)
     hooked = FixedWidthNetwork(2, 5, 1)
     hooked.steps[0].register_forward_hook(lambda *_: None)
     with pytest.raises(Refusal, match="forward hooks"):

@@ -161,6 +161,14 @@ def test_intervals_cover_as_often_as_they_say() -> None:
     assert covered["bernstein"] == 300
 
 
+def test_bernstein_interval_of_samples_without_variance_is_its_linear_term_alone() -> None:
+    """Maurer and Pontil, Theorem 4, with delta/4: 7 ln(8/delta) / (3 (n - 1)) times the length."""
+    low, high = bernstein_interval([0.5] * 11, [0.5] * 21, 0.9, 2.0)
+    expected = 2.0 * math.log(8 / 0.1) * 7 / 3 * (1 / 10 + 1 / 20)
+    assert high == pytest.approx(expected, rel=1e-12)
+    assert low == pytest.approx(-expected, rel=1e-12)
+
+
 def test_equal_points_are_at_distance_zero() -> None:
     x = torch.ones(5, 2)
     bound = wasserstein1(x, x, fit=SHORT, rng=rng())

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from pnp_lip.data.photographs import PHOTOGRAPHS, photograph
+from pnp_lip.errors import InputError
 from pnp_lip.recipes import deblur, inpaint
 from pnp_lip.recipes.denoise import add_noise, denoise
+from pnp_lip.recipes.figure import before_and_after, residual_curve, save_figure
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.recipes.restoration import Options, Restoration, restore
 from pnp_lip.solvers import HypothesisViolated, Status
@@ -193,3 +195,104 @@ def test_unknown_photographs_and_solvers_are_refused() -> None:
         photograph("nobody")
     with pytest.raises(ValueError, match="expected forward-backward or admm"):
         Options(0.1, solver="magic")
+
+
+POSED = {
+    "deblurring": lambda y: deblur.observed(y, torch.ones(1, 1, 3, 3), 0.01),
+    "inpainting": lambda y: inpaint.observed(y, torch.eye(12)[None, None], 0.01),
+    "simulated deblurring": lambda x: deblur.simulated(x, torch.ones(1, 1, 3, 3), 0.01, 0),
+    "simulated inpainting": lambda x: inpaint.simulated(x, torch.eye(12)[None, None], 0.01, 0),
+    "denoising": lambda y: denoise(y, 0.01),
+    "simulated denoising": lambda x: add_noise(x, 0.01, 0),
+}
+
+
+@pytest.mark.parametrize("task", POSED)
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (
+            torch.linspace(0, 255, 144).reshape(1, 1, 12, 12),
+            r"got \[0, 255\]: divide by the number",
+        ),
+        (torch.linspace(-3, 1, 144).reshape(1, 1, 12, 12), r"got \[-3, 1\]: divide by the number"),
+        (torch.full((1, 1, 12, 12), float("nan")), "NaN or infinity"),
+        (torch.zeros(1, 1, 12, 12, dtype=torch.uint8), "expected floats in .* got torch.uint8"),
+        (torch.zeros(12, 12), r"expected images \[B, C, H, W\]"),
+        (torch.zeros(1, 2, 12, 12), r"with C = 1 or 3, got \(1, 2, 12, 12\)"),
+    ],
+)
+def test_images_of_other_units_and_shapes_are_refused(
+    task: str, image: Tensor, message: str
+) -> None:
+    if "inpainting" in task and image.ndim == 2:
+        pytest.skip("refused for its mask")
+    with pytest.raises(InputError, match=message):
+        POSED[task](image)
+
+
+@pytest.mark.parametrize("task", POSED)
+def test_images_of_float64_are_taken(task: str) -> None:
+    posed = POSED[task](torch.rand(1, 1, 12, 12, dtype=torch.float64))
+    images = [posed.y, posed.start] if isinstance(posed, Problem) else [posed]
+    for image in images:
+        if isinstance(image, Tensor):
+            assert image.dtype == torch.float32
+
+
+@pytest.mark.parametrize("noise", [25, 1.0, -0.1, float("nan"), float("inf")])
+def test_noise_levels_of_other_units_are_refused(noise: float) -> None:
+    x, kernel = torch.rand(1, 1, 12, 12), torch.ones(1, 1, 3, 3)
+    message = "divide by 255" if noise >= 1 and noise < 100 else r"deviation in \[0, 1\)"
+    for pose in (
+        lambda: deblur.observed(x, kernel, noise),
+        lambda: inpaint.simulated(x, torch.ones_like(x), noise, 0),
+        lambda: denoise(x, noise),
+        lambda: Options(noise),
+    ):
+        with pytest.raises(InputError, match=message):
+            pose()
+
+
+def test_noise_may_carry_an_observation_out_of_the_range() -> None:
+    y = torch.rand(1, 1, 12, 12) + 0.3 * torch.randn(1, 1, 12, 12)
+    assert torch.equal(deblur.observed(y, torch.ones(1, 1, 3, 3), 0.3).y, y)
+
+
+def test_what_stands_in_the_place_of_missing_pixels_is_not_read() -> None:
+    y, mask = torch.rand(1, 1, 12, 12), torch.ones(1, 1, 12, 12)
+    mask[..., 3:5, 4:9] = 0
+    holes = y.clone()
+    holes[mask == 0] = float("nan")
+    expected, problem = inpaint.observed(y, mask, 0.0), inpaint.observed(holes, mask, 0.0)
+    assert torch.equal(problem.y, expected.y)
+    assert torch.equal(problem.start, expected.start)
+    boolean = inpaint.observed(holes, mask.bool(), 0.0)
+    assert torch.equal(boolean.y, expected.y)
+
+
+def test_a_mask_that_keeps_only_the_holes_is_named() -> None:
+    y = torch.rand(1, 3, 12, 12)
+    y[..., 3:5, 4:9] = 0.25
+    holes = torch.zeros(1, 1, 12, 12)
+    holes[..., 3:5, 4:9] = 1
+    share = f"missing {100 * (1 - 10 / 144):.1f} % of the pixels"
+    remarks = inpaint.observed(y, holes, 0.0).remarks
+    assert remarks[0] == share
+    assert "likely inverted" in remarks[1]
+    assert inpaint.observed(y, 1 - holes, 0.0).remarks == (
+        f"missing {1000 / 144:.1f} % of the pixels",
+    )
+    assert "marks no pixel as missing" in inpaint.observed(y, holes * 0 + 1, 0.0).remarks[1]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (60, 2), (9, 300)])
+def test_flat_and_odd_images_are_drawn_without_a_warning(
+    tmp_path: Path, shape: tuple[int, int], recwarn: pytest.WarningsRecorder
+) -> None:
+    image = torch.zeros(1, 1, *shape)
+    plots = (residual_curve(torch.zeros(0, 1), 1e-4), residual_curve(torch.zeros(3, 1), 1e-4))
+    save_figure(
+        before_and_after(image, image, None), tmp_path / "a.png", plots, torch.ones(1, 1, 3, 3) / 9
+    )
+    assert [str(warning.message) for warning in recwarn] == []

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from pnp_lip import LipschitzDenoiser, WeightsError
@@ -52,7 +53,7 @@ def test_tampered_weights_are_refused(saved: Path) -> None:
 def test_foreign_safetensors_are_refused(saved: Path, tmp_path: Path) -> None:
     foreign = tmp_path / "foreign.safetensors"
     save_file(load_file(saved), foreign)
-    with pytest.raises(WeightsError, match=r"was not written by pnp_lip\.save"):
+    with pytest.raises(WeightsError, match=r"was not written by pnp_lip\.write_weights"):
         read_weights(foreign)
 
 
@@ -94,3 +95,70 @@ def test_the_shipped_certificate_is_about_the_shipped_weights(name: str, channel
     certificate = json.loads(path.with_suffix(".certificate.json").read_text())
     assert certificate["sha256"] == read_weights(name, channels).sha256
     assert path.stat().st_size < 5e6
+
+
+def _edited(saved: Path, **edits: object) -> Path:
+    """The file with other metadata, or with other tensors and their hash."""
+    with safe_open(saved, framework="pt") as file:
+        metadata = dict(file.metadata())
+        state = {name: file.get_tensor(name) for name in file.keys()}
+    change = edits.pop("tensors", None)
+    if callable(change):
+        change(state)
+        metadata["sha256"] = weight_hash(state)
+    for name, value in edits.items():
+        metadata.pop(name)
+        if value is not None:
+            metadata[name] = str(value)
+    save_file(state, saved, metadata)
+    return saved
+
+
+ARCHITECTURES = {
+    "missing": (None, "does not say which network"),
+    "no JSON": ("{", "no JSON"),
+    "nested": ("[" * 900, "no JSON|named sizes"),
+    "long": ("[" * 10**5, "does not say which network"),
+    "list": ("[1, 2]", "expected named sizes"),
+    "text": ('{"depth": "2"}', "depth=2: expected a whole number"),
+    "huge": ('{"in_channels": 1, "depth": 1000000, "nf": 8, "kernel_size": 3}', "depth=1000000"),
+    "negative": ('{"in_channels": 1, "depth": 2, "nf": -8, "kernel_size": 3}', "nf=-8"),
+    "truth": ('{"in_channels": true, "depth": 2, "nf": 8, "kernel_size": 3}', "in_channels=True"),
+    "other depth": ('{"in_channels": 1, "depth": 9, "nf": 8, "kernel_size": 3}', "say depth=9"),
+    "other width": ('{"in_channels": 1, "depth": 2, "nf": 4, "kernel_size": 5}', "expected"),
+    "other channels": ('{"in_channels": 3, "depth": 2, "nf": 8, "kernel_size": 3}', "expected"),
+    "other names": ('{"in_channels": 1, "depth": 2, "nf": 8}', "describe a network by"),
+    "no channels": ('{"depth": 2, "nf": 8, "kernel_size": 3}', "describe a network by"),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_an_architecture_that_is_not_that_of_the_tensors_is_refused(name: str, saved: Path) -> None:
+    text, message = ARCHITECTURES[name]
+    with pytest.raises((WeightsError, ValueError), match=message):
+        LipschitzDenoiser.from_weights(_edited(saved, architecture=text))
+
+
+def _cast(dtype: torch.dtype) -> object:
+    return lambda state: state.update({"layers.0.weight": state["layers.0.weight"].to(dtype)})
+
+
+TENSORS = {
+    "float64": (_cast(torch.float64), "as torch.float64"),
+    "bfloat16": (_cast(torch.bfloat16), "as torch.bfloat16"),
+    "int32": (_cast(torch.int32), "as torch.int32"),
+    "complex64": (_cast(torch.complex64), "as torch.complex64"),
+    "missing": (lambda state: state.pop("layers.0.tau"), "no tensor 'layers.0.tau'"),
+    "extra": (lambda state: state.update(other=torch.ones(1)), "a tensor 'other'"),
+    "equal knots": (
+        lambda state: state["layers.0.activation.knots"].fill_(0.1), "is not increasing",
+    ),
+    "not finite": (lambda state: state["layers.0.tau"].fill_(torch.nan), "NaN or infinity"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_tensors_are_neither_cast_nor_guessed(name: str, saved: Path) -> None:
+    change, message = TENSORS[name]
+    with pytest.raises(WeightsError, match=message):
+        LipschitzDenoiser.from_weights(_edited(saved, tensors=change))

@@ -1,10 +1,11 @@
 """Proved bounds of Lipschitz constants: rules, their composition, measured witnesses."""
 
 from pnp_lip.certifier.certificate import Certificate
-from pnp_lip.certifier.certification import certify, prove
+from pnp_lip.certifier.certification import Contradiction, certify, prove
+from pnp_lip.certifier.digest import digest
 from pnp_lip.certifier.execution import Execution
-from pnp_lip.certifier.function_rules import register_function_rule
-from pnp_lip.certifier.rules import Settings, apply_rule, register_rule
+from pnp_lip.certifier.operators import Operation, register_operator
+from pnp_lip.certifier.rules import Settings, apply_rule, local_rules, register_rule
 from pnp_lip.certifier.slopes import register_slope
 from pnp_lip.certifier.statement import (
     IDENTITY,
@@ -20,7 +21,9 @@ from pnp_lip.plain_modules import Refusal
 __all__ = [
     "IDENTITY",
     "Certificate",
+    "Contradiction",
     "Execution",
+    "Operation",
     "Refusal",
     "Settings",
     "Statement",
@@ -30,11 +33,13 @@ __all__ = [
     "certify",
     "combine",
     "compose",
+    "digest",
     "find_witness",
     "gain",
     "lipschitz",
+    "local_rules",
     "prove",
-    "register_function_rule",
+    "register_operator",
     "register_rule",
     "register_slope",
 ]

@@ -21,7 +21,7 @@ from pnp_lip.norms import NormBound
 __all__ = ["FORMAT", "Certificate"]
 
 #: Of the file.
-FORMAT = "pnp_lip certificate 1"
+FORMAT = "pnp_lip certificate 2"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Certificate:
             "network": (
                 f"In real arithmetic, the {self.network or 'network'} with the weights of SHA-256 "
                 f"{self.sha256[:16]}... satisfies |D(x) - D(y)| <= {self.upper!r} |x - y| for all "
-                f"images of every size, and at every noise level if it takes one."
+                f"images of every size{self._sizes()}, and at every noise level if it takes one."
             ),
             "computation": (
                 "Every number that enters this bound was computed with its rounding errors "
@@ -86,18 +86,23 @@ class Certificate:
             "execution": self._execution_claim(),
         }
 
+    def _sizes(self) -> str:
+        """On which sizes the statement holds, if not on all."""
+        conditions = self.statement.conditions
+        return f" with {', '.join(conditions)}" if conditions else ""
+
     def _execution_claim(self) -> str | None:
         if self.execution is None:
             return None
         return (
             f"Executed in float32, an output differs from that of a network of the first claim (with "
-            f"its thresholds as computed) by at most {self.execution.relative:.3g} |x| + "
-            f"{self.execution.offset:.3g} sqrt(pixels), in any order of summation, without TF32, "
+            f"its thresholds as computed) by at most {self.execution.relative!r} |x| + "
+            f"{self.execution.offset!r} sqrt(pixels), in any order of summation, without TF32, "
             f"Winograd or FFT convolutions, underflow or overflow."
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, enough for :func:`pnp_lip.certifier.check_certificate`."""
+        """Plain data, enough for :func:`pnp_lip.check_certificate`."""
         return {
             "format": FORMAT,
             "network": self.network,
@@ -110,6 +115,7 @@ class Certificate:
             "gap": self.gap,
             "execution": _plain(self.execution),
             "versions": self.versions,
+            "conditions": list(self.statement.conditions),
             "layers": [_layer(layer) for layer in self.layers],
             "witness": None if self.witness is None else _encode(self.witness),
         }
@@ -152,6 +158,7 @@ class Certificate:
             data["averagedness"],
             execution=_execution(data["execution"]),
             parts=tuple(_statement(layer) for layer in data["layers"]),
+            conditions=tuple(data["conditions"]),
         )
         witness = None if data["witness"] is None else _decode(data["witness"])
         return cls(

@@ -7,18 +7,33 @@ from torch import Tensor, nn
 
 import pnp_lip.certifier.denoiser_rules
 import pnp_lip.certifier.guided_rules
-import pnp_lip.certifier.resampling_rules
-import pnp_lip.certifier.standard_rules  # noqa: F401  (all register their rules)
-from pnp_lip.certifier.agreement import inputs_of_modules
+import pnp_lip.certifier.layer_rules  # noqa: F401  (all register their rules)
 from pnp_lip.certifier.certificate import Certificate
-from pnp_lip.certifier.examples import default_inputs, measure
+from pnp_lip.certifier.examples import default_inputs, inputs_of_modules, measure
+from pnp_lip.certifier.graph import bound_graph
 from pnp_lip.certifier.rules import Settings, apply_rule
 from pnp_lip.certifier.statement import Statement
+from pnp_lip.certifier.witness import Witness
+from pnp_lip.errors import PnpLipError
 from pnp_lip.plain_modules import network_kind
 from pnp_lip.versions import versions
 from pnp_lip.weights import weight_hash
 
-__all__ = ["certify", "prove"]
+__all__ = ["Contradiction", "certify", "prove"]
+
+#: Relative rounding of a gain that is measured in float64.
+_MEASURED = 1e-6
+
+
+class Contradiction(PnpLipError):
+    """A measured gain above the proved bound: a rule is wrong. ``witness`` holds the pair."""
+
+    def __init__(self, upper: float, witness: Witness) -> None:
+        super().__init__(
+            f"the measured gain {witness.gain!r} contradicts the proved bound {upper!r}: this is a fault "
+            f"of a rule, please report it with the network; witness.save(folder) writes the two inputs"
+        )
+        self.witness = witness
 
 
 def prove(network: nn.Module, *, gap: float = 1e-3, example: Tensor | None = None) -> Statement:
@@ -35,7 +50,7 @@ def prove(network: nn.Module, *, gap: float = 1e-3, example: Tensor | None = Non
         Refusal: some part of the network has no rule, named together with the remedy.
     """
     seen = {} if example is None else inputs_of_modules(network, example)
-    return apply_rule(network, "", Settings(gap, seen))
+    return apply_rule(network, "", Settings(gap, seen, bound_graph))
 
 
 def certify(
@@ -64,11 +79,14 @@ def certify(
     Raises:
         ValueError: the network does not take the images.
         Refusal: some part of the network has no rule, named together with the remedy.
+        Contradiction: a measured gain is above the proved bound.
     """
     example = None if images is None else images[:1].to(_dtype(network))
     statement = prove(network, gap=gap, example=example)
     inputs = default_inputs(network) if images is None else list(images.split(1))
     witness = measure(network, inputs, sigma)
+    if witness is not None and witness.gain > statement.upper * (1 + _MEASURED):
+        raise Contradiction(statement.upper, witness)
     digest = weight_hash(network.state_dict())
     return Certificate(statement, witness, digest, gap, versions(), network_kind(network))
 

@@ -1,8 +1,8 @@
 r"""Rules for denoisers, and for the same denoisers in other forms.
 
-A frozen denoiser is, in exact arithmetic, the denoiser at one noise level. What its folded constants
-round is a matter of execution, about which nothing is stated; that they are those of the denoiser's
-weights is checked. A denoiser that is computed in tiles is the same function, hence the same
+A frozen denoiser is, in exact arithmetic, the denoiser at one noise level. Its folded constants are
+checked against the denoiser's weights; no bound is stated for the rounding error of the folded form.
+A denoiser that is computed in tiles is the same function, hence the same
 statement holds. Its error of execution is that of each window on its tile: a pixel lies in at most
 :math:`k^2` windows of :math:`k` along each axis, so :math:`\sum_t \|x|_t\|^2 \le k^2\|x\|^2`,
 likewise for the numbers of pixels, and the error of the whole is at most ``k`` times that of one
@@ -40,13 +40,18 @@ def _denoiser(module: nn.Module, name: str, settings: Settings) -> Statement:
     return chain([(str(index), layer) for index, layer in layers], prefix, settings)
 
 
-@register_rule(Relaxed, keeps_shape=True)
+def _of_denoiser(module: nn.Module) -> bool:
+    return keeps_shape(cast(Guard | Relaxed, module).denoiser)
+
+
+@register_rule(Relaxed, keeps_shape=_of_denoiser)
 def _relaxed(module: nn.Module, name: str, settings: Settings) -> Statement:
     r"""For the stored :math:`\lambda` and for its rounding to float32, which is what acts there."""
     relaxed = cast(Relaxed, module)
     path = f"{name}.denoiser" if name else "denoiser"
-    if any(getattr(part, "inplace", False) for part in relaxed.denoiser.modules()):
-        raise Refusal(f"'{path}' works in place, and its input is used again: pass inplace=False")
+    if not keeps_shape(relaxed.denoiser) and settings.without_rule is not None:
+        settings.memory.handed[-1].add(id(relaxed.denoiser))
+        return settings.without_rule(relaxed, name, settings)  # its sum may broadcast
     inner = apply_rule(relaxed.denoiser, path, settings)
     weights = {float(relaxed.relaxation), float(relaxed.relaxation.float())}
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
@@ -58,7 +63,7 @@ def _relaxed(module: nn.Module, name: str, settings: Settings) -> Statement:
     return replace(statement, execution=relaxed_execution(inner.execution, max(weights)))
 
 
-@register_rule(Guard, keeps_shape=True)
+@register_rule(Guard, keeps_shape=_of_denoiser)
 def _guard(module: nn.Module, name: str, settings: Settings) -> Statement:
     path = f"{name}.denoiser" if name else "denoiser"
     return apply_rule(cast(Guard, module).denoiser, path, settings)
@@ -78,6 +83,10 @@ def _frozen(module: nn.Module, name: str, settings: Settings) -> Statement:
 @register_rule(Tiled, keeps_shape=True)
 def _tiled(module: nn.Module, name: str, settings: Settings) -> Statement:
     tiled = cast(Tiled, module)
+    if tiled.tile < 1:
+        raise Refusal(
+            f"'{name or 'the network'}': expected tiles of at least one pixel, got {tiled.tile}"
+        )
     require_same_function(tiled.denoiser, tiled.halo, name)
     inner = apply_rule(tiled.denoiser, f"{name}.denoiser" if name else "denoiser", settings)
     return replace(inner, execution=_in_windows(inner.execution, tiled.overlap))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from pnp_lip.certifier.witness import Map, Witness, best_of, climb, power_witness
 from pnp_lip.data.images import to_channels
 
-__all__ = ["default_inputs", "measure"]
+__all__ = ["default_inputs", "inputs_of_modules", "measure"]
 
 #: Where the cuts lie: an eye with hair around it, and a leg of the tripod.
 _CUTS = (("astronaut", 95, 215), ("camera", 330, 230))
@@ -44,6 +45,32 @@ def default_inputs(network: nn.Module) -> list[Tensor]:
         return []
     inputs = weights[0].shape[1]
     return [_noise(inputs)] if weights[0].ndim == 2 else _photographs(inputs)
+
+
+def inputs_of_modules(network: nn.Module, example: Tensor) -> dict[int, tuple[Any, ...]]:
+    """Run ``network`` on ``example`` and note what every module inside is given first.
+
+    Raises:
+        ValueError: the network does not take the example.
+    """
+    seen: dict[int, tuple[Any, ...]] = {}
+
+    def note(module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        copies = tuple(a.clone() if isinstance(a, Tensor) else a for a in arguments)
+        seen.setdefault(id(module), copies)
+
+    handles = [module.register_forward_pre_hook(note) for module in network.modules()]
+    try:
+        with torch.no_grad():
+            network(example, *([0.1] if isinstance(network, Denoiser) else []))
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"the network does not take the example of shape {tuple(example.shape)}: {error}"
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
 
 
 def measure(

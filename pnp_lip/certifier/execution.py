@@ -19,15 +19,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from pnp_lip.rounding import add_up, multiply_up, round_up
+from torch import Tensor
+
+from pnp_lip.rounding import add_up, multiply_up, round_up, sqrt_up
 
 __all__ = [
     "Execution",
+    "absolute_norm",
     "affine_execution",
+    "bias_norm",
     "compose_executions",
     "gamma32",
     "relaxed_execution",
     "step_execution",
+    "taps_of",
 ]
 
 _UNIT = Fraction(1, 2**24)
@@ -153,6 +158,27 @@ def relaxed_execution(inner: Execution | None, weight: float) -> Execution | Non
     total = _sum(_times(weight, (inner.relative, inner.offset)), _times(gamma32(3), size))
     growth = round_up(abs(1 - Fraction(weight)) + Fraction(weight) * Fraction(inner.growth))
     return Execution(total[0], total[1], growth, multiply_up(weight, inner.shift))
+
+
+def taps_of(weight: Tensor) -> Tensor:
+    """A kernel or a matrix as ``[rows, columns, taps]`` in float64."""
+    exact = weight.detach().double()
+    return exact.flatten(2) if weight.ndim > 2 else exact[..., None]
+
+
+def bias_norm(bias: Tensor | None) -> float:
+    r"""At least :math:`\|b\|`, over the channels."""
+    entries = [] if bias is None else bias.detach().tolist()
+    return sqrt_up(sum((Fraction(entry) ** 2 for entry in entries), Fraction(0)))
+
+
+def absolute_norm(taps: Tensor) -> float:
+    r"""At least :math:`\||W|\|`: of the matrix of tap sums, because
+    :math:`|\hat w_{ij}(\omega)| \le \sum_a |w_{ij}(a)|`, and :math:`\|A\|^2 \le \|A\|_1\|A\|_\infty`."""
+    sums = taps.abs().sum(2)
+    slack = 1 + Fraction(1, 2**30)  # float64 sums of fewer than 2**20 terms
+    largest = Fraction(float(sums.sum(0).max())) * Fraction(float(sums.sum(1).max()))
+    return sqrt_up(largest * slack)
 
 
 _Pair = tuple[float, float]

@@ -1,29 +1,43 @@
 """Which argument bounds which module; the registry that :func:`pnp_lip.certify` goes by.
 
-A rule belongs to one class exactly: a subclass may compute something else, so it needs its own.
-A module without a rule is traced and bounded through its graph, see
-:mod:`pnp_lip.certifier.structure`.
+A rule belongs to one class exactly: a subclass may compute something else, so it needs its own. Such a
+module is kept whole. A module without a rule is exported to a graph of operators, see
+:mod:`pnp_lip.certifier.graph`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
 from pnp_lip.certifier.statement import Statement, compose
-from pnp_lip.plain_modules import Refusal, plain_type, require_plain
+from pnp_lip.norms import NormBound
+from pnp_lip.plain_modules import Refusal, plain_type, require_plain, require_plain_parts
 
 __all__ = [
+    "ModuleRule",
     "Settings",
     "apply_rule",
     "chain",
     "has_rule",
     "keeps_shape",
+    "local_rules",
     "register_rule",
+    "rule_of",
+    "undone",
 ]
+
+
+@dataclass
+class _Memory:
+    """What one proof has computed already: norms of weights, and modules that rules handed on."""
+
+    norms: dict[Any, NormBound] = field(default_factory=dict)
+    handed: list[set[int]] = field(default_factory=lambda: [set()])
 
 
 @dataclass(frozen=True)
@@ -32,74 +46,146 @@ class Settings:
 
     Attributes:
         gap: relative distance allowed between the upper and the lower bound of a norm.
-        inputs: what modules were seen to read, by their identity, when an example was run.
+        inputs: the arguments that each submodule received in a forward pass on the example, keyed
+            by ``id(module)``.
+        without_rule: bounds a module whose class has no rule.
+        memory: of this proof alone.
     """
 
     gap: float = 1e-3
     inputs: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    without_rule: Rule | None = None
+    memory: _Memory = field(default_factory=_Memory, compare=False, repr=False)
+
+    def norm(self, key: Any, compute: Callable[[], NormBound]) -> NormBound:
+        """A norm that is computed once for each ``key``."""
+        if key not in self.memory.norms:
+            self.memory.norms[key] = compute()
+        return self.memory.norms[key]
 
 
 Rule = Callable[[nn.Module, str, Settings], Statement]
-_RULES: dict[type[nn.Module], Rule] = {}
-_KEEPING: set[type[nn.Module]] = set()
 
 
-def register_rule(*kinds: type[nn.Module], keeps_shape: bool = False) -> Callable[[Rule], Rule]:
+@dataclass(frozen=True)
+class ModuleRule:
+    """A rule with what is known of the class.
+
+    Attributes:
+        prove: the rule.
+        keeps_shape: whether the outputs of a module have the shape of its input.
+        arguments: names of further arguments, on any value of which the statement holds.
+    """
+
+    prove: Rule
+    keeps_shape: Callable[[nn.Module], bool]
+    arguments: tuple[str, ...]
+
+
+_RULES: dict[type[nn.Module], ModuleRule] = {}
+_REGISTRIES: list[dict[Any, Any]] = [_RULES]
+
+
+def register_rule(
+    *kinds: type[nn.Module],
+    keeps_shape: bool | Callable[[nn.Module], bool] = False,
+    arguments: tuple[str, ...] = ("sigma",),
+) -> Callable[[Rule], Rule]:
     """Decorator: this function proves a bound for modules of exactly these classes.
 
     The function takes the module, its path in the network (for messages) and the
     :class:`Settings`, and returns a :class:`~pnp_lip.certifier.statement.Statement`. It is trusted:
-    a wrong rule makes wrong certificates.
+    a wrong rule makes wrong certificates. So is the class: its ``forward`` must neither change its
+    arguments nor return one of them, or a view of one.
 
     Args:
         kinds: the classes.
-        keeps_shape: the output always has the shape of the input; needed where an output of such a
-            module is added to something else.
+        keeps_shape: the output always has the shape of the input, or a function that says so of a
+            module; needed where such a module is a part of a network without a rule.
+        arguments: names of arguments of ``forward``, besides the first, on any value of which the
+            rule's statement holds; a call with another one is refused.
+
+    Example:
+        >>> @register_rule(MyLayer, keeps_shape=True)
+        ... def _my_layer(module, name, settings):
+        ...     return lipschitz("my theorem", 1.0)
     """
+
+    known = keeps_shape if callable(keeps_shape) else lambda module: keeps_shape
 
     def add(rule: Rule) -> Rule:
         for kind in kinds:
-            _RULES[kind] = rule
-            (_KEEPING.add if keeps_shape else _KEEPING.discard)(kind)
+            _RULES[kind] = ModuleRule(rule, known, arguments)
         return rule
 
     return add
 
 
+def undone(registry: dict[Any, Any]) -> dict[Any, Any]:
+    """Let :func:`local_rules` restore this registry, too."""
+    _REGISTRIES.append(registry)
+    return registry
+
+
+@contextmanager
+def local_rules() -> Iterator[None]:
+    """Undo, at the end of the block, every rule that was registered in it: of modules, slopes and
+    operators.
+
+    Example:
+        >>> with local_rules():
+        ...     register_slope(Cube, lambda module: (0.0, 1.0))
+    """
+    before = [dict(registry) for registry in _REGISTRIES]
+    try:
+        yield
+    finally:
+        for registry, rules in zip(_REGISTRIES, before, strict=True):
+            registry.clear()
+            registry.update(rules)
+
+
+def rule_of(module: nn.Module) -> ModuleRule | None:
+    """The rule of exactly this class, if there is one."""
+    return _RULES.get(plain_type(module))
+
+
 def has_rule(module: nn.Module) -> bool:
     """Whether a rule is registered for exactly this class."""
-    return plain_type(module) in _RULES
+    return rule_of(module) is not None
 
 
 def keeps_shape(module: nn.Module) -> bool:
     """Whether the rule of this class says that outputs have the shape of inputs."""
-    return plain_type(module) in _KEEPING
+    rule = rule_of(module)
+    return rule is not None and rule.keeps_shape(module)
 
 
 def apply_rule(module: nn.Module, name: str, settings: Settings) -> Statement:
-    """What is proved of ``module``: by the rule of its class, else through its traced graph.
+    """What is proved of ``module``: by the rule of its class, else through its graph.
 
     Raises:
-        Refusal: a part without a rule, hooks that may change the output, values that are not
-            finite, or a graph that cannot be traced or bounded.
+        Refusal: an operator without a rule, a graph that cannot be exported; or, for a class with a
+            rule, hooks or replaced methods of the module or of a part that its rule relies on.
     """
-    from pnp_lip.certifier.structure import bound_graph  # it calls this function in turn
-
+    settings.memory.handed[-1].add(id(module))
+    rule = rule_of(module)
+    if rule is None:
+        if settings.without_rule is None:
+            raise Refusal(f"no rule for {plain_type(module).__qualname__} at '{name}'")
+        return settings.without_rule(module, name, settings).named(name)
     require_plain(module, name)
-    kind = plain_type(module)
-    if kind in _RULES:
-        try:
-            return _RULES[kind](module, name, settings).named(name)
-        except Refusal:
-            raise
-        except (TypeError, ValueError) as error:
-            raise Refusal(f"'{name or 'the network'}' cannot be bounded: {error}") from error
-    if kind.__module__.startswith("torch."):
-        raise Refusal(
-            f"no rule for {kind.__module__}.{kind.__qualname__} at '{name or 'the network'}': "
-            f"nothing is claimed about it; register one with pnp_lip.certifier.register_rule"
-        )
-    return bound_graph(module, name, settings).named(name)
+    settings.memory.handed.append(set())
+    try:
+        statement = rule.prove(module, name, settings).named(name)
+    except Refusal:
+        raise
+    except (TypeError, ValueError) as error:
+        raise Refusal(f"'{name or 'the network'}' cannot be bounded: {error}") from error
+    finally:
+        handed = settings.memory.handed.pop()
+    require_plain_parts(module, name, handed)
+    return statement
 
 
 def chain(modules: Iterable[tuple[str, nn.Module]], prefix: str, settings: Settings) -> Statement:

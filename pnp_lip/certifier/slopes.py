@@ -10,16 +10,15 @@ from fractions import Fraction
 from torch import nn
 
 from pnp_lip.certifier.execution import Execution
-from pnp_lip.certifier.rules import Settings, register_rule
-from pnp_lip.certifier.statement import Statement, lipschitz
+from pnp_lip.certifier.rules import Settings, register_rule, undone
+from pnp_lip.certifier.statement import Statement, symmetric
 from pnp_lip.layers import Clip, MonotoneSpline, NoiseClip, ReLU
 from pnp_lip.plain_modules import Refusal, plain_type, require_plain
-from pnp_lip.rounding import round_up
 
 __all__ = ["register_slope", "roundings_of", "slope_interval"]
 
 Interval = tuple[float, float]
-_SLOPES: dict[type[nn.Module], Callable[[nn.Module], Interval]] = {}
+_SLOPES: dict[type[nn.Module], Callable[[nn.Module], Interval]] = undone({})
 
 
 def register_slope(kind: type[nn.Module], interval: Callable[[nn.Module], Interval]) -> None:
@@ -59,35 +58,9 @@ def roundings_of(module: nn.Module) -> int | None:
 def _entrywise(module: nn.Module, name: str, settings: Settings) -> Statement:
     low, high = slope_interval(module, name)
     rule = f"entrywise, slope in [{low:g}, {high:g}]"
-    if low < -1 or high > 1:
-        return lipschitz(rule, max(-low, high))
-    averagedness = round_up((1 - Fraction(low)) / 2)
-    statement = Statement(rule, max(-low, high, 0.0), averagedness)
-    return (
-        replace(statement, execution=Execution.exact()) if roundings_of(module) == 0 else statement
-    )
-
-
-def _leaky(module: nn.Module) -> Interval:
-    slope = float(module.negative_slope)  # type: ignore[arg-type]
-    return min(slope, 1.0), max(slope, 1.0)
-
-
-def _prelu(module: nn.Module) -> Interval:
-    weight = module.weight.detach()  # type: ignore[operator]
-    return min(float(weight.min()), 1.0), max(float(weight.max()), 1.0)
-
-
-def _elu(module: nn.Module) -> Interval:
-    if not float(module.alpha) >= 0:  # type: ignore[arg-type]
-        raise Refusal(f"ELU with alpha={module.alpha} is not monotone: use alpha >= 0")
-    return 0.0, max(1.0, float(module.alpha))  # type: ignore[arg-type]
-
-
-def _gelu(module: nn.Module) -> Interval:
-    if module.approximate != "none":
-        raise Refusal("GELU's tanh approximation has no declared slope: use approximate='none'")
-    return -0.130, 1.130
+    statement = symmetric(rule, Fraction(low), Fraction(high))
+    exact = roundings_of(module) == 0
+    return replace(statement, execution=Execution.exact()) if exact else statement
 
 
 def _spline(module: nn.Module) -> Interval:
@@ -109,22 +82,9 @@ def logistic_up(t: float) -> float:
     return min(1.0, math.nextafter(1 / math.nextafter(1 + power, 0.0), math.inf))
 
 
-_UNIT_SLOPES: tuple[type[nn.Module], ...] = (
-    *(ReLU, Clip, NoiseClip),
-    *(nn.ReLU, nn.ReLU6, nn.Softshrink, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Tanhshrink),
-    nn.LogSigmoid,
-)
-for _kind in _UNIT_SLOPES:
+for _kind in (ReLU, Clip, NoiseClip):
     register_slope(_kind, lambda _: (0.0, 1.0))
 register_slope(MonotoneSpline, _spline)
-register_slope(nn.Identity, lambda _: (1.0, 1.0))
-register_slope(nn.Sigmoid, lambda _: (0.0, 0.25))
-register_slope(nn.LeakyReLU, _leaky)
-register_slope(nn.PReLU, _prelu)
-register_slope(nn.ELU, _elu)
-# The largest slope of SELU is scale * alpha = 1.7581 (Klambauer et al. 2017), at 0 from below.
-register_slope(nn.SELU, lambda _: (0.0, 1.7582))
-# The extreme slopes of x Phi(x) are at x = +-sqrt(2), those of x sigmoid(x) at x = +-2.3993...;
-# rounded outward to three digits.
-register_slope(nn.GELU, _gelu)
-register_slope(nn.SiLU, lambda _: (-0.100, 1.100))
+# Written as quotients or differences, which are not seen to have these slopes.
+register_slope(nn.Softsign, lambda _: (0.0, 1.0))
+register_slope(nn.Tanhshrink, lambda _: (0.0, 1.0))

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from pnp_lip.certifier.execution import Execution, compose_executions
 from pnp_lip.norms import NormBound
-from pnp_lip.rounding import multiply_up, round_up
+from pnp_lip.rounding import round_up
 
 __all__ = [
     "IDENTITY",
@@ -23,8 +23,10 @@ __all__ = [
     "averaged_with_identity",
     "combine",
     "compose",
+    "gathered",
     "lipschitz",
-    "scaled",
+    "symmetric",
+    "worst",
 ]
 
 
@@ -40,6 +42,8 @@ class Statement:
         bound: the norm of the layer's weight with its proof, if it has a weight.
         execution: what float32 arithmetic adds, ``None`` where it is not known.
         parts: what a composed statement rests on.
+        conditions: on inputs ``[B, C, ...]`` for which it was proved, such as ``"H % 4 == 0"``; none
+            where it holds for every size.
     """
 
     rule: str
@@ -49,6 +53,7 @@ class Statement:
     bound: NormBound | None = None
     execution: Execution | None = None
     parts: tuple[Statement, ...] = ()
+    conditions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not (self.upper >= 0 and math.isfinite(self.upper)):
@@ -103,32 +108,31 @@ def compose(parts: Sequence[Statement], rule: str = "composition") -> Statement:
     if len(parts) == 1:
         averagedness = parts[0].averagedness
     execution = compose_executions([(part.upper, part.execution) for part in parts])
-    return Statement(rule, upper, averagedness, execution=execution, parts=parts)
-
-
-def scaled(part: Statement, factor: float, rule: str) -> Statement:
-    """``factor`` times a map."""
-    upper = multiply_up(abs(factor), part.upper)
-    return replace(lipschitz(rule, upper), parts=(part,))
+    return Statement(
+        rule, upper, averagedness, execution=execution, parts=parts, conditions=gathered(parts)
+    )
 
 
 def combine(terms: Sequence[tuple[Fraction, Statement]], rule: str = "sum") -> Statement:
     r""":math:`\sum_i c_i T_i`, all of the same input.
 
-    :math:`u = \sum |c_i| u_i`. If all :math:`T_i` are nonexpansive and :math:`\sum |c_i| \le 1`, the
-    rest of the weight may be given to the map 0, which is 1/2-averaged, and
-    :math:`\alpha = \sum_{c_i>0} c_i\alpha_i + \sum_{c_i<0} |c_i| + (1 - \sum|c_i|)/2`, because a
-    convex combination of averaged maps is averaged (Bauschke and Combettes 2017, prop. 4.42).
+    :math:`u = \sum |c_i| u_i`. Averagedness follows from the parts only where all are nonexpansive, so
+    an expansive one enters as :math:`(c_i u_i)(T_i/u_i)`. With the weights
+    :math:`w_i = |c_i|\max(1, u_i)` and :math:`\sum w_i \le 1`, the rest of the weight may be given to
+    the map 0, which is 1/2-averaged:
+    :math:`\alpha = \sum_{c_i>0} w_i\alpha_i + \sum_{c_i<0} w_i + (1 - \sum w_i)/2` with
+    :math:`\alpha_i = 1` for expansive parts, because a convex combination of averaged maps is averaged
+    (Bauschke and Combettes 2017, prop. 4.42).
     """
     upper = round_up(sum((abs(c) * Fraction(part.upper) for c, part in terms), Fraction(0)))
     averagedness = _contraction(upper)
-    weight = sum((abs(c) for c, _ in terms), Fraction(0))
-    if averagedness is not None and weight <= 1:
-        alpha = (1 - weight) / 2 + sum(
-            (abs(c) * _signed(c, part) for c, part in terms), Fraction(0)
-        )
-        averagedness = min(averagedness, round_up(alpha))
-    return Statement(rule, upper, averagedness, parts=tuple(part for _, part in terms))
+    weights = [abs(c) * max(Fraction(1), Fraction(part.upper)) for c, part in terms]
+    total = sum(weights, Fraction(0))
+    if averagedness is not None and total <= 1:
+        shares = [w * _signed(c, part) for w, (c, part) in zip(weights, terms, strict=True)]
+        averagedness = min(averagedness, round_up((1 - total) / 2 + sum(shares, Fraction(0))))
+    parts = tuple(part for _, part in terms)
+    return Statement(rule, upper, averagedness, parts=parts, conditions=gathered(parts))
 
 
 def averaged_with_identity(part: Statement, weight: float | Fraction) -> Statement:
@@ -142,14 +146,44 @@ def averaged_with_identity(part: Statement, weight: float | Fraction) -> Stateme
     if not (math.isfinite(weight) and weight >= 0):
         raise ValueError(f"expected a finite weight >= 0, got {weight}")
     share = Fraction(weight)
-    rule = f"(1 - {float(weight):.6g}) I + {float(weight):.6g} T"
+    rule = f"(1 - w) I + w T, w = {float(weight)!r}"
     if part.averagedness is None:
-        upper = round_up(abs(1 - share) + share * Fraction(part.upper))
-        return replace(lipschitz(rule, upper), parts=(part,))
-    averagedness = share * Fraction(part.averagedness)
-    if averagedness <= 1:
-        return Statement(rule, 1.0, round_up(averagedness), parts=(part,))
-    return replace(lipschitz(rule, round_up(2 * averagedness - 1)), parts=(part,))
+        found = lipschitz(rule, round_up(abs(1 - share) + share * Fraction(part.upper)))
+    elif share * Fraction(part.averagedness) <= 1:
+        found = Statement(rule, 1.0, round_up(share * Fraction(part.averagedness)))
+    else:
+        found = lipschitz(rule, round_up(2 * share * Fraction(part.averagedness) - 1))
+    return replace(found, parts=(part,), conditions=part.conditions)
+
+
+def symmetric(rule: str, low: Fraction, high: Fraction) -> Statement:
+    r"""A map with :math:`T(x) - T(y) = M(x - y)`, ``M`` symmetric, :math:`low\,I \le M \le high\,I`.
+
+    Its constant is :math:`\max(-low, high)`. If :math:`-1 \le low` and :math:`high \le 1`, it is
+    :math:`\alpha`-averaged with :math:`\alpha = (1 - low)/2`: then
+    :math:`(M - (1-\alpha)I)/\alpha \ge -I`, and :math:`\le I`.
+    """
+    if low < -1 or high > 1:
+        return lipschitz(rule, round_up(max(-low, high)))
+    return Statement(rule, round_up(max(-low, high, Fraction(0))), round_up((1 - low) / 2))
+
+
+def worst(statements: Sequence[Statement]) -> Statement:
+    """What holds of every one of several maps; with the parts of the one whose bound is largest."""
+    first = max(statements, key=lambda one: (one.upper, one.averagedness or 0.0))
+    alphas = [one.averagedness for one in statements]
+    averagedness = None if None in alphas else max(alpha or 0.0 for alpha in alphas)
+    execution = first.execution if all(one.execution for one in statements) else None
+    if any(one.execution != first.execution for one in statements):
+        execution = None
+    return replace(
+        first, averagedness=averagedness, execution=execution, conditions=gathered(statements)
+    )
+
+
+def gathered(parts: Sequence[Statement]) -> tuple[str, ...]:
+    """The conditions of all parts, each once."""
+    return tuple(dict.fromkeys(one for part in parts for one in part.conditions))
 
 
 def _contraction(upper: float) -> float | None:

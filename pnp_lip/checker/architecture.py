@@ -15,14 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.certifier.denoiser_rules import require_same_function
 from pnp_lip.checker.layer import CertificateRejected
 from pnp_lip.denoisers.guard import Guard
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.relaxed import Relaxed
 from pnp_lip.denoisers.tiled import Tiled
 from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, ReLU
-from pnp_lip.plain_modules import Refusal, plain_type, require_plain
+from pnp_lip.plain_modules import Refusal, plain_type, require_plain, require_plain_parts
 
 __all__ = ["Affine", "Chain", "Entrywise", "Plan", "Relaxation", "Step", "of_network", "of_state"]
 
@@ -83,10 +82,11 @@ def of_network(module: nn.Module, name: str = "") -> Plan:
     """
     try:
         require_plain(module, name)
-        if type(module) is Tiled:
-            require_same_function(module.denoiser, module.halo, name)
+        require_plain_parts(module, name)
     except Refusal as refusal:
         raise CertificateRejected(str(refusal)) from refusal
+    if type(module) is Tiled:
+        _require_windows(module, name)
     path = f"{name}." if name else ""
     if type(module) is Guard or type(module) is Tiled:
         return of_network(module.denoiser, f"{path}denoiser")
@@ -144,6 +144,25 @@ def _from_names(state: dict[str, Tensor], prefix: str, relaxed: bool) -> Plan:
             )
         )
     return Chain(tuple(steps))
+
+
+def _require_windows(tiled: Tiled, name: str) -> None:
+    """The tiles give the function on the whole image: windows reach as far as outputs depend on."""
+    inner = tiled.denoiser
+    while type(inner) is Relaxed or type(inner) is Guard:
+        inner = inner.denoiser
+    if type(inner) is not LipschitzDenoiser:
+        raise CertificateRejected(
+            f"'{name or 'the network'}' is tiled, and the receptive field of a "
+            f"{type(inner).__qualname__} is not known"
+        )
+    layers: list[Any] = list(inner.layers)
+    radius = sum(2 * (layer.weight.shape[-1] // 2) for layer in layers)
+    if tiled.tile < 1 or tiled.halo < radius:
+        raise CertificateRejected(
+            f"'{name or 'the network'}' has tiles of {tiled.tile} pixels with a halo of {tiled.halo}, the "
+            f"radius is {radius}: that is another function"
+        )
 
 
 def _chain(children: Any, prefix: str) -> Plan:

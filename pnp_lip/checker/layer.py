@@ -46,6 +46,8 @@ _WITNESS_BITS = 44
 _PRECISION = 160
 _BATCH_ENTRIES = 2**19
 _TAYLOR_ORDER = 8
+#: Roots of a cover, at most, as a power of two; those that are written have some thousands.
+_ROOT_BITS = 24
 
 Cell = tuple[int, ...]
 
@@ -84,7 +86,10 @@ def check_layer(
     try:
         gram = ExactGram.of(weight, stride, dilation, groups)
         _LayerCheck(gram, cover, lower).run()
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as problem:
+    except (
+        *(AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError),
+        RecursionError,
+    ) as problem:
         raise CertificateRejected(f"the cover cannot be read: {problem}") from problem
     finally:
         flint.ctx.prec = before
@@ -93,7 +98,7 @@ def check_layer(
 def _entries(bound: dict[str, Any]) -> tuple[float, float, dict[str, Any] | None]:
     try:
         upper, lower, cover = float(bound["upper"]), float(bound["lower"]), bound["cover"]
-    except (KeyError, TypeError, ValueError) as problem:
+    except (KeyError, TypeError, ValueError, OverflowError) as problem:
         raise CertificateRejected(f"the bound cannot be read: {problem}") from problem
     if not (math.isfinite(upper) and 0 <= lower <= upper):
         raise CertificateRejected(f"expected 0 <= lower <= upper, got {lower} and {upper}")
@@ -111,7 +116,10 @@ def _check_claim(weight: Tensor, upper: float, lower: float, cover: dict[str, An
     target = cover.get("target")
     if not isinstance(target, float) or not 0 < target < math.inf:
         raise CertificateRejected(f"expected a positive target, got {target!r}")
-    proved = fmpq(*target.as_integer_ratio()) * fmpq(2) ** int(cover["exponent"])
+    exponent = cover.get("exponent")
+    if not isinstance(exponent, int) or isinstance(exponent, bool) or abs(exponent) > 2200:
+        raise CertificateRejected(f"expected a power of two as exponent, got {exponent!r}")
+    proved = fmpq(*target.as_integer_ratio()) * fmpq(2) ** exponent
     claimed, below = (
         fmpq(*value.as_integer_ratio()) for value in (upper, math.nextafter(upper, -math.inf))
     )
@@ -144,6 +152,11 @@ class _LayerCheck:
         axes = len(gram.size)
         if len(self.bits) != axes or any(not 2 <= b <= 40 for b in self.bits):
             raise CertificateRejected(f"expected {axes} root bits from 2 to 40, got {self.bits}")
+        if sum(self.bits) > _ROOT_BITS:
+            raise CertificateRejected(
+                f"expected at most 2^{_ROOT_BITS} roots, got the bits {self.bits}: such a cover cannot be "
+                f"checked"
+            )
         if len(self.floors) != gram.groups:
             raise CertificateRejected(f"expected {gram.groups} floors, got {len(self.floors)}")
         if any(not 0 <= level <= 60 for level in self.cells):

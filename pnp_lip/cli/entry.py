@@ -1,30 +1,37 @@
-"""Parse, run, and turn every foreseeable mistake into one sentence."""
+"""Parse, run, and tell a mistake of the user from a fault of the program."""
 
 from __future__ import annotations
 
+import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from pnp_lip.cli.parser import build_parser
+from pnp_lip.cli.failure import WRONG_INPUT, described
+from pnp_lip.cli.parser import UsageError, build_parser
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; 0 on success, 1 for a bound that is not met, 2 for wrong input."""
-    options = build_parser().parse_args(arguments)
+    """Run the command line.
+
+    Returns:
+        0 on success; 1 for a bound or a certificate that does not hold; 2 for wrong input; 3 where
+        the iterations ran out or ended without converging (the result is written); 70 for a fault
+        of this program; 130 if interrupted. Of many images the largest.
+    """
     try:
-        status: int = options.run(options)
-    except (ValueError, TypeError, OSError) as error:
-        print(f"pnp-lip {options.command}: {_sentence(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"pnp-lip {options.command}: interrupted, nothing was written", file=sys.stderr)
-        return 130
-    return status
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    return str(error)
+        options = build_parser().parse_args(arguments)
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return WRONG_INPUT
+    try:
+        run: Callable[[Any], int] = pkgutil.resolve_name(options.run)
+        return run(options)
+    except (Exception, KeyboardInterrupt) as error:
+        if options.traceback:
+            raise
+        code, sentence = described(error)
+        print(f"pnp-lip {options.command}: {sentence}", file=sys.stderr)
+        return code

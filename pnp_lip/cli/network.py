@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
+from pnp_lip.errors import InputError
 
 __all__ = ["load_network"]
 
@@ -17,24 +20,45 @@ def load_network(source: str, channels: int) -> nn.Module:
     """A denoiser from a weight file, or ``package.module:name`` for a module of the user's.
 
     Args:
-        source: ``"default"``, ``"large"``, a ``.safetensors`` file, or an importable name of an
+        source: ``"default"``, ``"large"``, ``"guided"`` (the filters whose thresholds a guide scales), a ``.safetensors`` file, or an importable name of an
             ``nn.Module`` or of a function without arguments that returns one. Importing runs that code.
         channels: which shipped weights the names mean.
 
     Raises:
-        ValueError: the name cannot be imported, or is no network.
+        InputError: the name cannot be imported, its code raises an error, or it is no network.
     """
+    if source == "guided":
+        return GuidedDenoiser(channels).denoiser
     if ":" not in source or Path(source).exists():
         return LipschitzDenoiser.from_weights(source, channels)
+    found = _imported(source)
+    network = found if isinstance(found, nn.Module) else _made(source, found)
+    if not isinstance(network, nn.Module):
+        raise InputError(f"'{source}' is {type(network).__name__}, expected an nn.Module")
+    return network.eval()
+
+
+def _imported(source: str) -> Any:
+    """What the user's name stands for; whatever their module raises is theirs to mend."""
     module, _, name = source.partition(":")
     sys.path.insert(0, str(Path.cwd()))
     try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"'{source}' cannot be imported: {error}") from error
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:
+        raise InputError(
+            f"'{source}' cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     finally:
         sys.path.pop(0)
-    network = found if isinstance(found, nn.Module) else found() if callable(found) else found
-    if not isinstance(network, nn.Module):
-        raise ValueError(f"'{source}' is {type(network).__name__}, expected an nn.Module")
-    return network.eval()
+
+
+def _made(source: str, found: Any) -> Any:
+    """The return value of the user's function."""
+    if not callable(found):
+        return found
+    try:
+        return found()
+    except Exception as error:
+        raise InputError(
+            f"'{source}' was called without arguments and failed: {type(error).__name__}: {error}"
+        ) from error

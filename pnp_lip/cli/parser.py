@@ -1,114 +1,173 @@
-"""The arguments of ``pnp-lip`` and their documentation."""
+"""The arguments of ``pnp-lip`` and their documentation; nothing heavy is imported to show them."""
 
 from __future__ import annotations
 
 import argparse
+from importlib.metadata import version
+from typing import NoReturn
 
-from pnp_lip.cli import commands
-from pnp_lip.data.photographs import PHOTOGRAPHS
+from pnp_lip.cli.arguments import (
+    at_least,
+    noise_level,
+    noise_level_or_auto,
+    positive,
+    seed,
+    share,
+)
+from pnp_lip.errors import PnpLipError
 
-__all__ = ["build_parser"]
+__all__ = ["UsageError", "build_parser"]
 
 _DESCRIPTION = """\
-Plug-and-Play image restoration with denoisers that are proved nonexpansive.
+Restore images with a denoiser that is proved nonexpansive, so that the iteration provably converges.
 
-Without any file, 'pnp-lip deblur' and 'pnp-lip inpaint' degrade a photograph that comes with
+Try it without any file: 'pnp-lip deblur' and 'pnp-lip inpaint' degrade a photograph that comes with
 scikit-image and restore it. Each command documents itself: pnp-lip deblur --help
 """
 
-_IMAGE = f"""\
-image file (PNG, JPEG, TIFF or NPY; grey or colour; 8 or 16 bit, floats in [0, 1]), or the name of a
-packaged photograph: {", ".join(PHOTOGRAPHS)}. Without it: camera, degraded first"""
+_IMAGE = """\
+image file: PNG, JPEG, TIFF (also stacks of ImageJ and OME, page by page), NPY, NPZ or MAT; grey or
+colour; 8 or 16 bit, or floats in [0, 1]. Or the name of a packaged photograph: camera, astronaut,
+coffee, chelsea, coins, rocket. Without it: camera, degraded first. Several files, patterns and
+folders are restored one by one into a folder: plates/*.tif -o restored/. What an earlier run of the
+same command finished is not repeated; restored/results.csv lists how each ended"""
 
 _OUTPUT = """\
-where to write the restored image; NAME.figure.png and NAME.json are written beside it. The bit
-depth of the input is kept. Default: {name}.png in the current folder"""
+where to write the restored image; NAME.figure.png and NAME.json are written beside it. Bit depth,
+white level, colour profile and axes of the input are kept. The folder must exist. Default:
+{name}.png in the current folder, {name}.tif for a stack"""
+
+_EXIT = """\
+Exit code, the largest of several images: 0 done; 2 the input cannot be used; 3 the iteration ended
+without converging (the result is written); 70 a fault of pnp-lip. Nothing is overwritten except
+results of earlier runs."""
+
+
+class UsageError(PnpLipError):
+    """Arguments that do not fit together; the message starts with the command."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Complains in one sentence, as the commands do."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message} (see {self.prog} --help)")
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser; ``run`` of the parsed options is the command's function."""
-    parser = argparse.ArgumentParser(
+    """The parser; ``run`` of the parsed options names the command's function, ``module:function``."""
+    parser = _Parser(
         prog="pnp-lip",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"pnp-lip {version('pnp-lip')}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _deblur(subparsers)
-    _inpaint(subparsers)
-    _denoise(subparsers)
-    _certify(subparsers)
-    _train(subparsers)
+    for add in (_deblur, _inpaint, _denoise, _certify, _train):
+        command = add(subparsers)
+        command.add_argument(
+            "--traceback", action="store_true", help="show where an error arose in the program"
+        )
     return parser
 
 
-def _deblur(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+_Subparsers = argparse._SubParsersAction
+
+
+def _deblur(subparsers: _Subparsers[_Parser]) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "deblur",
         help="restore a blurred image with a known kernel",
-        description="Restore an image blurred by a known kernel: pnp-lip deblur blurred.png "
-        "--kernel kernel.png --noise 0.01 -o sharp.png. Nothing is assumed beyond the frame of a "
-        "real image. With --simulate a clean image is blurred (periodically) and noised first, "
-        "and PSNR and SSIM are reported.",
+        description="Restore an image blurred by a known kernel (point spread function): pnp-lip "
+        "deblur blurred.tif --kernel psf.tif --noise 0.01 -o sharp.tif. Nothing is assumed beyond "
+        "the frame of a real image. The pages of a stack are restored one by one. With --simulate a "
+        "clean image is blurred (periodically) and noised first, and PSNR and SSIM are reported.",
+        epilog=_EXIT,
     )
     _image(parser, "deblur")
     parser.add_argument(
         "--kernel",
         metavar="FILE",
-        help="the blur kernel as a grey image; it is scaled to sum 1. Needed for a real image; "
-        "--simulate draws the trace of a shaking camera without it",
+        help="the image of a bright point, as the microscope or the shaking camera records it: a grey "
+        "PNG or TIFF, or numbers of any unit in NPY, NPZ or MAT (FILE:NAME for one array of several). "
+        "It is scaled to sum 1; its centre is the pixel in row height//2 and column width//2, counted "
+        "from 0. Needed for a real image; --simulate draws the trace of a shaking camera without it",
     )
-    _noise(parser, 0.01)
+    parser.add_argument(
+        "--centre-kernel",
+        action="store_true",
+        help="move the kernel so that its centre of mass lies at its centre pixel; a kernel beside "
+        "its centre moves the image",
+    )
+    _noise(parser, 0.01, auto=True)
     _solving(parser)
-    parser.set_defaults(run=commands.deblur)
+    parser.set_defaults(run="pnp_lip.cli.restore:deblur")
+    return parser
 
 
-def _inpaint(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _inpaint(subparsers: _Subparsers[_Parser]) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "inpaint",
         help="fill in missing pixels",
         description="Fill in the missing pixels of an image: pnp-lip inpaint damaged.png --mask "
-        "mask.png -o whole.png. In the mask, white (above half) marks pixels that are KNOWN and "
-        "kept, black marks pixels that are MISSING. With --simulate the pixels of a clean image "
-        "are hidden first, at random without a mask, and PSNR and SSIM are reported.",
+        "mask.png -o whole.png. In the mask, white marks pixels that are KNOWN and kept, black "
+        "marks pixels that are MISSING; the share that is missing is printed. With --simulate the "
+        "pixels of a clean image are hidden first, at random without a mask, and PSNR and SSIM are "
+        "reported.",
+        epilog=_EXIT,
     )
     _image(parser, "inpaint")
     parser.add_argument(
-        "--mask", metavar="FILE", help="white: known, black: missing; size of the image"
+        "--mask",
+        metavar="FILE",
+        help="image of the same size; of its two values (0 and 255, 0 and 1, two colours of a "
+        "palette) the brighter is known. Labels count as known where they are not 0, an alpha "
+        "channel where it is opaque. Without it the transparent pixels of the image are missing",
     )
     parser.add_argument(
-        "--missing", type=float, default=0.5, help="share of pixels hidden at random (default 0.5)"
+        "--invert-mask", action="store_true", help="white marks the missing pixels instead"
     )
-    _noise(parser, 0.0)
+    parser.add_argument(
+        "--missing",
+        type=share,
+        default=0.5,
+        help="with --simulate and without a mask: share of pixels hidden at random (default 0.5)",
+    )
+    _noise(parser, 0.0, auto=False)
     _solving(parser)
-    parser.set_defaults(run=commands.inpaint)
+    parser.set_defaults(run="pnp_lip.cli.restore:inpaint")
+    return parser
 
 
-def _denoise(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _denoise(subparsers: _Subparsers[_Parser]) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "denoise",
         help="remove Gaussian noise",
-        description="Apply the denoiser once: pnp-lip denoise noisy.png --sigma 0.1 -o clean.png. "
+        description="Apply the denoiser once: pnp-lip denoise noisy.tif --sigma 0.1 -o clean.tif. "
         "With --simulate noise is added to a clean image first, and PSNR is reported.",
+        epilog=_EXIT,
     )
     _image(parser, "denoise")
     parser.add_argument(
         "--sigma",
-        type=float,
+        type=noise_level_or_auto,
         default=0.1,
-        help="standard deviation of the noise, in units of the full range (default 0.1)",
+        help="standard deviation of the noise, where 1 is white: for 8-bit numbers divide by 255 "
+        "(default 0.1, that is 25 of 255); 'auto' estimates it from the image",
     )
     parser.add_argument(
         "--tile",
-        type=int,
+        type=at_least(1),
         metavar="PIXELS",
         help="denoise in tiles of this side, with a halo that keeps the result the same; bounds the "
         "memory (default: 512 above a megapixel, one tile below)",
     )
     _computing(parser)
-    parser.set_defaults(run=commands.denoise)
+    parser.set_defaults(run="pnp_lip.cli.denoise:denoise")
+    return parser
 
 
-def _certify(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _certify(subparsers: _Subparsers[_Parser]) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "certify",
         help="prove a denoiser's Lipschitz constant",
@@ -126,16 +185,22 @@ def _certify(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "your own (the import runs its code); the shipped weights without it",
     )
     parser.add_argument(
-        "--channels", type=int, default=1, help="which shipped weights: 1 grey (default), 3 colour"
+        "--channels",
+        type=at_least(1),
+        default=1,
+        help="which shipped weights: 1 grey (default), 3 colour",
     )
-    parser.add_argument("--bound", type=float, default=1.0, help="bound to be met (default 1)")
+    parser.add_argument("--bound", type=positive, default=1.0, help="bound to be met (default 1)")
     parser.add_argument(
         "--gap",
-        type=float,
+        type=positive,
         default=1e-3,
         help="relative gap between the norm bounds (default 1e-3)",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write the certificate as JSON")
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite a file that is no certificate"
+    )
     parser.add_argument(
         "--check", metavar="CERTIFICATE", help="verify this certificate of the weights again"
     )
@@ -145,10 +210,11 @@ def _certify(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="write the two images that attain the lower bound; they are written to "
         "'counterexample' in any case where they violate the bound asked for",
     )
-    parser.set_defaults(run=commands.certify_weights)
+    parser.set_defaults(run="pnp_lip.cli.certify:certify_weights")
+    return parser
 
 
-def _train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _train(subparsers: _Subparsers[_Parser]) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         "train",
         help="train a denoiser",
@@ -163,23 +229,42 @@ def _train(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("--folder", default="runs/train", help="of the run (default runs/train)")
     parser.add_argument("--device", default="cpu", help="where to train (default cpu)")
-    parser.set_defaults(run=commands.train)
+    parser.set_defaults(run="pnp_lip.cli.train:train")
+    return parser
 
 
 def _image(parser: argparse.ArgumentParser, name: str) -> None:
-    parser.add_argument("image", nargs="?", help=_IMAGE)
+    parser.add_argument("images", nargs="*", metavar="image", help=_IMAGE)
+    parser.add_argument("-o", "--output", metavar="FILE", help=_OUTPUT.format(name=name))
     parser.add_argument(
-        "-o", "--output", metavar="FILE", default=f"{name}.png", help=_OUTPUT.format(name=name)
+        "--force",
+        action="store_true",
+        help="overwrite whatever lies where the results go, the input included",
     )
     parser.add_argument("--simulate", action="store_true", help="degrade the image first")
+    parser.add_argument(
+        "--page",
+        type=at_least(1),
+        metavar="N",
+        help="take one page of a stack, counted from 1 (default: all, one by one)",
+    )
+    parser.add_argument(
+        "--white-level",
+        type=positive,
+        metavar="NUMBER",
+        help="the stored number that stands for white: 4095 for a 12-bit camera, 255 for floats from "
+        "0 to 255 (default: the largest of 8- and 16-bit files, 1 for floats)",
+    )
 
 
-def _noise(parser: argparse.ArgumentParser, default: float) -> None:
+def _noise(parser: argparse.ArgumentParser, default: float, *, auto: bool) -> None:
+    estimated = "; 'auto' estimates it from the image" if auto else ""
     parser.add_argument(
         "--noise",
-        type=float,
+        type=noise_level_or_auto if auto else noise_level,
         default=default,
-        help=f"standard deviation of the noise, in units of the full range (default {default})",
+        help="standard deviation of the noise, where 1 is white: for 8-bit numbers divide by 255 "
+        f"(default {default}){estimated}",
     )
 
 
@@ -191,15 +276,27 @@ def _solving(parser: argparse.ArgumentParser) -> None:
         help="the iteration (default forward-backward)",
     )
     parser.add_argument(
-        "--sigma", type=float, help="strength of the denoiser (default: from the noise)"
+        "--sigma",
+        type=noise_level,
+        help="strength of the denoiser, in the units of --noise; larger is smoother (default: from "
+        "the noise)",
     )
-    parser.add_argument("--stepsize", type=float, help="of the solver (default: from the theorem)")
-    parser.add_argument("--max-iter", type=int, default=300, help="most iterations (default 300)")
+    parser.add_argument(
+        "--stepsize", type=positive, help="of the solver (default: from the theorem)"
+    )
+    parser.add_argument(
+        "--max-iter", type=at_least(1), default=300, help="most iterations (default 300)"
+    )
     parser.add_argument(
         "--tol",
-        type=float,
+        type=positive,
         default=1e-4,
         help="relative fixed-point residual to stop at (default 1e-4)",
+    )
+    parser.add_argument(
+        "--unproved",
+        action="store_true",
+        help="run even where no convergence theorem applies; the report then claims none",
     )
     _computing(parser)
 
@@ -211,4 +308,4 @@ def _computing(parser: argparse.ArgumentParser) -> None:
         help="a .safetensors file, or 'large' for the better network",
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, ... (default cpu)")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of everything random (default 0)")

@@ -45,8 +45,9 @@ class FactoredFilters(nn.Module):
         inner_channels: number ``M`` of filters of ``A``.
         seed: of the random filters.
         keep: let the layers keep their kernels: ``A`` is random, ``B`` the smallest bank with
-            :math:`BA = W`, which exists for every ``W`` if :math:`M m^2 \ge C(2m-1)^2` for ``C``
-            image channels, but for degenerate ``A``; kernels change by the rounding of :math:`BA`.
+            :math:`BA = W`. For generic ``A`` such a bank exists for every ``W`` as soon as
+            :math:`M m^2 \ge C(2m-1)^2` for ``C`` image channels. The kernels change by the rounding
+            of :math:`BA`.
 
     Raises:
         ValueError: ``inner_channels`` is less than 1, or too small to keep the kernels to within 100

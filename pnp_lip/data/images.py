@@ -1,115 +1,131 @@
-"""Image files as arrays in [0, 1], and back with their bit depth kept."""
+"""Image files as tensors in [0, 1], and back as they were stored."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import png
 import torch
-from numpy.typing import DTypeLike
-from skimage import io
+from numpy.typing import DTypeLike, NDArray
 from skimage.color import rgb2gray
 from torch import Tensor
 
-from pnp_lip.errors import PnpLipError
 from pnp_lip.files import atomic_path
+from pnp_lip.formats.raster import ImageFileError, Storage
+from pnp_lip.formats.reading import read_raster, require_suffix
+from pnp_lip.formats.units import in_unit_range, with_white_level
+from pnp_lip.formats.writing import write_raster
 
 __all__ = [
     "Image",
     "ImageFileError",
     "read_image",
+    "read_stack",
     "require_suffix",
     "to_channels",
     "write_image",
     "write_pair",
 ]
 
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 
-
-class ImageFileError(PnpLipError, ValueError):
-    """A file that cannot be read or written as an image; the message says what to do."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Image:
-    """An image and how it was stored.
+    """An image, or the pages of a stack, and how they were stored.
 
     Attributes:
-        pixels: ``[1, C, H, W]`` float32 in [0, 1], with ``C`` 1 (grey) or 3 (colour).
-        dtype: type of the stored numbers: ``uint8``, ``uint16`` or ``float32``.
+        pixels: ``[N, C, H, W]`` float32 in [0, 1], with ``C`` 1 (grey) or 3 (colour); ``N`` is 1 but
+            for stacks.
+        storage: how they were stored: type, white level, colour profile, axes of a stack.
+        alpha: ``[N, 1, H, W]`` in [0, 1] where the file has an alpha channel, else ``None``.
+        notes: what a person should be told about how the file was read.
     """
 
     pixels: Tensor
-    dtype: np.dtype
+    storage: Storage
+    alpha: Tensor | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored numbers: ``uint8``, ``uint16``, ``float32``, ..."""
+        return self.storage.dtype
+
+    def page(self, number: int) -> Image:
+        """One page of a stack, counted from 0, as an image of its own."""
+        scale = {key: value for key, value in self.storage.scale.items() if "resolution" in key}
+        storage = replace(self.storage, axes="", shape=(), scale=scale)
+        alpha = None if self.alpha is None else self.alpha[number : number + 1]
+        return Image(self.pixels[number : number + 1], storage, alpha, self.notes)
 
 
-def read_image(path: str | Path) -> Image:
-    """Read a grey or colour image (PNG, JPEG, TIFF or NPY; 8 bit, 16 bit or float in [0, 1]).
-
-    Raises:
-        ImageFileError: no such file, an unknown suffix, an unreadable file, a wrong shape, or
-            numbers that are not finite or outside [0, 1].
-    """
-    path = Path(path)
-    require_suffix(path)
-    if not path.is_file():
-        raise ImageFileError(f"no such file: {path}")
-    try:
-        array = _read_array(path)
-    except (OSError, ValueError, SyntaxError, png.Error) as error:
-        raise ImageFileError(f"{path} cannot be read as an image: {error}") from error
-    try:
-        pixels = to_channels(array)
-    except ValueError as error:
-        raise ImageFileError(f"{path}: {error}") from error
-    dtype = array.dtype if array.dtype in (np.uint8, np.uint16) else np.dtype(np.float32)
-    return Image(torch.from_numpy(pixels.astype(np.float32))[None], dtype)
-
-
-def write_image(path: str | Path, pixels: Tensor, dtype: DTypeLike = np.uint8) -> None:
-    """Write ``pixels`` (``[1, C, H, W]``, clipped to [0, 1]) atomically.
+def read_image(
+    path: str | Path, *, page: int | None = None, white_level: float | None = None
+) -> Image:
+    """Read a grey or colour image: PNG, JPEG, TIFF, or an array in NPY, NPZ or MAT.
 
     Args:
-        path: PNG, TIFF or NPY keep 16 bits; JPEG has 8.
-        pixels: the image.
-        dtype: ``uint8``, ``uint16`` or ``float32`` (TIFF and NPY only; PNG then gets 16 bits).
+        path: the file; ``FILE.npz:NAME`` names one of several arrays.
+        page: which page of a stack, from 0.
+        white_level: the stored number that stands for 1; the largest of 8- and 16-bit types and 1
+            for floats without it.
 
     Raises:
-        ImageFileError: an unknown suffix, or a place that cannot be written.
+        ImageFileError: no such file, an unknown suffix, an unreadable file, colours or a shape that
+            are not understood, numbers outside [0, white], or a stack without a page.
+
+    Example:
+        >>> from pnp_lip.data import read_image
+        >>> image = read_image("cells.tif", page=3)  # doctest: +SKIP
+        >>> image.pixels.shape, image.notes  # doctest: +SKIP
     """
-    path = Path(path)
-    require_suffix(path)
-    array = pixels[0].detach().clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
-    array = array[..., 0] if array.shape[-1] == 1 else array
-    stored = _quantise(array, _storable(path, np.dtype(dtype)))
+    image = read_stack(path, white_level=white_level)
+    count = len(image.pixels)
+    if page is None:
+        if count > 1:
+            raise ImageFileError(
+                f"{path} is a stack of {count} pages (axes {image.storage.axes}): choose one, 0 to "
+                f"{count - 1} (page)"
+            )
+        return image
+    if not 0 <= page < count:
+        raise ImageFileError(f"{path} has pages 0 to {count - 1}, got page {page}")
+    return image.page(page)
+
+
+def read_stack(path: str | Path, *, white_level: float | None = None) -> Image:
+    """Read an image or all pages of a stack; arguments and errors as in :func:`read_image`."""
+    raster = read_raster(path)
     try:
-        with atomic_path(path) as temporary:
-            _write_array(temporary, stored)
-    except OSError as error:
-        raise ImageFileError(f"{path} cannot be written: {error.strerror or error}") from error
+        raster = with_white_level(raster, white_level)
+        stated = raster.storage.white if _has_white(raster.storage, white_level) else None
+        values = in_unit_range(raster.pages, stated)
+    except ValueError as error:
+        raise ImageFileError(f"{path}: {error}") from error
+    alpha = None if raster.alpha is None else torch.from_numpy(raster.alpha).float()[:, None]
+    pixels = torch.from_numpy(values.astype(np.float32).transpose(0, 3, 1, 2).copy())
+    return Image(pixels, _as_written(raster.storage), alpha, raster.notes)
 
 
-def write_pair(
-    x: Tensor, y: Tensor, folder: str | Path, name: str = "counterexample"
-) -> list[Path]:
-    """Write ``x`` and ``y`` unrounded as ``NAME_x.npy`` and ``NAME_y.npy``; images of one or three
-    channels also as PNG, clipped to [0, 1], to look at."""
-    written = []
-    for letter, image in (("x", x), ("y", y)):
-        path = Path(folder) / f"{name}_{letter}.npy"
-        with atomic_path(path) as temporary:
-            np.save(temporary, image.detach().cpu().numpy())
-        written.append(path)
-        if image.ndim == 4 and image.shape[1] in (1, 3):
-            write_image(path.with_suffix(".png"), image)
-            written.append(path.with_suffix(".png"))
-    return written
+def write_image(path: str | Path, pixels: Tensor, stored: Storage | DTypeLike = np.uint8) -> None:
+    """Write ``pixels`` (``[N, C, H, W]``, clipped to [0, 1]) atomically; the folder is created.
+
+    Args:
+        path: PNG, TIFF or NPY keep 16 bits; JPEG has 8. Stacks are TIFF or NPY.
+        pixels: the image, or the pages of a stack.
+        stored: the storage of the image it came from, or a type: ``uint8``, ``uint16`` or
+            ``float32`` (TIFF and NPY only; PNG then gets 16 bits).
+
+    Raises:
+        ImageFileError: an unknown suffix, a format that cannot hold it, or a place that cannot be
+            written.
+    """
+    values = pixels.detach().cpu().double().numpy().transpose(0, 2, 3, 1)
+    write_raster(Path(path), values, _storage(stored, len(values)))
 
 
-def to_channels(array: np.ndarray, channels: int | None = None) -> np.ndarray:
+def to_channels(array: NDArray[Any], channels: int | None = None) -> NDArray[np.float64]:
     """An array as read from a file as ``[C, H, W]`` in [0, 1]; an alpha channel is dropped.
 
     Args:
@@ -120,7 +136,7 @@ def to_channels(array: np.ndarray, channels: int | None = None) -> np.ndarray:
     Raises:
         ValueError: another shape or type, or numbers not finite or outside [0, 1].
     """
-    values = _in_unit_range(np.asarray(array))
+    values = in_unit_range(np.asarray(array))
     if values.ndim == 2:
         values = values[..., None]
     if values.ndim != 3 or values.shape[-1] not in (1, 3, 4) or 0 in values.shape:
@@ -135,70 +151,39 @@ def to_channels(array: np.ndarray, channels: int | None = None) -> np.ndarray:
     return values.transpose(2, 0, 1)
 
 
-def _read_array(path: Path) -> np.ndarray:
-    if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
-    if _is_deep_png(path):
-        width, height, rows, info = png.Reader(filename=str(path)).asDirect()
-        return np.vstack([np.asarray(row, np.uint16) for row in rows]).reshape(
-            height, width, info["planes"]
-        )
-    return np.asarray(io.imread(path))
+def write_pair(
+    x: Tensor, y: Tensor, folder: str | Path, name: str = "counterexample"
+) -> list[Path]:
+    """Write ``x`` and ``y`` unrounded as ``NAME_x.npy`` and ``NAME_y.npy``; images of one or three
+    channels also as PNG, clipped to [0, 1], to look at."""
+    written = []
+    for letter, image in (("x", x), ("y", y)):
+        path = Path(folder) / f"{name}_{letter}.npy"
+        with atomic_path(path) as temporary:
+            np.save(temporary, image.detach().cpu().numpy())
+        written.append(path)
+        if image.ndim == 4 and len(image) == 1 and image.shape[1] in (1, 3):
+            write_image(path.with_suffix(".png"), image)
+            written.append(path.with_suffix(".png"))
+    return written
 
 
-def _write_array(path: Path, array: np.ndarray) -> None:
-    if path.suffix == ".npy":
-        np.save(path, array)
-    elif path.suffix.lower() == ".png" and array.dtype == np.uint16:
-        png.from_array(array.reshape(len(array), -1), "L;16" if array.ndim == 2 else "RGB;16").save(
-            str(path)
-        )
-    else:
-        io.imsave(path, array, check_contrast=False)
+def _has_white(storage: Storage, stated: float | None) -> bool:
+    """Whether the white level is known: stated, or the number of bits of an unsigned type."""
+    return stated is not None or storage.dtype in (np.uint8, np.uint16)
 
 
-def _is_deep_png(path: Path) -> bool:
-    """Whether this is a PNG of 16 bits, of which Pillow would keep 8 in colour."""
-    with path.open("rb") as file:
-        header = file.read(25)
-    return header[:8] == b"\x89PNG\r\n\x1a\n" and header[24:25] == b"\x10"
+def _as_written(storage: Storage) -> Storage:
+    """Floats of any length are written as float32 in the units they came in."""
+    if storage.dtype.kind == "f":
+        return replace(storage, dtype=np.dtype(np.float32))
+    return storage
 
 
-def _in_unit_range(array: np.ndarray) -> np.ndarray:
-    if array.dtype == bool:
-        return array.astype(np.float64)
-    if array.dtype in (np.uint8, np.uint16):
-        return array / float(np.iinfo(array.dtype).max)
-    if not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"expected 8-bit, 16-bit or floating-point pixels, got {array.dtype}")
-    if not np.isfinite(array).all():
-        raise ValueError("the image contains NaN or infinite pixels: replace them first")
-    if array.size and (array.min() < 0 or array.max() > 1):
-        raise ValueError(
-            f"floating-point pixels must lie in [0, 1], got [{array.min():g}, {array.max():g}]: "
-            f"divide the image by its largest possible value"
-        )
-    return array.astype(np.float64)
-
-
-def require_suffix(path: Path) -> None:
-    """Raise :class:`ImageFileError` unless the suffix is one this package reads and writes."""
-    if path.suffix.lower() not in _SUFFIXES:
-        raise ImageFileError(
-            f"unknown suffix '{path.suffix}' of {path}: expected one of {', '.join(_SUFFIXES)}"
-        )
-
-
-def _storable(path: Path, dtype: np.dtype) -> np.dtype:
-    """The type closest to ``dtype`` that the format of ``path`` can hold."""
-    if path.suffix.lower() in (".jpg", ".jpeg"):
-        return np.dtype(np.uint8)
-    if path.suffix.lower() == ".png" and dtype == np.float32:
-        return np.dtype(np.uint16)
-    return dtype
-
-
-def _quantise(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    if np.issubdtype(dtype, np.floating):
-        return array.astype(dtype)
-    return np.round(array * np.iinfo(dtype).max).astype(dtype)
+def _storage(stored: Storage | DTypeLike, pages: int) -> Storage:
+    if isinstance(stored, Storage):
+        return stored
+    dtype = np.dtype(stored)
+    white = float(np.iinfo(dtype).max) if dtype.kind == "u" else 1.0
+    several = pages > 1
+    return Storage(dtype, white, axes="Z" if several else "", shape=(pages,) if several else ())

@@ -1,57 +1,34 @@
 r"""MNIST: 60 000 handwritten digits for training and 10 000 for testing (LeCun, Cortes, Burges 1998).
 
-Four gzipped idx files. They are looked for
-
-1. in the folder named by ``PNP_LIP_MNIST``,
-2. in ``mnist/`` below the folder named by ``PNP_LIP_DATA``,
-3. in the cache ``~/.cache/pnp_lip/mnist``,
-
-and otherwise downloaded into the cache. Whatever their source, their SHA-256 must be the known one.
+Read by :class:`torchvision.datasets.MNIST` in the cache ``~/.cache/pnp_lip/mnist``. What is missing
+there is copied from ``mnist/`` below the folder named by ``PNP_LIP_DATA``, or else downloaded.
+Whatever their source, the SHA-256 of images and labels must be the known one.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import os
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchvision import datasets
 
 from pnp_lip.data.patches import DATA_VARIABLE
+from pnp_lip.files import atomic_path
 
-__all__ = [
-    "FILES",
-    "MNIST_VARIABLE",
-    "Mnist",
-    "find_mnist",
-    "load_mnist",
-    "read_idx",
-    "shifted",
-    "warped",
-]
+__all__ = ["Mnist", "load_mnist", "shifted", "warped"]
 
-#: Environment variable naming the folder that holds the four files.
-MNIST_VARIABLE = "PNP_LIP_MNIST"
-
-#: Where files are downloaded from: torchvision's mirror.
-MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist"
-
-#: The files and their SHA-256: images and labels for training, images and labels for testing.
-FILES = {
-    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+#: SHA-256 of the bytes of images and labels, for training and for testing.
+_HASHES = {
+    "train images": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+    "train labels": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+    "test images": "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+    "test labels": "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
 }
-
-_HELP = f"set {MNIST_VARIABLE} to a folder that holds {', '.join(FILES)}, e.g. as downloaded from {MIRROR}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,86 +62,49 @@ def load_mnist(*, download: bool = True) -> Mnist:
         download: whether missing files may be downloaded.
 
     Raises:
-        FileNotFoundError: the files are in none of the places; the message says how to get them.
-        ConnectionError: the download failed.
-        ValueError: a file is damaged.
+        FileNotFoundError: the files are in none of the places, or cannot be downloaded; the message
+            says how to get them.
+        ValueError: the files hold something else than MNIST.
     """
-    folder = find_mnist(download=download)
-    arrays = [torch.from_numpy(read_idx(_checked(folder / name))) for name in FILES]
-    images, labels, test_images, test_labels = arrays
-    return Mnist(_unit(images), labels.long(), _unit(test_images), test_labels.long())
-
-
-def find_mnist(*, download: bool = True) -> Path:
-    """The folder that holds the four files, downloaded if need be; raises as :func:`load_mnist`."""
-    named = os.environ.get(MNIST_VARIABLE)
-    if named:
-        missing = [name for name in FILES if not (Path(named) / name).is_file()]
-        if missing:
-            raise FileNotFoundError(f"${MNIST_VARIABLE} is {named}, without {missing[0]}: {_HELP}")
-        return Path(named)
     cache = Path.home() / ".cache" / "pnp_lip" / "mnist"
-    data = os.environ.get(DATA_VARIABLE)
-    for folder in ([Path(data) / "mnist"] if data else []) + [cache]:
-        if all((folder / name).is_file() for name in FILES):
-            return folder
-    if not download:
-        raise FileNotFoundError(
-            f"no MNIST in mnist/ below ${DATA_VARIABLE} nor in {cache}: {_HELP}, or call "
-            f"pnp_lip.data.mnist.load_mnist() once with a network, which fills the cache"
-        )
-    for name, digest in FILES.items():
-        _download(cache / name, digest)
-    return cache
+    _copy_files(cache / "MNIST" / "raw")
+    train, test = (_split(cache, split, download) for split in ("train", "test"))
+    return Mnist(_unit(train.data), train.targets, _unit(test.data), test.targets)
 
 
-def _download(path: Path, digest: str) -> None:
-    """Written whole, and only if the hash is right."""
-    if path.is_file():
+def _copy_files(raw: Path) -> None:
+    """The compressed files of a folder of data into that of the cache."""
+    if not os.environ.get(DATA_VARIABLE):
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for source in (Path(os.environ[DATA_VARIABLE]) / "mnist").glob("*-ubyte.gz"):
+        if not (raw / source.stem).exists():
+            with atomic_path(raw / source.name) as temporary:
+                temporary.write_bytes(source.read_bytes())
+
+
+def _split(cache: Path, split: str, download: bool) -> datasets.MNIST:
+    """Unpacked, read and compared with the known hash."""
+    present = any((cache / "MNIST" / "raw").glob("*-ubyte*"))
     try:
-        torch.hub.download_url_to_file(f"{MIRROR}/{path.name}", str(path), digest, progress=False)
-    except OSError as error:
-        raise ConnectionError(f"{path.name} cannot be downloaded ({error}): {_HELP}") from error
-    except RuntimeError as error:
-        raise ValueError(f"{MIRROR}/{path.name} is not the known file: {error}; {_HELP}") from error
+        # Whole compressed files that are there already are unpacked, not downloaded again.
+        digits = datasets.MNIST(str(cache), train=split == "train", download=download or present)
+    except (OSError, RuntimeError, EOFError) as error:
+        raise FileNotFoundError(
+            f"MNIST is not in {cache} and cannot be fetched ({error}): put the four files "
+            f"*-ubyte.gz into mnist/ below a folder and name that folder in {DATA_VARIABLE}"
+        ) from error
+    found = {"images": _digest(digits.data), "labels": _digest(digits.targets.to(torch.uint8))}
+    for what, digest in found.items():
+        if digest != _HASHES[f"{split} {what}"]:
+            raise ValueError(
+                f"the {what} for {split} in {cache} are not those of MNIST: their SHA-256 is "
+                f"{digest}; delete the folder, and they are fetched again"
+            )
+    return digits
 
 
-def _checked(path: Path) -> Path:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != FILES[path.name]:
-        raise ValueError(
-            f"{path} is damaged: expected SHA-256 {FILES[path.name]}, got {digest}; delete it, and "
-            f"it is downloaded again if it lies in the cache"
-        )
-    return path
-
-
-def read_idx(path: str | Path) -> np.ndarray:
-    """The array of bytes in a gzipped idx file: magic ``0 0 8 n``, ``n`` big-endian sizes, the bytes.
-
-    Raises:
-        ValueError: not gzip, cut short, another magic number, or another length than announced.
-    """
-    try:
-        content = gzip.decompress(Path(path).read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(f"{path} is no whole gzip file: {error}") from error
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise ValueError(
-            f"{path}: expected an idx file of bytes, magic 000008, got {content[:3].hex()}"
-        )
-    header = 4 + 4 * content[3]
-    if len(content) < header:
-        raise ValueError(f"{path}: its header of {header} bytes is cut short")
-    shape = struct.unpack(f">{content[3]}I", content[4:header])
-    expected = int(np.prod(shape, dtype=np.int64))
-    if len(content) - header != expected:
-        raise ValueError(f"{path}: expected {expected} bytes of data, got {len(content) - header}")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape).copy()
+def _digest(values: Tensor) -> str:
+    return hashlib.sha256(values.contiguous().numpy().tobytes()).hexdigest()
 
 
 def shifted(images: Tensor, generator: torch.Generator, reach: int = 1) -> Tensor:

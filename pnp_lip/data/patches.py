@@ -16,6 +16,7 @@ from skimage import io
 from torch import Tensor
 
 from pnp_lip.data.images import to_channels
+from pnp_lip.errors import InputError, MissingFileError
 
 __all__ = ["Photographs", "find_data", "read_folder"]
 
@@ -31,7 +32,7 @@ def find_data(name: str) -> Path:
         name: an existing folder, or a path relative to ``$PNP_LIP_DATA`` or ``~/.cache/pnp_lip``.
 
     Raises:
-        FileNotFoundError: in none of these places; the message says how to provide it.
+        MissingFileError: in none of these places; the message says how to provide it.
     """
     roots = [Path(), Path.home() / ".cache" / "pnp_lip"]
     if os.environ.get(DATA_VARIABLE):
@@ -39,7 +40,7 @@ def find_data(name: str) -> Path:
     for root in roots:
         if (root / name).is_dir():
             return root / name
-    raise FileNotFoundError(
+    raise MissingFileError(
         f"no folder '{name}': expected it as given, below ${DATA_VARIABLE}, or below "
         f"~/.cache/pnp_lip; set {DATA_VARIABLE} to the folder that contains it"
     )
@@ -50,7 +51,7 @@ def read_folder(name: str, channels: int) -> list[Tensor]:
     folder = find_data(name)
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
     if not files:
-        raise FileNotFoundError(f"no images ({', '.join(sorted(_SUFFIXES))}) in {folder}")
+        raise MissingFileError(f"no images ({', '.join(sorted(_SUFFIXES))}) in {folder}")
     return [torch.from_numpy(_as_bytes(io.imread(path), channels)) for path in files]
 
 
@@ -69,8 +70,8 @@ class Photographs:
         device: where the bytes are kept and patches are cut.
 
     Raises:
-        FileNotFoundError: a folder is missing or empty.
-        ValueError: an image is smaller than a patch.
+        MissingFileError: a folder is missing or empty.
+        InputError: an image is smaller than a patch.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Photographs:
         images = [image for folder in folders for image in read_folder(folder, channels)]
         for image in images:
             if min(image.shape[-2:]) < patch:
-                raise ValueError(
+                raise InputError(
                     f"patches of {patch} pixels do not fit into an image of "
                     f"{image.shape[-2]} x {image.shape[-1]}: lower patch in the configuration"
                 )

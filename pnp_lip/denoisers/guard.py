@@ -27,6 +27,8 @@ __all__ = ["Guard", "GuardViolation", "Violation"]
 _SUSPICIOUS = 64 * 2.0**-24
 #: Roundings of float64 relative to those of float32.
 _DOUBLE = 2.0**-29
+#: Kinds of calls (shape, type, device, noise level) of which the last one is kept.
+_KINDS = 4
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,20 @@ class Guard(Denoiser):
         execution: the relative float32 execution error of the denoiser, as in a certificate; it
             sets the tolerance of the decision in float64.
 
+    An output that is not finite, for an input that is, is a violation, too.
+
     Attributes:
         violations: what was recorded.
         checked: number of pairs of images compared so far.
         explained: how many of them exceeded the bound in float32 but not in float64.
 
     Raises:
-        ValueError: a bound that is not positive, or an unknown ``on_violation``.
+        ValueError: a bound that is not positive, an ``execution`` that is no error, or an unknown
+            ``on_violation``.
     """
+
+    #: What it notes down, which no output depends on.
+    outside_digest = ("_last", "violations", "checked", "explained")
 
     def __init__(
         self,
@@ -95,57 +103,84 @@ class Guard(Denoiser):
             raise ValueError(f"bound must be a positive number, got {bound}")
         if on_violation not in ("raise", "record"):
             raise ValueError(f"on_violation must be 'raise' or 'record', got {on_violation!r}")
+        if isinstance(execution, (bool, str)) or not (0 <= execution < math.inf):
+            raise ValueError(
+                f"execution must be a relative error, a finite number >= 0 such as the one in a "
+                f"certificate, got {execution!r}"
+            )
         self.denoiser = denoiser
         self.in_channels = getattr(denoiser, "in_channels", None)
         self.bound, self.on_violation, self.execution = float(bound), on_violation, execution
         self.violations: list[Violation] = []
         self.checked = self.explained = 0
-        self._last: tuple[Tensor, Tensor, Any] | None = None
+        self._last: dict[Any, tuple[Tensor, Tensor]] = {}
 
     def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
-        """``denoiser(x, sigma)``, checked against the call before."""
-        out: Tensor = self.denoiser(x, sigma, **kwargs)
+        """``denoiser(x, sigma)``, checked against the call before.
+
+        The denoiser gets a copy of ``x``, so that one that works in place changes nothing here.
+        """
+        out: Tensor = self.denoiser(x.clone(), sigma, **kwargs)
         with torch.no_grad():
             self._check(x.detach(), out.detach(), sigma, kwargs)
         return out
 
     def reset(self) -> None:
-        """Forget the last call, for instance before another image."""
-        self._last = None
+        """Forget the last calls, for instance before another image."""
+        self._last = {}
 
     def _check(self, x: Tensor, out: Tensor, sigma: Any, kwargs: dict[str, Any]) -> None:
-        last, self._last = self._last, (x.clone(), out.clone(), _level(sigma))
-        if last is None or last[0].shape != x.shape or last[0].device != x.device:
-            return
-        if last[2] != self._last[2] or last[0].dtype != x.dtype:
+        """Compare with the last call of the same kind; of a few kinds the last call is kept."""
+        kind = (x.shape, x.dtype, x.device, _level(sigma))
+        last = self._last.pop(kind, None)
+        self._last[kind] = (x.clone(), out.clone())
+        if len(self._last) > _KINDS:
+            del self._last[next(iter(self._last))]
+        if last is None:
             return
         self.checked += len(x)
-        moved, apart = _norms(out - last[1]), _norms(x - last[0])
-        excess = moved - self.bound * apart
-        for index in (excess > _SUSPICIOUS * _norms(out)).nonzero().flatten().tolist():
-            self._decide(x[index, None], last[0][index, None], _at(sigma, index, len(x)), kwargs)
+        moved, apart = _norms(out, last[1]), _norms(x, last[0])
+        allowed = self.bound * apart + _SUSPICIOUS * _norms(out)
+        # A comparison with NaN is false: what is not finite is suspicious, too.
+        for index in (~(moved <= allowed)).nonzero().flatten().tolist():
+            pair = x[index, None], last[0][index, None]
+            if all(bool(image.isfinite().all()) for image in pair):
+                self._decide(*pair, _at(sigma, index, len(x)), kwargs)
 
     def _decide(self, x: Tensor, y: Tensor, sigma: Any, kwargs: dict[str, Any]) -> None:
-        """Compute the pair again in float64."""
-        exact = copy.deepcopy(self.denoiser).double()
-        level = sigma.double() if isinstance(sigma, Tensor) else sigma
-        images = [exact(image.double(), level, **kwargs) for image in (x, y)]
-        apart = float(torch.linalg.vector_norm(x.double() - y.double()))
-        moved = float(torch.linalg.vector_norm(images[0] - images[1]))
-        rounding = _DOUBLE * self.execution * float(_norms(x.double()) + _norms(y.double()))
+        """Compute the pair again in float64, or in its own type where the denoiser has no other."""
+        try:
+            exact = copy.deepcopy(self.denoiser).double()
+            level = sigma.double() if isinstance(sigma, Tensor) else sigma
+            images = [exact(image.double(), level, **kwargs).double() for image in (x, y)]
+            unit = _DOUBLE
+        except RuntimeError:  # weights that are no parameters stay what they are
+            images = [self.denoiser(image.clone(), sigma, **kwargs).double() for image in (x, y)]
+            unit = 1.0
+        apart = float(_norms(x, y))
+        moved = float(_norms(images[0], images[1]))
+        rounding = unit * self.execution * float(_norms(x) + _norms(y))
         if moved <= self.bound * apart + rounding:
             self.explained += 1
             return
         ratio = moved / apart if apart > 0 else math.inf
-        violation = Violation(x.clone(), y.clone(), ratio, self.bound, _number(sigma))
+        violation = Violation(
+            x.clone(),
+            y.clone(),
+            math.inf if math.isnan(ratio) else ratio,
+            self.bound,
+            _number(sigma),
+        )
         if self.on_violation == "raise":
             raise GuardViolation(violation)
         self.violations.append(violation)
 
 
-def _norms(images: Tensor) -> Tensor:
-    """The norm of every image of a batch."""
-    return torch.linalg.vector_norm(images.flatten(1), dim=1)
+def _norms(images: Tensor, others: Tensor | None = None) -> Tensor:
+    """The norm of every image of a batch, or of its difference from another, in float64: squares of
+    float32 numbers neither overflow nor vanish there."""
+    exact = images.double() if others is None else images.double() - others.double()
+    return torch.linalg.vector_norm(exact.flatten(1), dim=1)
 
 
 def _level(sigma: Any) -> Any:

@@ -29,7 +29,15 @@ from pnp_lip.denoisers.fixed_guide import FixedGuide, GuideError, shrink
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.mask import MaskNetwork
 from pnp_lip.denoisers.pruning import pruned
-from pnp_lip.weights import read_weights, shipped, weight_hash
+from pnp_lip.errors import InputError
+from pnp_lip.weights import (
+    WeightsError,
+    read_weights,
+    require_depth,
+    require_tensors,
+    shipped,
+    weight_hash,
+)
 
 __all__ = ["GuidedDenoiser"]
 
@@ -46,8 +54,9 @@ class GuidedDenoiser(Denoiser):
         device: where to put the parameters.
 
     Raises:
-        FileNotFoundError, WeightsError: weights that are missing, truncated or tampered with.
-        ValueError: weights of another kind or for other images, or a dial outside [0, 1].
+        MissingFileError, WeightsError: weights that are missing, truncated or tampered with, of another
+            kind or for other images.
+        InputError: a dial outside [0, 1].
 
     Example:
         >>> import torch
@@ -71,11 +80,13 @@ class GuidedDenoiser(Denoiser):
         named = pretrained == "guided"
         stored = read_weights(shipped(in_channels, "guided") if named else pretrained)
         if stored.architecture.keys() != _KEYS or stored.architecture["in_channels"] != in_channels:
-            raise ValueError(
+            raise WeightsError(
                 f"expected weights of a guided denoiser for {in_channels} channels, {pretrained} "
                 f"describes {stored.architecture}"
             )
+        _require_parts(stored.architecture, stored.state_dict)
         self._build(**stored.architecture)
+        require_tensors(self.state_dict(), stored.state_dict)
         self.load_state_dict(stored.state_dict)
         self.dial = dial
         self.eval().to(device)
@@ -127,7 +138,7 @@ class GuidedDenoiser(Denoiser):
     @dial.setter
     def dial(self, value: float) -> None:
         if not 0 <= value <= 1:
-            raise ValueError(f"expected a dial in [0, 1], got {value}")
+            raise InputError(f"expected a dial in [0, 1], got {value}")
         self._dial = float(value)
 
     @property
@@ -184,3 +195,23 @@ class GuidedDenoiser(Denoiser):
 
 
 _KEYS = {"in_channels", "plain", "denoiser", "mask"}
+
+
+def _require_parts(sizes: dict[str, Any], state: dict[str, Tensor]) -> None:
+    """Refuse sizes that the tensors do not have, before anything is built.
+
+    Raises:
+        WeightsError: as said.
+    """
+    for part in ("plain", "denoiser"):
+        own = {n.removeprefix(f"{part}."): t for n, t in state.items() if n.startswith(f"{part}.")}
+        require_depth(sizes[part], own)
+    blocks = {name.split(".")[2] for name in state if name.startswith("mask.blocks.")}
+    head = state.get("mask.head.weight")
+    stored = len(blocks), None if head is None or head.ndim != 4 else head.shape[1]
+    said = sizes["mask"].get("blocks"), sizes["mask"].get("channels")
+    if stored != said:
+        raise WeightsError(
+            f"the mask has (blocks, channels) = {stored} and says {said}: the file was changed after it "
+            f"was written, fetch it again"
+        )

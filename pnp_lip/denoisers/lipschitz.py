@@ -19,9 +19,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from deepinv.models import Denoiser
 from torch import Tensor, device, nn
 
+from pnp_lip.errors import InputError
 from pnp_lip.layers import ConvGradientStep, NoiseClip
 from pnp_lip.layers.filters import colour_dct_filters, dct_filters
 
@@ -44,7 +46,7 @@ class LipschitzDenoiser(Denoiser):
         kernel_size: side of the filters in pixels, odd.
         pretrained: ``"default"`` loads the shipped weights for ``in_channels``, ``"large"`` the same
             layers each twice (:meth:`repeated`), which denoise better; a path loads a
-            ``.safetensors`` file written by :func:`pnp_lip.save`; ``None`` starts from DCT frames.
+            ``.safetensors`` file written by :func:`pnp_lip.write_weights`; ``None`` starts from DCT frames.
             Weights bring their own sizes.
         positive: thresholds that cannot vanish (:class:`~pnp_lip.layers.NoiseClip`).
         device: where to put the parameters.
@@ -74,14 +76,18 @@ class LipschitzDenoiser(Denoiser):
                 name: value for name, value in asked.items() if value is not None
             }
         else:
-            from pnp_lip.weights import read_weights
+            from pnp_lip.weights import read_weights, require_depth
 
             stored = read_weights(pretrained, in_channels=in_channels)
             sizes = stored.architecture
             _require_agreement(asked, sizes)
+            require_depth(sizes, stored.state_dict)
         self.sizes: Sizes = dict(sizes)
         self.layers = nn.ModuleList(_initial_layers(**sizes))
         if stored is not None:
+            from pnp_lip.weights import require_tensors
+
+            require_tensors(self.state_dict(), stored.state_dict)
             self.load_state_dict(stored.state_dict)
             self.eval()
         self.to(device)
@@ -91,13 +97,13 @@ class LipschitzDenoiser(Denoiser):
         """A denoiser of whatever architecture the weights have.
 
         Args:
-            source: a file written by :func:`pnp_lip.save`, ``"default"`` or ``"large"``.
+            source: a file written by :func:`pnp_lip.write_weights`, ``"default"`` or ``"large"``.
             in_channels: which of the shipped weights; a file brings its own.
         """
         from pnp_lip.weights import read_weights
 
-        stored = read_weights(source, in_channels=in_channels)
-        return cls(stored.architecture["in_channels"], pretrained=source)
+        sizes = read_weights(source, in_channels=in_channels).architecture
+        return cls(sizes.get("in_channels", in_channels), pretrained=source)
 
     def repeated(self, times: int) -> LipschitzDenoiser:
         r"""A deeper denoiser: every layer ``times`` times in a row, its thresholds divided by ``times``.
@@ -153,14 +159,15 @@ class LipschitzDenoiser(Denoiser):
             Tensor of the shape of ``x``.
 
         Raises:
-            ValueError: wrong shape, or a noise level that is negative or not finite.
+            InputError: wrong shape or type, or a noise level that is negative or not finite.
             TypeError: no noise level.
         """
         if x.ndim != 4 or x.shape[1] != self.in_channels:
-            raise ValueError(
+            raise InputError(
                 f"this denoiser takes images [B, {self.in_channels}, H, W], got {tuple(x.shape)}: "
                 f"use LipschitzDenoiser(in_channels=...) for other images"
             )
+        self._require_type(x)
         levels = self.levels(sigma, x)
         for layer in self.layers:
             x = layer(x, levels)
@@ -176,8 +183,25 @@ class LipschitzDenoiser(Denoiser):
         if sigma is None:
             raise TypeError("sigma is None: pass the noise level, for instance sigma=0.05")
         if isinstance(sigma, (int, float)) and not (math.isfinite(sigma) and sigma >= 0):
-            raise ValueError(f"sigma must be a finite noise level >= 0, got {sigma}")
-        return self._handle_sigma(sigma, reference_tensor=x).flatten()
+            raise InputError(f"sigma must be a finite noise level >= 0, got {sigma}")
+        levels = self._handle_sigma(sigma, reference_tensor=x).flatten()
+        # A compiled network cannot raise on what its inputs hold.
+        if not isinstance(sigma, (int, float)) and not torch.compiler.is_compiling():
+            wrong = levels[~(levels.isfinite() & (levels >= 0))]
+            if wrong.numel():
+                raise InputError(
+                    f"sigma must be finite noise levels >= 0, got {float(wrong[0]):g} among them"
+                )
+        return levels
+
+    def _require_type(self, x: Tensor) -> None:
+        """Say in words what torch says in the middle of a layer."""
+        expected = next(self.parameters()).dtype
+        if x.dtype != expected and not torch.is_autocast_enabled(x.device.type):
+            raise InputError(
+                f"the images are {x.dtype}, the denoiser computes in {expected}: convert one of them, "
+                f"for instance x.to({expected})"
+            )
 
 
 _DEFAULTS: dict[int, Sizes] = {

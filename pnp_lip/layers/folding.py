@@ -32,7 +32,7 @@ __all__ = ["FoldedStep", "fold_step"]
 _ZERO = 1e-20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Mixture:
     """What is left of an activation: ``scale`` and ``gain`` go into the kernels, ``[K]`` float64."""
 

@@ -24,13 +24,10 @@ def student_interval(
 ) -> tuple[float, float]:
     """Welch's interval of the difference of the means of ``a`` and ``b``, at least two values each."""
     (mean_a, square_a), (mean_b, square_b) = _moments(a), _moments(b)
-    terms = (square_a / len(a), square_b / len(b))
-    variance = sum(terms)
-    if variance == 0:
+    if square_a == square_b == 0:
         return mean_a - mean_b, mean_a - mean_b
-    freedom = variance**2 / (terms[0] ** 2 / (len(a) - 1) + terms[1] ** 2 / (len(b) - 1))
-    half = float(stats.t.ppf(0.5 + confidence / 2, freedom)) * math.sqrt(variance)
-    return mean_a - mean_b - half, mean_a - mean_b + half
+    interval = stats.ttest_ind(a, b, equal_var=False).confidence_interval(confidence)
+    return float(interval.low), float(interval.high)
 
 
 def bernstein_interval(

@@ -15,11 +15,10 @@ from torch import Tensor
 from pnp_lip.certifier import Statement
 from pnp_lip.constraints import hold
 from pnp_lip.networks.free_width import FreeWidthNetwork
+from pnp_lip.rounding import gamma, round_up
 
 __all__ = ["CriticFit", "evaluate", "train_critic"]
 
-#: Unit roundoff of float64.
-_UNIT = 2.0**-53
 _CHUNK = 16384
 
 
@@ -155,4 +154,4 @@ def _largest(z: Tensor) -> float:
 
 def _gamma(terms: int) -> float:
     """Twice the relative error of a sum of so many terms."""
-    return 2 * terms * _UNIT / (1 - terms * _UNIT)
+    return round_up(2 * gamma(terms))

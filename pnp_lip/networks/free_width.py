@@ -5,8 +5,13 @@ r"""Networks of gradient steps between a lift and a readout, width and depth fre
 
 1-Lipschitz in the Euclidean norm if :math:`\|Q\| \le 1`, :math:`\tau_\ell\|W_\ell\|^2 \le 2` and
 :math:`\|V\| \le 1`, each as a whole matrix. With rows :math:`\|v_i\| \le 1` only, every output alone is
-1-Lipschitz. The set is dense in the scalar 1-Lipschitz functions on a compact set (Murari, Furuya,
-Schönlieb, *Approximation theory for 1-Lipschitz ResNets*, NeurIPS 2025, Theorem 3.1).
+1-Lipschitz.
+
+Theorem 3.1 of Murari, Furuya, Schönlieb, *Approximation theory for 1-Lipschitz ResNets*, NeurIPS 2025,
+says that such networks *with free* :math:`Q` *and* :math:`V` which happen to be 1-Lipschitz are dense in
+the scalar 1-Lipschitz functions on a compact set. The set held here is smaller: on the real line, the
+piecewise affine :math:`f` of slope :math:`\pm 1` with :math:`f(0, 2, 3, 5) = 0, 2, 1, 3` is, exactly, no
+member of it. That it is dense as well is our conjecture, not part of the theorem.
 """
 
 from __future__ import annotations

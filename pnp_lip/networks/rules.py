@@ -10,6 +10,7 @@ the Euclidean norm or, where that gives less, the maximum norm.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -26,14 +27,30 @@ from pnp_lip.networks.committee import Committee
 from pnp_lip.networks.fixed_width import TOP, BlockMap, FixedWidthNetwork, MaxMinStep
 from pnp_lip.networks.free_width import FreeWidthNetwork
 from pnp_lip.networks.lattice import Maximum, Minimum
+from pnp_lip.networks.matrix_bounds import GAP, hypotenuse, row_norm, square_norm
 from pnp_lip.networks.prototypes import NearestPrototype
-from pnp_lip.networks.weight_norm import GAP, hypotenuse, row_norm, square_norm
 from pnp_lip.plain_modules import require_plain
-from pnp_lip.rounding import round_up, sqrt_up
+from pnp_lip.rounding import format_up, round_up, sqrt_up
 
 __all__ = ["prove_outputs"]
 
-_CLASSES = (nn.Linear, nn.ModuleList, GradientStep, BlockMap, MaxMinStep)
+#: What stands where in a network, by patterns of the path; anything else is no part of it.
+_ROLES: dict[type[nn.Module], tuple[tuple[str, type[nn.Module]], ...]] = {
+    FreeWidthNetwork: (
+        (r"lift|readout", nn.Linear),
+        (r"steps", nn.ModuleList),
+        (r"steps\.\d+", GradientStep),
+    ),
+    FixedWidthNetwork: (
+        (r"lift|maps\.\d+", BlockMap),
+        (r"readout|(lift|maps\.\d+)\.(top|low)", nn.Linear),
+        (r"steps|maps", nn.ModuleList),
+        (r"steps\.\d+", MaxMinStep),
+        (r"steps\.\d+\.step", GradientStep),
+    ),
+}
+#: Activations stand below gradient steps, and have rules of their own.
+_ACTIVATION = re.compile(r".*\.activation(\..*)?")
 
 
 def prove_outputs(network: FreeWidthNetwork | FixedWidthNetwork, *, gap: float = GAP) -> Statement:
@@ -183,7 +200,9 @@ def _block(name: str, block: BlockMap, split: int, gap: float) -> Statement:
         raise Refusal(f"the lower block of '{name}' sees {seen} coordinates, not {inputs - split}")
     low = sqrt_up(square_norm(block.low.weight, gap)[0])
     top = max(row_norm(row, split) for row in block.top.weight)
-    return _leaf(name, f"mixed norm, rows {top:.9g}, block {low:.9g}", max(top, low))
+    return _leaf(
+        name, f"mixed norm, rows {format_up(top, 9)}, block {format_up(low, 9)}", max(top, low)
+    )
 
 
 def _step(
@@ -196,7 +215,7 @@ def _step(
         raise Refusal(f"'{name}' has the slope {low} and tau = {float(tau)}: expected both >= 0")
     square, bound = square_norm(step.weight, gap)
     length = tau * Fraction(high) * square
-    rule = f"{prefix}gradient step, tau |W|^2 <= {round_up(length):.9g}"
+    rule = f"{prefix}gradient step, tau |W|^2 <= {format_up(round_up(length), 9)}"
     upper = round_up(max(Fraction(1), length - 1))
     averagedness = round_up(length / 2) if length <= 2 and not mixed else 1.0
     return Statement(rule, upper, averagedness if upper <= 1 else None, name, bound)
@@ -215,10 +234,13 @@ def _leaf(name: str, rule: str, upper: float) -> Statement:
 
 
 def _require_own_parts(network: nn.Module, name: str) -> None:
-    for path, part in network.named_modules():
+    roles = _ROLES.get(type(network), ())
+    for path, part in network.named_modules(remove_duplicate=False):
         require_plain(part, f"{name}.{path}".strip("."))
-        activation = path.endswith("activation")
-        if part is not network and not activation and type(part) not in _CLASSES:
+        if part is network or _ACTIVATION.fullmatch(path):
+            continue
+        expected = [kind for pattern, kind in roles if re.fullmatch(pattern, path)]
+        if roles and expected != [type(part)]:
             raise Refusal(
                 f"'{path}' is a {type(part).__qualname__}, which is no part of a "
                 f"{type(network).__qualname__}: register a rule for a class of your own"

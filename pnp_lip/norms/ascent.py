@@ -25,7 +25,7 @@ from pnp_lip.rounding import SUM_SLACK, UNDERFLOW, gamma
 _WITNESS_BITS = 44
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Maximum:
     """A point found by ascent: ``lambda_max(G(2 pi point / 2^44)) >= square``, proved."""
 

@@ -34,7 +34,7 @@ from pnp_lip.norms.kernel import Kernel
 from pnp_lip.rounding import SUM_SLACK, UNDERFLOW, gamma
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GramPolynomial:
     """``G`` of one kernel, all groups.
 

@@ -78,7 +78,7 @@ def unit_stride_taps(
     return taps if taps.shape[1] >= taps.shape[2] else taps.transpose(1, 2)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernel:
     """``2^exponent * taps``: taps in float64, exact, with largest entry in [1/2, 1).
 

@@ -26,7 +26,7 @@ from pnp_lip.rounding import sqrt_down
 _FINEST_BITS = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Problem:
     """One kernel, its Gram polynomial and its root cells."""
 
@@ -45,7 +45,7 @@ class Problem:
         return max(4096, 50_000_000 // (100 + self.gram.order**2 // 4))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Search:
     """Where a refinement stands: what has passed, what is open at ``level``, what was tried.
 

@@ -17,7 +17,7 @@ __all__ = ["Batch", "Batches"]
 _APART = 2_654_435_761
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """Clean and noisy patches ``[B, C, p, p]`` and their noise levels ``[B]``."""
 

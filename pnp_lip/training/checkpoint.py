@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
+from pnp_lip.errors import InputError
 from pnp_lip.files import atomic_path
 from pnp_lip.training.config import TrainingConfig
 
@@ -60,14 +61,14 @@ class Checkpoint:
                 of the run: up to there another length than the stored one is accepted.
 
         Raises:
-            ValueError: the file is damaged, or belongs to another configuration.
+            InputError: the file is damaged, or belongs to another configuration.
         """
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
         except SafetensorError as error:
-            raise ValueError(f"{path} is damaged ({error}): remove it to start over") from error
+            raise InputError(f"{path} is damaged ({error}): remove it to start over") from error
         stored, asked = (
             json.loads(metadata.get("config", "{}")),
             json.loads(json.dumps(asdict(config))),
@@ -76,7 +77,7 @@ class Checkpoint:
         if int(metadata.get("step", 0)) <= flat * min(lengths):
             stored["steps"] = asked["steps"]
         if stored != asked:
-            raise ValueError(
+            raise InputError(
                 f"{path} belongs to another configuration: use another folder, or remove it"
             )
         for part, module in self.parts.items():

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
+from pnp_lip.errors import InputError
+
 __all__ = ["TrainingConfig"]
 
 
@@ -41,7 +43,7 @@ class TrainingConfig:
         channels_last: memory layout of images and filters, faster on GPUs.
 
     Raises:
-        ValueError: a value of another type or out of its range; the message names the key.
+        InputError: a value of another type or out of its range; the message names the key.
     """
 
     in_channels: int = 1
@@ -74,26 +76,26 @@ class TrainingConfig:
             if not isinstance(value, _types(key.default)) or isinstance(value, bool) != isinstance(
                 key.default, bool
             ):
-                raise ValueError(
+                raise InputError(
                     f"{key.name} must be of type {type(key.default).__name__}, got {value!r}"
                 )
         for names, allowed, right in _RANGES:
             for name in names:
                 if not right(getattr(self, name)):
-                    raise ValueError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
+                    raise InputError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
         """Read a TOML file whose keys are the attributes.
 
         Raises:
-            ValueError: unknown keys, named together with the known ones.
+            InputError: unknown keys, named together with the known ones.
         """
         with Path(path).open("rb") as file:
             table = tomllib.load(file)
         known = {field.name for field in fields(cls)}
         if unknown := sorted(set(table) - known):
-            raise ValueError(f"{path}: unknown keys {unknown}; expected some of {sorted(known)}")
+            raise InputError(f"{path}: unknown keys {unknown}; expected some of {sorted(known)}")
         values: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in table.items()
         }

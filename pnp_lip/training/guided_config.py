@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pnp_lip.errors import InputError
 from pnp_lip.training.config import TrainingConfig
 
 __all__ = ["GuidedConfig"]
@@ -31,7 +32,7 @@ class GuidedConfig(TrainingConfig):
         dial_share: share of the samples for which the dial is drawn from [0, 1].
 
     Raises:
-        ValueError: a value of another type or out of its range; the message names the key.
+        InputError: a value of another type or out of its range; the message names the key.
     """
 
     initial: str = "default"
@@ -50,12 +51,12 @@ class GuidedConfig(TrainingConfig):
         super().__post_init__()
         for name in ("mask_channels", "mask_blocks", "restored_count"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise InputError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("restored_share", "dial_share"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+                raise InputError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         for name in ("mask_limit", "mask_rate", "unfreeze"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+                raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")
         if not self.initial:
-            raise ValueError("initial must name the weights of a plain denoiser, got ''")
+            raise InputError("initial must name the weights of a plain denoiser, got ''")

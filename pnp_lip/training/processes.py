@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import distributed
 
+from pnp_lip.errors import InputError
+
 __all__ = ["Processes"]
 
 
@@ -33,14 +35,14 @@ class Processes:
             device: ``"cpu"`` or ``"cuda"``.
 
         Raises:
-            ValueError: several processes for one numbered GPU.
+            InputError: several processes for one numbered GPU.
         """
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:
             return cls()
         kind = torch.device(device)
         if kind.type == "cuda" and kind.index is not None:
-            raise ValueError(
+            raise InputError(
                 f"{size} processes cannot share {device}: pass --device cuda, each takes its own"
             )
         processes = cls(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from pnp_lip.constraints import FactoredFilters, hold
 from pnp_lip.data.patches import Photographs, read_folder
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
+from pnp_lip.errors import InputError
 from pnp_lip.files import write_text
 from pnp_lip.layers import ConvGradientStep
 from pnp_lip.training.batches import Batch, Batches
@@ -53,7 +54,7 @@ class Training:
         processes: this process among those that train together; all need the same folder.
 
     Raises:
-        ValueError: the checkpoint belongs to another configuration, or is damaged; or the initial
+        InputError: the checkpoint belongs to another configuration, or is damaged; or the initial
             weights belong to another architecture.
     """
 
@@ -201,7 +202,7 @@ def _initial(config: TrainingConfig) -> LipschitzDenoiser:
     times, rest = divmod(config.depth, stored.sizes["depth"])
     own = {"depth"} if isinstance(stored.sizes["nf"], int) else {"depth", "nf"}
     if rest or any(sizes[name] != stored.sizes[name] for name in sizes.keys() - own):
-        raise ValueError(
+        raise InputError(
             f"the initial weights {config.initial} have the sizes {stored.sizes}, the configuration asks "
             f"for {sizes}: only the depth may differ, by a whole factor"
         )

@@ -1,9 +1,9 @@
 """Weights of the denoisers: how they are stored, and the files that come with the package."""
 
+from pnp_lip.weights.architecture import WeightsError, require_depth, require_tensors
 from pnp_lip.weights.storage import (
     SHIPPED_NAMES,
     StoredWeights,
-    WeightsError,
     read_weights,
     shipped,
     weight_hash,
@@ -15,6 +15,8 @@ __all__ = [
     "StoredWeights",
     "WeightsError",
     "read_weights",
+    "require_depth",
+    "require_tensors",
     "shipped",
     "weight_hash",
     "write_weights",

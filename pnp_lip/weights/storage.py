@@ -15,8 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialised
 from torch import Tensor, nn
 
-from pnp_lip.errors import PnpLipError
+from pnp_lip.errors import MissingFileError
 from pnp_lip.files import atomic_path
+from pnp_lip.weights.architecture import WeightsError, parse_architecture
 
 __all__ = [
     "SHIPPED_NAMES",
@@ -34,11 +35,7 @@ SHIPPED_NAMES = ("default", "large")
 _IMAGES = {1: "grey", 3: "colour"}
 
 
-class WeightsError(PnpLipError, ValueError):
-    """Weights that are missing, damaged or of another architecture; the message says which."""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredWeights:
     """What a weight file holds.
 
@@ -106,12 +103,12 @@ def read_weights(source: str | Path, in_channels: int = 1) -> StoredWeights:
         in_channels: which shipped weights; a file brings its own.
 
     Raises:
-        FileNotFoundError: no such file.
+        MissingFileError: no such file.
         WeightsError: truncated, tampered with, or not written by :func:`write_weights`.
     """
     path = shipped(in_channels, str(source)) if source in SHIPPED_NAMES else Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}: expected a .safetensors file")
+        raise MissingFileError(f"no weights at {path}: expected a .safetensors file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -128,4 +125,4 @@ def read_weights(source: str | Path, in_channels: int = 1) -> StoredWeights:
             f"{path} was changed after it was written: its tensors hash to {found[:12]}..., the "
             f"file says {str(metadata.get('sha256'))[:12]}...; fetch it again"
         )
-    return StoredWeights(json.loads(metadata["architecture"]), state, found)
+    return StoredWeights(parse_architecture(metadata.get("architecture"), path), state, found)

@@ -1,0 +1,235 @@
+"""Iterations and seconds of the solvers to a residual, against the same iterations in deepinv.
+
+    python -m benchmarks.solvers
+
+Every method gets the same frozen denoiser, relaxed to be firmly nonexpansive, the same step and the same
+start, so that all are after the same images. The residual is that of their common equation
+``x = D(x - gamma grad f(x))`` at the image returned, whatever a method watches itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import deepinv as dinv
+import torch
+from deepinv.optim.data_fidelity import L2
+from deepinv.optim.optimizers import AndersonAccelerationConfig
+from deepinv.physics import MRI, LinearPhysics
+from torch import Tensor, nn
+
+from benchmarks.harness import Benchmark, timed
+from benchmarks.markdown import fixed, table
+from benchmarks.record import Rows
+from pnp_lip.data.photographs import photograph
+from pnp_lip.denoisers import Frozen, LipschitzDenoiser, firmly_nonexpansive
+from pnp_lip.quality import psnr
+from pnp_lip.recipes import deblur, inpaint
+from pnp_lip.solvers import ADMM, ForwardBackward
+from pnp_lip.solvers.growth import norms
+from pnp_lip.solvers.iteration import StoppingRule, iterate
+from pnp_lip.solvers.schemes import Anderson
+
+TOLERANCE = 1e-5
+STEP = 1.0
+
+
+class Slices(nn.Module):
+    """A grey denoiser on every channel by itself, as the solvers apply it."""
+
+    def __init__(self, denoiser: nn.Module) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, x: Tensor, sigma: Any = None, **kwargs: Any) -> Tensor:
+        flat = x.reshape(-1, 1, *x.shape[-2:])
+        out: Tensor = self.denoiser(flat, None)
+        return out.view(x.shape)
+
+
+def problems(size: int) -> Iterator[tuple[str, LinearPhysics, Tensor, Tensor, Tensor, float]]:
+    """Name, physics, observation, start, truth, strength of the denoiser."""
+    x = photograph("camera", size=size)
+    blurred = deblur.simulated(x, deblur.motion_kernel(), 0.01, 0)
+    yield "deblurring", blurred.physics, blurred.y, blurred.start, x, 0.0075
+    masked = inpaint.simulated(x, inpaint.random_mask(x, 0.5, 0), 0.0, 0)
+    yield "inpainting 50 %", masked.physics, masked.y, masked.start, x, 0.01
+    draw = torch.Generator().manual_seed(0)
+    lines = torch.zeros(size)
+    lines[size // 2 - 6 : size // 2 + 6] = 1
+    lines[torch.randperm(size, generator=draw)[: size // 5]] = 1
+    scan = MRI(mask=lines.expand(size, size).clone(), img_size=(2, size, size))
+    both = torch.cat([x, torch.zeros_like(x)], 1)
+    y = scan.A(both)
+    y = y + 0.01 * torch.randn(y.shape, generator=draw) * scan.mask
+    yield "MRI x4", scan, y, scan.A_adjoint(y), both, 0.01
+
+
+def ours(
+    kind: type[ForwardBackward] | type[ADMM], scheme: str, most: int
+) -> Callable[[LipschitzDenoiser, float, LinearPhysics, Tensor, Tensor], tuple[Tensor, int]]:
+    """One of our solvers with one scheme of steps."""
+
+    def run(
+        denoiser: LipschitzDenoiser, sigma: float, physics: LinearPhysics, y: Tensor, start: Tensor
+    ) -> tuple[Tensor, int]:
+        options: dict[str, Any] = {"firm": True} if kind is ForwardBackward else {}
+        solver = kind(
+            denoiser, sigma, stepsize=STEP, tol=TOLERANCE, max_iter=most, scheme=scheme, **options
+        )
+        solution = solver.solve(y, physics, init=start)
+        return solution.x, solution.iterations
+
+    return run
+
+
+def deepinvs(
+    kind: Any, most: int, **options: Any
+) -> Callable[[LipschitzDenoiser, float, LinearPhysics, Tensor, Tensor], tuple[Tensor, int]]:
+    """One of deepinv's algorithms, with its own stopping rule at the same number."""
+
+    def run(
+        denoiser: LipschitzDenoiser, sigma: float, physics: LinearPhysics, y: Tensor, start: Tensor
+    ) -> tuple[Tensor, int]:
+        firm = Slices(firmly_nonexpansive(Frozen(denoiser, sigma), 0.98839))
+        calls = []
+        firm.register_forward_hook(lambda *_: calls.append(1))
+        model = kind(
+            data_fidelity=L2(),
+            prior=dinv.optim.PnP(firm),
+            stepsize=STEP,
+            sigma_denoiser=sigma,
+            max_iter=most,
+            early_stop=True,
+            thres_conv=TOLERANCE,
+            **options,
+        )
+        first = (start, start) if kind is dinv.optim.PGD else (start, torch.zeros_like(start))
+        x: Tensor = model(y, physics, init=first)
+        return x, len(calls)
+
+    return run
+
+
+def methods(most: int) -> dict[str, Callable[..., tuple[Tensor, int]]]:
+    """By name, the ones compared."""
+    tuned = AndersonAccelerationConfig(history_size=5, beta=1.0, eps=1e-8)
+    pgd, admm = dinv.optim.PGD, dinv.optim.ADMM
+    return {
+        "forward-backward": ours(ForwardBackward, "anderson", most),
+        "ADMM": ours(ADMM, "anderson", most),
+        "forward-backward, plain": ours(ForwardBackward, "krasnoselskii-mann", most),
+        "deepinv PGD": deepinvs(pgd, most),
+        "deepinv PGD, Anderson": deepinvs(pgd, most, anderson_acceleration=True),
+        "deepinv PGD, Anderson tuned": deepinvs(pgd, most, anderson_acceleration=tuned),
+        "deepinv ADMM": deepinvs(admm, most),
+    }
+
+
+def residual(
+    x: Tensor, denoiser: LipschitzDenoiser, sigma: float, physics: LinearPhysics, y: Tensor
+) -> float:
+    """``|x - D(x - gamma grad f(x))| / |x|``."""
+    firm = Slices(firmly_nonexpansive(Frozen(denoiser, sigma), 0.98839))
+    image = firm(x - STEP * (physics.A_adjoint_A(x) - physics.A_adjoint(y)))
+    return float(norms(image - x) / norms(x))
+
+
+def overhead(size: int, steps: int = 40) -> dict[str, float]:
+    """Seconds of the loop over those of a bare loop, for a network and for a trivial denoiser."""
+    x = photograph("camera", size=size)
+    physics = deblur.simulated(x, deblur.motion_kernel(), 0.01, 0).physics
+    back = physics.A_adjoint(x)
+    frozen = Frozen(LipschitzDenoiser(1), 0.01)
+    found: dict[str, float] = {}
+    for name, denoise, times in (("network", frozen, 3), ("trivial", lambda z: 0.9 * z, 15)):
+        found |= _ratios(name, _step(denoise, physics, back), x, steps, times)
+    return found
+
+
+def _ratios(
+    name: str, step: Callable[[Tensor], Tensor], x: Tensor, steps: int, times: int
+) -> dict[str, float]:
+    """The least time of the loop over the least of a bare one, without and with acceleration."""
+    rule = StoppingRule(steps, 0.0)
+    actions: dict[str, Callable[[], object]] = {
+        "bare": lambda: _bare(step, x, steps),
+        "loop": lambda: iterate(step, x, rule),
+        "anderson": lambda: iterate(step, x, rule, scheme=Anderson()),
+    }
+    least = dict.fromkeys(actions, float("inf"))
+    for _ in range(times):
+        least |= {key: min(least[key], timed(action)[0]) for key, action in actions.items()}
+    return {f"{name}, {key}": least[key] / least["bare"] for key in ("loop", "anderson")}
+
+
+def _step(
+    denoise: Callable[[Tensor], Tensor], physics: LinearPhysics, back: Tensor
+) -> Callable[[Tensor], Tensor]:
+    return lambda w: denoise(w - (physics.A_adjoint_A(w) - back))
+
+
+def _bare(step: Callable[[Tensor], Tensor], w: Tensor, steps: int) -> Tensor:
+    for _ in range(steps):
+        w = step(w)
+    return w
+
+
+def solver_table(rows: Rows) -> str:
+    """A line for each problem and method."""
+    lines = [(names, row) for names, row in rows.items() if names[0] == "solve"]
+    return table(
+        ["problem", "method", "iterations", "seconds", "residual", "PSNR"],
+        [
+            [
+                *names[1:],
+                str(row["iterations"]),
+                fixed(row["seconds"], 1),
+                f"{row['residual']:.1e}",
+                fixed(row["psnr"], 2),
+            ]
+            for names, row in lines
+        ],
+    )
+
+
+BENCHMARK = Benchmark(
+    "solvers",
+    __doc__,
+    tables={"solvers": solver_table},
+    selecting=("problems", "methods"),
+    packages=("deepinv",),
+)
+
+
+def main() -> None:
+    parser = BENCHMARK.parser()
+    parser.add_argument("--problems", nargs="+", help="only these")
+    parser.add_argument("--methods", nargs="+", help="only these")
+    parser.add_argument("--size", type=int, default=128, help="pixels of a side")
+    parser.add_argument("--most", type=int, default=400, help="most iterations")
+    options = parser.parse_args()
+    session = BENCHMARK.start(options, tolerance=TOLERANCE, stepsize=STEP)
+    denoiser = LipschitzDenoiser(1).requires_grad_(False)
+    with torch.no_grad():
+        for name, physics, y, start, truth, sigma in problems(options.size):
+            for method, run in methods(options.most).items():
+                if (options.problems and name not in options.problems) or (
+                    options.methods and method not in options.methods
+                ):
+                    continue
+                seconds, (x, iterations) = timed(lambda: run(denoiser, sigma, physics, y, start))  # noqa: B023
+                row = {
+                    "iterations": iterations,
+                    "seconds": round(seconds, 2),
+                    "residual": residual(x, denoiser, sigma, physics, y),
+                    "psnr": float(psnr(x, truth)),
+                }
+                session.add("solve", name, method, row=row)
+        session.add("overhead", row=overhead(256))
+    session.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Plug-and-Play image restoration with denoisers that are proved nonexpansive."""
+
+from .certifier import Certificate, Refusal, certify
+from .checker import CertificateRejected, check_certificate
+from .denoisers import (
+    FixedGuide,
+    Frozen,
+    Guard,
+    GuardViolation,
+    GuidedDenoiser,
+    LipschitzDenoiser,
+    Relaxed,
+    Tiled,
+    firmly_nonexpansive,
+)
+from .errors import PnpLipError
+from .weights import WeightsError, write_weights
+
+__all__ = [
+    "Certificate",
+    "CertificateRejected",
+    "FixedGuide",
+    "Frozen",
+    "Guard",
+    "GuardViolation",
+    "GuidedDenoiser",
+    "LipschitzDenoiser",
+    "PnpLipError",
+    "Refusal",
+    "Relaxed",
+    "Tiled",
+    "WeightsError",
+    "certify",
+    "check_certificate",
+    "firmly_nonexpansive",
+    "write_weights",
+]

@@ -1,0 +1,294 @@
+r"""The state of a walk through a graph: what every node is, as a function of the image.
+
+Every tensor is a combination :math:`\sum_i c_i T_i(x)` with rational :math:`c_i` of *atoms* :math:`T_i`,
+the results of operators that are not linear combinations themselves. So sums, differences, multiples
+and convex combinations cost nothing until an operator reads them. An atom may be known to have a
+symmetric mean matrix, :math:`T(x) - T(y) = M(x - y)`; sums of such atoms are bounded by their spectrum.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+from pnp_lip.certifier.program import VARYING, Program
+from pnp_lip.certifier.rules import Settings
+from pnp_lip.certifier.statement import (
+    IDENTITY,
+    Statement,
+    averaged_with_identity,
+    combine,
+    compose,
+    lipschitz,
+    symmetric,
+)
+from pnp_lip.plain_modules import Refusal
+from pnp_lip.rounding import format_up, round_up, sqrt_up
+
+__all__ = ["Atom", "Dependent", "Known", "Linear", "Sigma", "Walk", "is_equal"]
+
+Terms = dict[str, Fraction]
+Spectrum = tuple[Fraction, Fraction]
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """A tensor that depends on the image.
+
+    Attributes:
+        terms: the combination of atoms.
+        size: its shape, with symbols.
+        exact: nothing was added or rounded since the last cut, except where a statement says so.
+    """
+
+    terms: Terms
+    size: tuple[Any, ...]
+    exact: bool = True
+
+    def times(self, factor: Fraction) -> Dependent:
+        return replace(self, terms={atom: factor * c for atom, c in self.terms.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A value that does not depend on the image: a tensor or a number, ``None`` where unknown.
+
+    Attributes:
+        value: the value, or the one number of which a tensor consists.
+        size: shape of a tensor.
+    """
+
+    value: Any = None
+    size: tuple[Any, ...] = ()
+
+    def number(self) -> Fraction | None:
+        """As one finite number."""
+        value = self.value
+        if isinstance(value, Tensor) and value.numel() == 1:
+            value = value.item()
+        real = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return Fraction(value) if real and math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class Linear:
+    """An atom ``W x + b``: what a transposed operator must agree with to be its adjoint."""
+
+    key: tuple[Any, ...]
+    weight: Tensor
+    source: str
+    norm: float
+
+
+@dataclass(frozen=True)
+class Sigma:
+    """An entrywise atom with slopes in ``[low, high]`` of a :class:`Linear` one."""
+
+    linear: Linear
+    low: Fraction
+    high: Fraction
+
+
+@dataclass(frozen=True)
+class Atom:
+    """What is proved of one tensor, as a map of the last cut.
+
+    Attributes:
+        statement: its bound.
+        spectrum: of its symmetric mean matrix, if it has one.
+        origin: how it came about, where that matters to another operator.
+    """
+
+    statement: Statement
+    spectrum: Spectrum | None = None
+    origin: Linear | Sigma | None = None
+
+
+_START = Atom(IDENTITY, (Fraction(1), Fraction(1)))
+
+
+@dataclass
+class Walk:
+    """What is known so far.
+
+    Attributes:
+        program, name, settings: of the network.
+        values: of the nodes.
+        atoms: since the last cut.
+        leaves: statements about single operators since the last cut.
+        sizes: of the tensors at cuts, by the names of their atoms.
+    """
+
+    program: Program
+    name: str
+    settings: Settings
+    values: dict[fx.Node, Any] = field(default_factory=dict)
+    atoms: dict[str, Atom] = field(default_factory=dict)
+    leaves: list[Statement] = field(default_factory=list)
+    sizes: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def cut(self, node: fx.Node, value: Dependent) -> Dependent:
+        """From now on this node is the input."""
+        self.atoms, self.leaves = {node.name: _START}, []
+        self.sizes[node.name] = value.size
+        return Dependent({node.name: Fraction(1)}, value.size)
+
+    def add(
+        self,
+        node: fx.Node,
+        source: Dependent,
+        leaf: Statement,
+        *,
+        size: tuple[Any, ...] | None = None,
+        spectrum: Spectrum | None = None,
+        origin: Linear | Sigma | None = None,
+    ) -> Dependent:
+        """The result of an operator on one tensor: ``leaf`` after ``source``."""
+        leaf = leaf.named(leaf.name or self.label(node))
+        before = self.combined(source.terms)
+        as_map = leaf if before is IDENTITY else compose((before, leaf))
+        return self.add_map(node, as_map, leaf, size, spectrum, origin, source.exact)
+
+    def add_map(
+        self,
+        node: fx.Node,
+        as_map: Statement,
+        leaf: Statement,
+        size: tuple[Any, ...] | None = None,
+        spectrum: Spectrum | None = None,
+        origin: Linear | Sigma | None = None,
+        exact: bool = True,
+    ) -> Dependent:
+        """A new atom: ``leaf`` proved of the operator, ``as_map`` of the way from the last cut."""
+        self.atoms[node.name] = Atom(as_map, spectrum, origin)
+        self.leaves.append(leaf if leaf.name else leaf.named(self.label(node)))
+        return Dependent({node.name: Fraction(1)}, size_of(node) if size is None else size, exact)
+
+    def gathered(self, node: fx.Node, parts: list[Dependent], rule: str) -> Dependent:
+        r"""Several tensors beside each other: :math:`u^2 = \sum u_i^2`."""
+        branches = [self.combined(part.terms) for part in parts]
+        upper = sqrt_up(sum((Fraction(b.upper) ** 2 for b in branches), Fraction(0)))
+        exact = all(part.exact for part in parts)
+        return self.add_map(node, lipschitz(rule, upper), lipschitz(rule, 1.0), exact=exact)
+
+    def combined(self, terms: Terms) -> Statement:
+        """The combination as a map of the last cut."""
+        parts = [(c, self.atoms[atom].statement) for atom, c in terms.items()]
+        if len(parts) == 1 and parts[0][0] == 1:
+            return parts[0][1]
+        found = self._combined(parts)
+        spectrum = self.spectrum(terms)
+        if spectrum is None:
+            return found
+        low, high = format_up(round_up(-spectrum[0])), format_up(round_up(spectrum[1]))
+        text = f"symmetric, from -({low}) to {high}"
+        return _better(found, symmetric(text, *spectrum))
+
+    def _combined(self, parts: list[tuple[Fraction, Statement]]) -> Statement:
+        if len(parts) == 2 and sum(c for c, _ in parts) == 1:
+            identity = [i for i, (_, part) in enumerate(parts) if part is IDENTITY]
+            if identity and parts[1 - identity[0]][0] >= 0:
+                weight, part = parts[1 - identity[0]]
+                return averaged_with_identity(part, weight)
+        return combine(parts, "sum of branches" if len(parts) > 1 else "multiple")
+
+    def spectrum(self, terms: Terms) -> Spectrum | None:
+        """Of the combination, if every atom of it has one."""
+        low = high = Fraction(0)
+        for name, c in terms.items():
+            found = self.atoms[name].spectrum
+            if found is None:
+                return None
+            low += c * found[0] if c > 0 else c * found[1]
+            high += c * found[1] if c > 0 else c * found[0]
+        return low, high
+
+    def origin(self, value: Dependent) -> Linear | Sigma | None:
+        """Of a value that is one atom."""
+        ((name, c), *others) = value.terms.items()
+        return self.atoms[name].origin if not others and c == 1 else None
+
+    def known(self, arg: Any) -> Any:
+        """An argument of an operator: values of nodes, also within lists."""
+        if isinstance(arg, fx.Node):
+            return self.values[arg]
+        if arg is VARYING:
+            return Known()
+        if isinstance(arg, (list, tuple)):
+            return type(arg)(self.known(item) for item in arg)
+        return arg
+
+    def label(self, node: fx.Node) -> str:
+        """The path of the layer that called an operator, or the path of the call."""
+        prefix = f"{self.name}." if self.name else ""
+        stack = list((node.meta.get("nn_module_stack") or {}).values())
+        path, kind = stack[-1] if stack else ("inner", "")
+        path = str(path).removeprefix("inner").removeprefix(".")
+        if path and str(kind).startswith("torch.nn.modules"):
+            return prefix + path.split("@")[0]
+        return prefix + (f"{path}.{node.name}" if path else node.name)
+
+    def refusal(self, node: fx.Node, reason: str) -> Refusal:
+        return Refusal(
+            f"'{node.name}' ({node.target}) in '{self.label(node)}' of "
+            f"'{self.name or 'the network'}' {reason}"
+        )
+
+    def copies(self, node: fx.Node, size: tuple[Any, ...], wanted: tuple[Any, ...]) -> int:
+        """How often a tensor of shape ``size`` is repeated to have the shape ``wanted``.
+
+        Raises:
+            Refusal: a number that depends on the size of the image.
+        """
+        padded = (1,) * (len(wanted) - len(size)) + tuple(size)
+        count = 1
+        for side, want in zip(padded, wanted, strict=True):
+            if is_equal(side, want):
+                continue
+            if not (is_equal(side, 1) and isinstance(want, int)):
+                raise self.refusal(
+                    node,
+                    f"combines tensors of shapes {tuple(size)} and {tuple(wanted)}, of which one may be "
+                    f"repeated to fit the other, once for every pixel or image",
+                )
+            count *= want
+        return count
+
+    def repeated(self, node: fx.Node, value: Dependent, wanted: tuple[Any, ...]) -> Dependent:
+        r"""Broadcast: ``k`` copies have :math:`\sqrt k` times the norm."""
+        count = self.copies(node, value.size, wanted)
+        if count == 1:
+            return replace(value, size=tuple(wanted))
+        leaf = lipschitz(f"{count} copies", sqrt_up(Fraction(count)))
+        name = f"{node.name}_copies_{len(self.leaves)}"
+        before = self.combined(value.terms)
+        self.atoms[name] = Atom(leaf if before is IDENTITY else compose((before, leaf)))
+        self.leaves.append(leaf.named(self.label(node)))
+        return Dependent({name: Fraction(1)}, tuple(wanted), value.exact)
+
+
+def size_of(node: fx.Node) -> tuple[Any, ...]:
+    """The shape of a node's tensor, from the exporter."""
+    value = node.meta.get("val")
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
+
+
+def is_equal(one: Any, other: Any) -> bool:
+    """Whether two sizes are equal for every image that meets the conditions."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one == other
+    return bool(statically_known_true(one == other))
+
+
+def _better(one: Statement, other: Statement) -> Statement:
+    """The smaller bound with the smaller averagedness, both proved of the same map."""
+    first, second = sorted((one, other), key=lambda s: (s.upper, s.averagedness or 0.0))
+    if first.averagedness is None or second.averagedness is None:
+        return first
+    return replace(first, averagedness=min(first.averagedness, second.averagedness))

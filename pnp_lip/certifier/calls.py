@@ -1,0 +1,200 @@
+"""The ways in which a network may be called: how many images, and which kind of noise level.
+
+A function of Python may take another way for a number than for a tensor, and for one image than for
+several. So a network is exported once for each of them, and bounded by the worst.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from deepinv.models import Denoiser
+from torch import Tensor, nn
+
+from pnp_lip.plain_modules import Refusal
+
+__all__ = ["NUMBERS", "Call", "calls_of", "likely_shapes"]
+
+#: Noise levels that are tried as numbers; all must give the same graph, but for constants.
+NUMBERS = (0.1, 0.013, 0.7)
+#: Names under which denoisers take a noise level.
+_LEVELS = ("sigma", "noise_level", "noise", "level", "sigma_denoiser")
+_SIDES = (64, 96, 32)
+_ANY_CHANNELS = 12
+
+
+@dataclass(frozen=True)
+class Call:
+    """One way of calling a network.
+
+    Attributes:
+        shape: of the images ``[B, C, ...]``.
+        place: name of the argument that is the noise level, ``None`` if none is passed.
+        number: the noise level, where it is a number; otherwise it is a tensor ``[B]``.
+    """
+
+    shape: tuple[int, ...]
+    place: str | None = None
+    number: float | None = None
+
+    @property
+    def what(self) -> str:
+        """For messages."""
+        if self.place is None:
+            return f"images {list(self.shape)}"
+        kind = "a tensor" if self.number is None else "a number"
+        return f"images {list(self.shape)} and {kind} for '{self.place}'"
+
+    def module(self, network: nn.Module) -> nn.Module:
+        """The network as a function of tensors alone, under the name ``inner``."""
+        if self.place is None or self.number is None:
+            return _OfTensors(network, self.place)
+        return _AtNumber(network, self.place, Level(self.number))
+
+    def example(self, like: Tensor, seed: int = 0, amplitude: float = 1.0) -> tuple[Tensor, ...]:
+        """Random arguments: entries in ``[-amplitude, amplitude]``, levels in [0, 1]."""
+        generator = torch.Generator().manual_seed(seed)
+        x = (torch.rand(self.shape, generator=generator) * 2 - 1) * amplitude
+        level = torch.rand(self.shape[0], generator=generator)
+        tensors = [x] if self.place is None or self.number is not None else [x, level]
+        return tuple(t.to(like.device, like.dtype) for t in tensors)
+
+
+class _OfTensors(nn.Module):
+    def __init__(self, inner: nn.Module, place: str | None) -> None:
+        super().__init__()
+        self.inner, self.place = inner, place
+        self.train(inner.training)
+
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Any:
+        return self.inner(x) if self.place is None else self.inner(x, **{self.place: level})
+
+    def train(self, mode: bool = True) -> Self:
+        self.training = mode  # of this wrapper alone
+        return self
+
+
+class _AtNumber(_OfTensors):
+    def __init__(self, inner: nn.Module, place: str, level: float) -> None:
+        super().__init__(inner, place)
+        self.level = level
+
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Any:
+        return self.inner(x, **{str(self.place): self.level})
+
+
+class Level(float):
+    """A noise level that refuses to be compared, so that no branch can depend on it."""
+
+    def _refuse(self, *args: Any) -> Any:
+        raise Refusal(
+            "decides by the value of its noise level, so it is another map at every level: prove it "
+            "at one level, as a module that takes the image alone, or register a rule"
+        )
+
+    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __int__ = __round__ = _refuse
+    __trunc__ = __floor__ = __ceil__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
+    __eq__ = __ne__ = _refuse
+    __hash__ = float.__hash__
+
+
+def _carried(name: str) -> Any:
+    def operation(self: Level, *args: Any) -> Any:
+        found = getattr(float, name)(float(self), *map(_plain, args))
+        return found if found is NotImplemented else Level(found)
+
+    return operation
+
+
+def _plain(value: Any) -> Any:
+    return float.__float__(value) if isinstance(value, Level) else value
+
+
+for _name in (
+    "add",
+    "radd",
+    "sub",
+    "rsub",
+    "mul",
+    "rmul",
+    "truediv",
+    "rtruediv",
+    "pow",
+    "neg",
+    "abs",
+):
+    setattr(Level, f"__{_name}__", _carried(f"__{_name}__"))
+
+
+def calls_of(network: nn.Module, name: str, shape: tuple[int, ...]) -> Iterator[Call]:
+    """Every way to call ``network`` on images like ``shape``; those of one kind of level in a row.
+
+    Raises:
+        Refusal: ``forward`` needs arguments besides the image and a noise level.
+    """
+    place, optional = _level_of(network, name)
+    kinds = [] if place is None else [Call(shape, place), *(Call(shape, place, n) for n in NUMBERS)]
+    if place is None or optional:
+        kinds.append(Call(shape))
+    yield from kinds
+
+
+def _level_of(network: nn.Module, name: str) -> tuple[str | None, bool]:
+    """The argument that is the noise level, and whether it may be left out."""
+    parameters = list(inspect.signature(network.forward).parameters.values())[1:]
+    named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    levels = [p for p in named if p.name in _LEVELS]
+    if (
+        not levels
+        and named
+        and (named[0].default is named[0].empty or isinstance(network, Denoiser))
+    ):
+        levels = named[:1]
+    missing = [p.name for p in named if p not in levels and p.default is p.empty]
+    if missing or len(levels) > 1:
+        raise Refusal(
+            f"'{name or 'the network'}' needs the arguments {missing or [p.name for p in levels]}: "
+            f"expected an image and at most a noise level; register a rule for "
+            f"{type(network).__qualname__}"
+        )
+    if not levels:
+        return None, True
+    return levels[0].name, levels[0].default is not levels[0].empty
+
+
+def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tuple[int, ...]]:
+    """Shapes of images that ``network`` may take, the likeliest first.
+
+    Args:
+        network: any module.
+        seen: the arguments it was given on an example.
+    """
+    if seen:
+        return [tuple(seen[0].shape)]
+    shapes: list[tuple[int, ...]] = []
+    axes, channels = 2, getattr(network, "in_channels", None)
+    for part in network.modules():
+        weight = getattr(part, "weight", None)
+        kernel = getattr(part, "kernel_size", None)
+        if isinstance(part, nn.Linear):
+            shapes.append((3, part.weight.shape[1]))
+            break
+        if isinstance(kernel, tuple) and isinstance(weight, Tensor):
+            axes = weight.ndim - 2
+            channels = channels or getattr(part, "in_channels", weight.shape[1])
+            break
+    found = [channels] + [p.shape[1] for p in network.parameters() if p.ndim > 2]
+    likely = dict.fromkeys(c for c in (*found, _ANY_CHANNELS, 3, 1, 2, 4) if isinstance(c, int))
+    shapes += [(3, c, *_SIDES[:axes]) for c in likely]
+    return shapes + [(3, p.shape[1]) for p in network.parameters() if p.ndim == 2][:1]
+
+
+def admits(conditions: tuple[str, ...], sizes: dict[str, int]) -> bool:
+    """Whether sizes meet conditions that the exporter wrote."""
+    known = {"torch": torch, "math": math, **sizes}
+    return all(eval(condition, {"__builtins__": {}}, known) for condition in conditions)

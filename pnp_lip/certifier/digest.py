@@ -1,0 +1,195 @@
+"""One hash of everything that a module's function depends on, as far as it can be read.
+
+A proof that was kept speaks about the function it was made for. Weights alone do not say which that
+is: a slope, a hook, ``train()``, a padding mode or a tensor outside the state dict changes it too. So
+the hash covers the classes and the code of ``forward``, every attribute, hooks and closures, with
+lengths before contents, so that two different modules do not read alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import types
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+__all__ = ["digest", "tensor_bytes"]
+
+#: What torch keeps for itself: neither read by ``forward`` nor stable between two runs.
+_UNREAD = {"_version", "_is_full_backward_hook", "_non_persistent_buffers_set", "call_super_init"}
+_PLAIN = (
+    *(bool, int, float, complex, str, bytes, slice, type(None), type(...)),
+    *(torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layout),
+)
+_UNREADABLE = ("unreadable", None)
+
+
+def digest(module: nn.Module, *, unreadable: Callable[[Any], str] | None = None) -> str:
+    """SHA-256 of a module's function: classes, code, attributes, tensors, hooks, mode.
+
+    An attribute that cannot be read (an open file, an object of a compiled class) makes the answer
+    different every time: a kept proof is then never taken for valid.
+
+    Args:
+        module: any module.
+        unreadable: a name for an attribute that cannot be read; a new one every time by default.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    reader = _Reader(unreadable or (lambda value: uuid.uuid4().hex))
+    reader.read(module)
+    everywhere = nn.modules.module
+    for hooks in (everywhere._global_forward_hooks, everywhere._global_forward_pre_hooks):
+        reader.read(hooks)
+    return reader.hash.hexdigest()
+
+
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """Shape, type and entries."""
+    entries = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    head = f"{tuple(tensor.shape)} {tensor.dtype}".encode()
+    return _length(head) + head + entries.view(torch.uint8).numpy().astype(np.uint8).tobytes()
+
+
+class _Reader:
+    """Walks over values; one that was met before is written as its number."""
+
+    def __init__(self, unreadable: Callable[[Any], str]) -> None:
+        self.hash, self.unreadable = hashlib.sha256(), unreadable
+        self.seen: dict[int, int] = {}
+        self.kept: list[Any] = []
+
+    def read(self, value: Any) -> None:
+        if isinstance(value, _PLAIN):
+            return self._write("plain", f"{type(value).__name__} {value!r}".encode())
+        if isinstance(value, type):
+            return self._write("class", _title(value).encode())
+        if id(value) in self.seen:
+            return self._write("again", str(self.seen[id(value)]).encode())
+        self.seen[id(value)] = len(self.seen)
+        self.kept.append(value)  # so that no identity is used twice
+        for name, part in self._parts(value):
+            self._write("part", name.encode())
+            self.read(part)
+        return self._write("end", b"")
+
+    def _parts(self, value: Any) -> Iterator[tuple[str, Any]]:
+        self._write("kind", _title(type(value)).encode())
+        if isinstance(value, Tensor):
+            self._write("tensor", self._entries(value))
+        elif isinstance(value, np.ndarray):
+            yield from (
+                ("shape", value.shape),
+                ("type", str(value.dtype)),
+                ("bytes", value.tobytes()),
+            )
+        elif isinstance(value, nn.Module):
+            yield from _class_parts(type(value))
+            noted = {*_UNREAD, *_outside(type(value))}
+            yield from sorted((k, v) for k, v in vars(value).items() if k not in noted)
+        elif isinstance(value, Mapping):
+            yield from ((f"{index}", pair) for index, pair in enumerate(value.items()))
+        elif isinstance(value, (list, tuple)):
+            yield from ((f"{index}", item) for index, item in enumerate(value))
+        elif isinstance(value, (set, frozenset)):
+            yield "members", sorted(value, key=repr)
+        else:
+            for part in _function_parts(value):
+                if part is _UNREADABLE:
+                    self._write("unreadable", self.unreadable(value).encode())
+                else:
+                    yield part
+
+    def _entries(self, tensor: Tensor) -> bytes:
+        try:
+            return tensor_bytes(tensor)
+        except (RuntimeError, TypeError, NotImplementedError):  # on no device, quantised, sparse
+            return self.unreadable(tensor).encode()
+
+    def _write(self, label: str, content: bytes) -> None:
+        self.hash.update(_length(label.encode()) + label.encode() + _length(content) + content)
+
+
+def _function_parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Of functions, methods and plain objects; what else there is cannot be read."""
+    if isinstance(value, types.FunctionType):
+        cells = value.__closure__ or ()
+        yield from (("code", _code(value.__code__)), ("defaults", value.__defaults__))
+        yield from (("keywords", value.__kwdefaults__), ("closure", [_content(c) for c in cells]))
+        yield "globals", _globals_of(value)
+    elif isinstance(value, types.MethodType):
+        yield from (("function", value.__func__), ("self", value.__self__))
+    elif isinstance(value, property):
+        yield from (("get", value.fget), ("set", value.fset))
+    elif isinstance(value, (staticmethod, classmethod)):
+        yield "function", value.__func__
+    elif isinstance(value, partial):
+        yield from (("function", value.func), ("args", value.args), ("keywords", value.keywords))
+    elif isinstance(value, (types.BuiltinFunctionType, types.ModuleType, torch._ops.OpOverload)):
+        yield "name", str(getattr(value, "__qualname__", getattr(value, "__name__", value)))
+    elif isinstance(value, torch.Generator):
+        yield "state", value.get_state()
+    elif hasattr(value, "__dict__"):
+        yield "call", [vars(kind).get("__call__") for kind in type(value).__mro__[:-1]]
+        yield from sorted(vars(value).items())
+    else:
+        yield _UNREADABLE
+
+
+def _class_parts(kind: type) -> Iterator[tuple[str, Any]]:
+    """Functions and plain values that instances find in their class."""
+    kinds = (types.FunctionType, property, staticmethod, classmethod, *_PLAIN)
+    for owner in kind.__mro__:
+        found = {} if owner in (nn.Module, object) else vars(owner)
+        for name, value in sorted(found.items()):
+            if isinstance(value, kinds) and name not in ("__doc__", "__module__"):
+                yield f"{_title(owner)}.{name}", value
+
+
+def _outside(kind: type) -> tuple[str, ...]:
+    """Attributes that a class of ours only notes down."""
+    ours = kind.__module__.split(".")[0] == "pnp_lip"
+    return getattr(kind, "outside_digest", ()) if ours else ()
+
+
+def _globals_of(function: types.FunctionType) -> dict[str, Any]:
+    """Numbers, tensors and functions that its code reads by name."""
+    kinds = (types.FunctionType, Tensor, *_PLAIN)
+    names = sorted(set(_names(function.__code__)) & function.__globals__.keys())
+    found = {name: function.__globals__[name] for name in names}
+    return {name: value for name, value in found.items() if isinstance(value, kinds)}
+
+
+def _names(code: types.CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _names(constant)
+
+
+def _code(code: types.CodeType) -> list[Any]:
+    """Instructions and constants; not where they stand in a file."""
+    constants = [_code(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
+    return [code.co_code, constants, code.co_names, code.co_varnames]
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a name that is not bound yet
+        return None
+
+
+def _title(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _length(content: bytes) -> bytes:
+    return len(content).to_bytes(8, "little")

@@ -1,0 +1,100 @@
+"""Whether a graph computes what its module computes, and whether the module is a map of its input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pnp_lip.certifier.calls import Call, admits
+from pnp_lip.certifier.digest import digest
+from pnp_lip.certifier.program import Program
+from pnp_lip.plain_modules import Refusal
+
+__all__ = ["fingerprint", "require_faithful", "takes"]
+
+_SIDES = ((16, 24, 8), (15, 17, 9), (64, 96, 32), (5, 7, 6))
+_AMPLITUDES = (1.0, 0.1, 100.0)
+_TOLERANCE = 1e-4
+
+
+def fingerprint(module: nn.Module) -> str:
+    """A digest that stays the same as long as nothing changes: what cannot be read is told apart by
+    its identity."""
+    return digest(module, unreadable=lambda value: str(id(value)))
+
+
+def takes(module: nn.Module, call: Call) -> bool:
+    """Whether the module can be called so at all."""
+    reference = next(module.parameters(), torch.zeros(()))
+    try:
+        _outcome(module, call, call.example(reference))
+    except Refusal:
+        return True
+    except Exception:
+        return False
+    return True
+
+
+def require_faithful(module: nn.Module, program: Program, name: str) -> None:
+    """Refuse a graph that does not compute what the module computes.
+
+    Compared on random images of two sizes, with entries of size 0.1, 1 and 100; the module is run twice.
+
+    Raises:
+        Refusal: they differ, the module gives two answers, or no example meets the conditions.
+    """
+    reference = next(module.parameters(), torch.zeros(()))
+    where = f"'{name or 'the network'}'"
+    compared = 0
+    for call in _calls(program):
+        for seed, amplitude in enumerate(_AMPLITUDES if not compared else _AMPLITUDES[:1]):
+            given = call.example(reference, seed, amplitude)
+            try:
+                expected = _outcome(module, call, given)
+            except Exception:
+                if call.shape == program.call.shape:
+                    raise
+                continue
+            if not torch.equal(expected, _outcome(module, call, given)):
+                raise Refusal(f"{where} gives two answers for one input, so there is no single map")
+            difference = _difference(program, given, expected)
+            if not difference <= _TOLERANCE:
+                raise Refusal(
+                    f"the exported graph of {where} does not compute what the module does (relative "
+                    f"difference {difference:.2g} for {call.what}), because of a check of types or a "
+                    f"swallowed exception: register a rule for {type(module).__qualname__}"
+                )
+            compared += 1
+        if compared > len(_AMPLITUDES):
+            return
+    if not compared:
+        raise Refusal(f"{where} could not be compared with its graph: pass an input with example=")
+
+
+def _calls(program: Program) -> list[Call]:
+    """Calls on small images that meet the conditions, and the one that was exported."""
+    shape = program.call.shape
+    letters = {2: "BF", 3: "BCL", 4: "BCHW", 5: "BCDHW"}.get(len(shape), "")
+    found = []
+    for sides in _SIDES:
+        small = (*shape[:2], *sides[: len(shape) - 2])
+        if letters and admits(program.conditions, dict(zip(letters, small, strict=True))):
+            found.append(replace(program.call, shape=small))
+    return [*found, program.call]
+
+
+@torch.no_grad()
+def _outcome(module: nn.Module, call: Call, given: tuple[Tensor, ...]) -> Tensor:
+    return call.module(module)(*(tensor.clone() for tensor in given))
+
+
+@torch.no_grad()
+def _difference(program: Program, given: tuple[Tensor, ...], expected: Any) -> float:
+    found = program.run(*(tensor.clone() for tensor in given))
+    if found.shape != expected.shape:
+        return float("inf")
+    scale = torch.linalg.vector_norm(expected.double()).clamp_min(1e-300)
+    return float(torch.linalg.vector_norm((found - expected).double()) / scale)

@@ -1,0 +1,283 @@
+r"""The bound of a network from its graph of operators.
+
+The graph is cut where every path goes through one tensor; what lies between two cuts is bounded as a map
+of the first, and the pieces are composed. A chain of residual blocks thus keeps its averagedness.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from pnp_lip.certifier.abstract import IDENTITY, Dependent, Known, Walk, size_of
+from pnp_lip.certifier.calls import Call, calls_of, likely_shapes
+from pnp_lip.certifier.faithfulness import fingerprint, require_faithful, takes
+from pnp_lip.certifier.operators import OPERATORS, apply_operator
+from pnp_lip.certifier.program import VARYING, NotExportable, Program, exported, with_varying_level
+from pnp_lip.certifier.rules import Settings, apply_rule
+from pnp_lip.certifier.statement import Statement, compose, worst
+from pnp_lip.certifier.whole import WHOLE, WholeCall, recorded_calls
+from pnp_lip.plain_modules import Refusal, plain_type, require_finite
+
+__all__ = ["bound_graph"]
+
+
+def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
+    """What is proved of ``module`` by bounding the operators that it runs, for every way to call it.
+
+    Raises:
+        Refusal: it cannot be exported, is no map of its input alone, or has an operator without a rule.
+    """
+    before = fingerprint(module)
+    with recorded_calls() as calls:
+        programs = list(_programs(module, name, settings))
+        _require_same(before, module, name)
+        statements = [_Bounder(program, name, settings, calls).run() for program in programs]
+        for program in programs:
+            require_faithful(module, program, name)
+    _require_same(before, module, name)
+    return _conditioned(worst(statements), programs)
+
+
+def _conditioned(statement: Statement, programs: list[Program]) -> Statement:
+    """With the conditions of every way to call; that of several images covers one image with it."""
+    found = dict.fromkeys(one for program in programs for one in program.conditions)
+    if {"B == 1", "B >= 2"} & found.keys() and any(p.call.shape[0] != 1 for p in programs):
+        found = {c: None for c in found if c not in ("B == 1", "B >= 2")}
+    if "C == 1" in found and "C >= 2" in found:
+        found = {c: None for c in found if c not in ("C == 1", "C >= 2")}
+    own = tuple(dict.fromkeys((*found, *statement.conditions)))
+    return replace(statement, conditions=own)
+
+
+def _require_same(before: str, module: nn.Module, name: str) -> None:
+    if fingerprint(module) != before:
+        raise Refusal(
+            f"'{name or 'the network'}' changes attributes of its own whenever it is called, so it is "
+            f"no map of its input alone: keep its state outside of it"
+        )
+
+
+def _programs(module: nn.Module, name: str, settings: Settings) -> Iterator[Program]:
+    """One program for each way to call the module."""
+    shapes = likely_shapes(module, settings.inputs.get(id(module)))
+    found = _first(module, name, shapes)
+    shape = found[0].call.shape
+    single = [] if shape[0] == 1 else list(_of_shape(module, name, (1, *shape[1:]), optional=True))
+    if not (single and f"B == {shape[0]}" in found[0].conditions):
+        yield from found  # else the number of images was taken as fixed: one image at a time
+    yield from single
+    if any(condition == "C >= 2" for condition in found[0].conditions):
+        yield from _of_shape(module, name, (shape[0], 1, *shape[2:]), optional=True)
+
+
+def _first(module: nn.Module, name: str, shapes: list[tuple[int, ...]]) -> list[Program]:
+    """For the first of the shapes that the module takes."""
+    for shape in shapes:
+        found = list(_of_shape(module, name, shape, optional=True))
+        if found:
+            return found
+    return list(_of_shape(module, name, shapes[0], optional=False))
+
+
+def _of_shape(
+    module: nn.Module, name: str, shape: tuple[int, ...], *, optional: bool
+) -> Iterator[Program]:
+    numbers: list[Program] = []
+    for call in calls_of(module, name, shape):
+        program = _exported(module, name, call, optional=optional)
+        if program is None:
+            continue
+        if call.number is None:
+            yield program
+        else:
+            numbers.append(program)
+    if numbers:
+        try:
+            yield with_varying_level(numbers)
+        except Refusal as refusal:
+            raise Refusal(f"'{name or 'the network'}' {refusal}") from refusal
+
+
+def _exported(module: nn.Module, name: str, call: Call, *, optional: bool) -> Program | None:
+    """``None`` where the module does not take such a call."""
+    where = f"'{name or 'the network'}' ({plain_type(module).__qualname__})"
+    try:
+        return exported(module, call)
+    except Refusal as refusal:
+        text = str(refusal)
+        raise Refusal(text if text.startswith("'") else f"{where} {text}") from refusal
+    except NotExportable as error:
+        if (optional or call.place is not None) and not takes(module, call):
+            return None
+        raise Refusal(
+            f"{where} has no rule, and its graph cannot be exported for {call.what} ({error}): pass an "
+            f"input it takes with example=, or register a rule with pnp_lip.certifier.register_rule"
+        ) from error
+
+
+class _Bounder:
+    """Walks the nodes in order and cuts where it can."""
+
+    def __init__(
+        self, program: Program, name: str, settings: Settings, calls: dict[int, WholeCall]
+    ) -> None:
+        self.walk = Walk(program, name, settings)
+        self.calls = calls
+        self.pieces: list[Statement] = []
+
+    def run(self) -> Statement:
+        nodes = self.walk.program.nodes
+        position = {node: index for index, node in enumerate(nodes)}
+        alive = -1
+        for index, node in enumerate(nodes):
+            if node.op == "output":
+                return self._finish(node)
+            value = self.walk.values[node] = self._evaluate(node)
+            if not _dependent(value):
+                continue
+            if isinstance(value, Dependent) and alive <= index:
+                self.walk.values[node] = self._cut(node, value)
+            alive = max(alive, *(position[user] for user in node.users), index)
+        raise Refusal(f"'{self.walk.name or 'the network'}' returns nothing")
+
+    def _finish(self, output: fx.Node) -> Statement:
+        results: Any = output.args[0]
+        (result,) = results
+        value = self.walk.values[result] if isinstance(result, fx.Node) else None
+        if isinstance(value, Known):
+            return Statement("does not depend on the input", 0.0, 0.5)
+        if not isinstance(value, Dependent):
+            raise Refusal(
+                f"'{self.walk.name or 'the network'}' returns {result!r}: expected a tensor"
+            )
+        self._cut(output, value)
+        return compose(self.pieces, "graph of operators") if self.pieces else IDENTITY
+
+    def _cut(self, node: fx.Node, value: Dependent) -> Dependent:
+        """Close the piece that ends here."""
+        trivial = set(value.terms.values()) == {Fraction(1)} and not self.walk.leaves
+        if not (trivial and value.exact):
+            piece = self._piece(value)
+            self.pieces.append(piece if value.exact else replace(piece, execution=None))
+        return self.walk.cut(node, value)
+
+    def _piece(self, value: Dependent) -> Statement:
+        whole, leaves = self.walk.combined(value.terms), self.walk.leaves
+        if len(leaves) == 1 and whole is leaves[0]:
+            return whole
+        if not leaves:
+            return replace(whole, parts=())
+        return replace(whole, name=self.walk.name, parts=tuple(leaves), execution=None)
+
+    def _evaluate(self, node: fx.Node) -> Any:
+        if node.op == "placeholder":
+            return self._placeholder(node)
+        tags = getattr(node.target, "tags", ())
+        if node.target is torch.ops.aten.native_dropout.default:
+            return apply_operator(self.walk, node)
+        if torch.Tag.nondeterministic_seeded in tags and not _is_still(node):
+            raise self.walk.refusal(node, "draws random numbers, so there is no single map")
+        if node.target is operator.getitem:
+            source, index = node.args
+            return self.walk.values[source][index]  # type: ignore[index]
+        if not any(_dependent(self.walk.values[read]) for read in node.all_input_nodes):
+            return self._without_image(node)
+        if str(node.target).startswith("aten.sym_") or node.target in _NOTHING:
+            return Known(node.meta.get("val") if isinstance(node.meta.get("val"), int) else None)
+        if node.target is WHOLE:
+            return self._whole(node)
+        return apply_operator(self.walk, node)
+
+    def _placeholder(self, node: fx.Node) -> Dependent | Known:
+        program = self.walk.program
+        if node.name == program.arguments[0]:
+            return Dependent({node.name: Fraction(1)}, size_of(node))
+        value = program.constants.get(node.name)
+        if isinstance(value, Tensor):
+            path = program.names.get(node.name, node.name)
+            require_finite(value, f"{self.walk.name}.{path}" if self.walk.name else path)
+        return Known(None if value is VARYING else value, size_of(node))
+
+    def _without_image(self, node: fx.Node) -> Any:
+        """A constant, computed where everything it is made of is known."""
+        args, kwargs = self.walk.program.varying.get(node.name, (node.args, node.kwargs))
+        args = tuple(
+            own if isinstance(own, fx.Node) else m for own, m in zip(node.args, args, strict=True)
+        )
+        try:
+            given = [_value(self.walk.known(arg)) for arg in args]
+            named = {key: _value(self.walk.known(arg)) for key, arg in kwargs.items()}
+            with torch.no_grad():
+                found = node.target(*given, **named)  # type: ignore[operator]
+        except Exception:
+            return _unknown(node, args, self.walk)
+        if isinstance(found, (tuple, list)):
+            return tuple(Known(one, tuple(getattr(one, "shape", ()))) for one in found)
+        return Known(found, tuple(getattr(found, "shape", ())))
+
+    def _whole(self, node: fx.Node) -> Dependent:
+        arguments: Any = node.args
+        x, others, number = arguments
+        call = self.calls[number]
+        path = f"{self.walk.name}.{call.path}" if self.walk.name else call.path
+        source = self.walk.values[x]
+        reads = [self.walk.values[other] for other in others]
+        if not isinstance(source, Dependent) or any(_dependent(value) for value in reads):
+            raise self.walk.refusal(
+                node, f"gives '{path}' an input other than the first that depends on the image"
+            )
+        statement = apply_rule(call.module, path, self.walk.settings)
+        return self.walk.add(node, source, statement)
+
+
+_NOTHING = {
+    torch.ops.aten._assert_tensor_metadata.default,
+}
+
+
+def _dependent(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return any(_dependent(part) for part in value)
+    return isinstance(value, Dependent)
+
+
+def _is_still(node: fx.Node) -> bool:
+    """Whether an operator that may draw random numbers draws none here: dropout in eval mode."""
+    return node.target in OPERATORS and "train" in [
+        argument.name
+        for argument in node.target._schema.arguments  # type: ignore[union-attr]
+    ]
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return type(value)(_value(part) for part in value)
+    if not isinstance(value, Known):
+        return value
+    if value.value is None or (value.size and not isinstance(value.value, Tensor)):
+        raise ValueError("not known")
+    return value.value
+
+
+def _unknown(node: fx.Node, args: tuple[Any, ...], walk: Walk) -> Any:
+    """A constant of unknown value, but for tensors of one number."""
+    found = node.meta.get("val")
+    if isinstance(found, (tuple, list)):
+        return tuple(Known(None, tuple(getattr(one, "shape", ()))) for one in found)
+    name = str(node.target).split(".")[1] if "." in str(node.target) else ""
+    value: Any = {"zeros": 0.0, "ones": 1.0, "zeros_like": 0.0, "ones_like": 1.0}.get(name)
+    value = {"new_zeros": 0.0, "new_ones": 1.0}.get(name, value)
+    if name in ("full", "full_like", "new_full"):
+        filling = args[2] if name == "new_full" else args[1]
+        value = filling if isinstance(filling, (int, float)) else None
+    if name in ("expand", "view", "reshape", "clone", "alias", "unsqueeze"):
+        value = walk.known(args[0])
+        value = value.number() if isinstance(value, Known) else None
+    return Known(None if value is None else float(value), size_of(node))

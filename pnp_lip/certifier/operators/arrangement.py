@@ -1,0 +1,145 @@
+"""Operators that move, select, repeat or join entries."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+
+from pnp_lip.certifier.abstract import Dependent, Known, is_equal, size_of
+from pnp_lip.certifier.operators.affine import deferred_padding
+from pnp_lip.certifier.operators.registry import Operation, register_operator
+from pnp_lip.norms import padding_factor
+from pnp_lip.rounding import multiply_up
+
+__all__: list[str] = []
+
+aten = torch.ops.aten
+
+
+@register_operator(
+    aten.alias.default, aten.detach.default, aten.clone.default, aten.contiguous.default,
+    aten.lift_fresh_copy.default,
+)  # fmt: skip
+def _same(op: Operation, x: Any, memory_format: Any = None) -> Dependent:
+    return op.image(x)
+
+
+def _moved(op: Operation, x: Any, **given: Any) -> Dependent:
+    """Sizes and axes do not matter: every entry occurs once, whatever they are."""
+    if any(isinstance(value, Dependent) for value in given.values()):
+        op.refuse("has an argument that depends on the input")
+    return op.rearranged(x)
+
+
+register_operator(
+    *(aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.unflatten.int),
+    *(aten.flatten.using_ints, aten.permute.default, aten.transpose.int, aten.t.default),
+    *(aten.mT.default, aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims),
+    *(aten.unsqueeze.default, aten.movedim.int, aten.movedim.intlist, aten.swapaxes.default),
+    *(aten.flip.default, aten.roll.default, aten.rot90.default, aten.pixel_shuffle.default),
+    *(aten.pixel_unshuffle.default, aten.channel_shuffle.default),
+    *(aten.native_channel_shuffle.default, aten.numpy_T.default),
+)(_moved)
+
+
+@register_operator(
+    *(aten.slice.Tensor, aten.select.int, aten.narrow.default, aten.diagonal.default),
+    *(aten.tril.default, aten.triu.default),
+)
+def _selected(op: Operation, x: Any, **given: Any) -> Dependent:
+    """Every entry at most once; all of them where the shape stays."""
+    image = op.image(x)
+    wanted = size_of(op.node)
+    whole = str(op.node.target) == "aten.slice.Tensor" and len(wanted) == len(image.size)
+    if whole and all(is_equal(a, b) for a, b in zip(image.size, wanted, strict=True)):
+        return image
+    return op.rearranged(image, "selection of entries")
+
+
+@register_operator(
+    *(aten.chunk.default, aten.split.Tensor, aten.split.sizes, aten.split_with_sizes.default),
+    *(aten.unbind.int, aten.tensor_split.sections, aten.unsafe_chunk.default),
+)
+def _split(op: Operation, x: Any, **given: Any) -> tuple[Dependent, ...]:
+    """Every part is a selection of entries."""
+    found: list[Dependent] = []
+    whole = op.rearranged(x, "selection of entries")
+    for part in op.node.meta["val"]:
+        name = f"{op.node.name}_{len(found)}"
+        op.walk.atoms[name] = op.walk.atoms[op.node.name]
+        terms = {name: next(iter(whole.terms.values()))}
+        found.append(Dependent(terms, tuple(part.shape), whole.exact))
+    return tuple(found)
+
+
+@register_operator(aten.cat.default, aten.stack.default)
+def _joined(op: Operation, tensors: Any, dim: int = 0) -> Dependent:
+    r""":math:`\|(T_1x, T_2x)\|^2 = \|T_1x\|^2 + \|T_2x\|^2`."""
+    return op.walk.gathered(
+        op.node, [one for one in tensors if isinstance(one, Dependent)], "concatenation"
+    )
+
+
+@register_operator(aten.slice_scatter.default, aten.select_scatter.default, aten.copy.default)
+def _scattered(op: Operation, x: Any, src: Any, **given: Any) -> Dependent:
+    """Some entries of one tensor are replaced by those of another, all of them by ``copy``."""
+    if op.node.target is aten.copy.default:
+        if not isinstance(src, Dependent):
+            return _constant(op)
+        return op.walk.repeated(op.node, src, size_of(op.node))
+    parts = [one for one in (x, src) if isinstance(one, Dependent)]
+    return op.walk.gathered(op.node, parts, "entries of two tensors")
+
+
+def _constant(op: Operation) -> Any:
+    return Known(None, size_of(op.node))
+
+
+@register_operator(aten.expand.default, aten.expand_as.default)
+def _expanded(op: Operation, x: Any, **given: Any) -> Dependent:
+    return op.walk.repeated(op.node, op.image(x), size_of(op.node))
+
+
+@register_operator(aten.repeat.default, aten.tile.default, aten.repeat_interleave.self_int)
+def _repeated(op: Operation, x: Any, **given: Any) -> Dependent:
+    count: Any = given.get("repeats", given.get("dims"))
+    numbers: list[Any] = list(count) if isinstance(count, (list, tuple)) else [count]
+    if not all(isinstance(number, int) for number in numbers):
+        op.refuse("repeats by a number that depends on the size of the image")
+    copies = math.prod(numbers)
+    return op.copied(x, copies, f"{copies} copies")
+
+
+@register_operator(aten.constant_pad_nd.default)
+def _constant_pad(op: Operation, x: Any, pad: Any, value: Any = 0) -> Dependent:
+    if isinstance(value, Dependent):
+        op.refuse("pads with a value that depends on the input")
+    return op.rearranged(x, "constant padding")
+
+
+@register_operator(aten.pad.default)
+def _pad(op: Operation, x: Any, pad: Any, mode: str = "constant", value: Any = None) -> Dependent:
+    """Counted for the larger of two sides: more padding never means fewer copies."""
+    if mode == "constant":
+        return _constant_pad(op, x, pad, value)
+    if deferred_padding(op.node) is not None:
+        image = op.image(x)
+        return Dependent(image.terms, image.size, image.exact)
+    if not all(isinstance(side, int) and side >= 0 for side in pad):
+        op.refuse(f"pads by {list(pad)}: cropping and repeating at once has no rule")
+    factor = 1.0
+    for left, right in zip(pad[0::2], pad[1::2], strict=True):
+        factor = multiply_up(factor, padding_factor(mode, (1,), (max(left, right),)))
+    return op.bounded(x, factor, f"{mode} padding")
+
+
+@register_operator(
+    *(aten.reflection_pad1d.default, aten.reflection_pad2d.default, aten.reflection_pad3d.default),
+    *(aten.replication_pad1d.default, aten.replication_pad2d.default),
+    aten.replication_pad3d.default,
+)
+def _named_pad(op: Operation, x: Any, padding: Any) -> Dependent:
+    mode = "reflect" if "reflection" in str(op.node.target) else "replicate"
+    return _pad(op, x, padding, mode)

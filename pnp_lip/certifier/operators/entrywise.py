@@ -1,0 +1,161 @@
+"""Scalar nonlinearities, each with the interval of its slopes, as a function of its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import torch
+
+from pnp_lip.certifier.abstract import Dependent
+from pnp_lip.certifier.operators.registry import Operation, register_operator
+from pnp_lip.plain_modules import Refusal
+
+__all__ = ["SLOPES"]
+
+aten = torch.ops.aten
+
+Interval = tuple[float, float]
+
+
+def _unit() -> Interval:
+    return 0.0, 1.0
+
+
+def _leaky(negative_slope: float = 0.01) -> Interval:
+    return min(negative_slope, 1.0), max(negative_slope, 1.0)
+
+
+def _elu(alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Interval:
+    """``scale t`` on the right, ``scale alpha (exp(input_scale t) - 1)`` on the left."""
+    if input_scale < 0:
+        raise Refusal("has an input_scale below 0: it grows without limit")
+    left = float(Fraction(alpha) * Fraction(scale) * Fraction(input_scale)) * (1 + 2.0**-50)
+    return min(0.0, scale, left), max(0.0, scale, left)
+
+
+def _celu(alpha: float = 1.0) -> Interval:
+    if alpha <= 0:
+        raise Refusal(f"has alpha={alpha}: it grows without limit, use alpha > 0")
+    return 0.0, 1.0
+
+
+def _gelu(approximate: str = "none") -> Interval:
+    """The extreme slopes of ``t Phi(t)`` are at :math:`\\pm\\sqrt2`; those of the approximation by tanh
+    are within :math:`10^{-3}` of them. Rounded outward."""
+    if approximate not in ("none", "tanh"):
+        raise Refusal(f"has approximate={approximate!r}")
+    return -0.130, 1.130
+
+
+def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Interval:
+    """The logistic function. From ``threshold`` on it is computed as its asymptote, off by
+    ``exp(-threshold)/beta``, which counts as rounding."""
+    if beta <= 0 or threshold < 15:
+        raise Refusal(f"has beta={beta}, threshold={threshold}: expected beta > 0, threshold >= 15")
+    return 0.0, 1.0
+
+
+def _hardtanh(min_val: float = -1.0, max_val: float = 1.0) -> Interval:
+    return 0.0, 1.0
+
+
+def _softshrink(lambd: float = 0.5) -> Interval:
+    if lambd < 0:
+        raise Refusal(f"has lambd={lambd}: it jumps at 0, use lambd >= 0")
+    return 0.0, 1.0
+
+
+#: Slopes by operator; the functions take its arguments after the tensor, which must be numbers.
+SLOPES: dict[Any, Callable[..., Interval]] = {
+    aten.relu.default: _unit,
+    aten.relu6.default: _unit,
+    aten.hardtanh.default: _hardtanh,
+    aten.leaky_relu.default: _leaky,
+    aten.elu.default: _elu,
+    aten.celu.default: _celu,
+    # The largest slope of SELU is scale * alpha = 1.7581 (Klambauer et al. 2017), at 0 from below.
+    aten.selu.default: lambda: (0.0, 1.7582),
+    aten.gelu.default: _gelu,
+    # Those of t sigmoid(t) are at t = +-2.3993...
+    aten.silu.default: lambda: (-0.100, 1.100),
+    aten.mish.default: lambda: (-0.114, 1.090),
+    aten.hardswish.default: lambda: (-0.5, 1.5),
+    aten.hardsigmoid.default: lambda: (0.0, float(Fraction(1, 6)) * (1 + 2.0**-50)),
+    aten.softplus.default: _softplus,
+    aten.sigmoid.default: lambda: (0.0, 0.25),
+    aten.tanh.default: _unit,
+    aten.log_sigmoid.default: _unit,
+    aten.softshrink.default: _softshrink,
+    aten.abs.default: lambda: (-1.0, 1.0),
+    aten.sin.default: lambda: (-1.0, 1.0),
+    aten.cos.default: lambda: (-1.0, 1.0),
+    aten.atan.default: _unit,
+    aten.asinh.default: _unit,
+    aten.erf.default: lambda: (0.0, 1.1284),
+}
+#: Computed without rounding.
+_EXACT = (aten.relu.default, aten.hardtanh.default, aten.relu6.default)
+
+
+def _register(operator: Any, slopes: Callable[..., Interval]) -> None:
+    def rule(op: Operation, x: Any, **given: Any) -> Dependent:
+        fixed = {key: op.fixed(value, f"an argument '{key}'") for key, value in given.items()}
+        low, high = slopes(**fixed)
+        return op.entrywise(x, low, high, exact=operator in _EXACT)
+
+    register_operator(operator)(rule)
+
+
+for _operator, _slopes in SLOPES.items():
+    _register(_operator, _slopes)
+
+
+@register_operator(
+    aten.clamp.default, aten.clamp_min.default, aten.clamp_max.default, aten.clamp.Tensor,
+    aten.clamp_min.Tensor, aten.clamp_max.Tensor,
+)  # fmt: skip
+def _clamp(op: Operation, x: Any, min: Any = None, max: Any = None) -> Dependent:
+    """Any bounds that do not depend on the image; other ones for other entries."""
+    if isinstance(min, Dependent) or isinstance(max, Dependent):
+        op.refuse("has bounds that depend on the input")
+    return op.entrywise(x, 0, 1)
+
+
+@register_operator(aten.prelu.default, aten._prelu_kernel.default)
+def _prelu(op: Operation, x: Any, weight: Any) -> Dependent:
+    slopes = op.fixed(weight, "a slope").detach().double()
+    if slopes.numel() == 0 or not torch.isfinite(slopes).all():
+        op.refuse("has no slope, or one that is not finite")
+    low, high = float(slopes.min()), float(slopes.max())
+    return op.entrywise(x, min(low, 1.0), max(high, 1.0))
+
+
+@register_operator(
+    aten.dropout.default, aten.feature_dropout.default, aten.alpha_dropout.default,
+    aten.feature_alpha_dropout.default,
+)  # fmt: skip
+def _dropout(op: Operation, x: Any, p: Any, train: bool) -> Dependent:
+    if train:
+        op.refuse("is dropout in training mode: call eval() first")
+    return op.image(x)
+
+
+@register_operator(aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout)
+def _cast(
+    op: Operation,
+    x: Any,
+    dtype: Any = None,
+    layout: Any = None,
+    device: Any = None,
+    pin_memory: Any = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: Any = None,
+) -> Dependent:
+    """Between real types it is the identity, up to rounding."""
+    image, target = op.image(x), op.node.meta["val"].dtype
+    if not target.is_floating_point:
+        op.refuse(f"converts to {target}, which jumps")
+    return Dependent(image.terms, image.size, exact=False)

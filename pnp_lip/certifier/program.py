@@ -1,0 +1,259 @@
+"""From a module to the operators that run: one functional graph, made by :func:`torch.export.export`.
+
+The exporter runs the module with symbolic sizes, hooks and replaced methods included. In-place calls and
+views come out as functions, tensors that ``forward`` changes are listed, a decision that depends on
+data cannot be exported, and what had to be assumed about sizes is written down: it becomes part of
+the statement.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import random
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+from torch.export import Dim, ExportedProgram, export
+from torch.export.graph_signature import InputKind
+
+from pnp_lip.certifier.calls import Call
+from pnp_lip.certifier.whole import kept_whole
+from pnp_lip.plain_modules import Refusal
+
+__all__ = ["VARYING", "NotExportable", "Program", "exported", "with_varying_level"]
+
+#: In the place of an argument that depends on the noise level.
+VARYING = object()
+_LETTERS = {1: "F", 2: "BF", 3: "BCL", 4: "BCHW", 5: "BCDHW"}
+
+
+class NotExportable(Exception):
+    """The exporter or the module itself raised an error; the message is its first line."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A graph with what it was made for.
+
+    Attributes:
+        graph: functional, in the order of execution.
+        call: how the module was called.
+        constants: values of placeholders other than the arguments, and how the module calls them.
+        names: of constants in the module.
+        arguments: names of the placeholders of the image and of a tensor of noise levels.
+        conditions: what the exporter assumed about sizes.
+        varying: arguments of nodes with :data:`VARYING` in the places that depend on the level.
+    """
+
+    graph: fx.GraphModule
+    call: Call
+    constants: dict[str, Any]
+    names: dict[str, str]
+    arguments: tuple[str, ...]
+    conditions: tuple[str, ...]
+    varying: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    @property
+    def nodes(self) -> list[fx.Node]:
+        return list(self.graph.graph.nodes)
+
+    def run(self, *given: Tensor) -> Tensor:
+        """The graph executed."""
+        values = dict(zip(self.arguments, given, strict=True))
+        inputs = [
+            values[node.name] if node.name in values else self.constants[node.name]
+            for node in self.nodes
+            if node.op == "placeholder"
+        ]
+        (out,) = fx.Interpreter(self.graph).run(*inputs)
+        return out
+
+
+def exported(module: nn.Module, call: Call) -> Program:
+    """The graph of ``module`` for one way of calling it.
+
+    Raises:
+        Refusal: random numbers, changed tensors, several outputs.
+        NotExportable: the exporter or the module raised an error.
+    """
+    reference = next(module.parameters(), torch.zeros(()))
+    given = call.example(reference)
+    sizes = (dict.fromkeys(range(given[0].ndim), Dim.AUTO), {0: Dim.AUTO})[: len(given)]
+    root = call.module(module)
+    with _quiet(), _same_random_state(), torch.no_grad(), kept_whole(module) as problems:
+        try:
+            first = export(root, given, dynamic_shapes=sizes, strict=False)
+            program = first.run_decompositions({})
+        except Exception as error:
+            if problems:
+                raise problems[0] from error
+            raise NotExportable(_reason(error)) from error
+    if problems:
+        raise problems[0]
+    _require_pure(program)
+    constants, names = _constants(program)
+    arguments = tuple(program.graph_signature.user_inputs)[: len(given)]
+    conditions = _conditions([first, program], arguments[0])
+    return Program(program.graph_module, call, constants, names, arguments, conditions)
+
+
+def with_varying_level(programs: Sequence[Program]) -> Program:
+    """One program for several noise levels given as numbers, which may differ in constants alone.
+
+    Raises:
+        Refusal: they are not the same graph.
+    """
+    first = programs[0]
+    varying: dict[str, tuple[Any, Any]] = {}
+    constants = dict(first.constants)
+    for other in programs[1:]:
+        if len(first.nodes) != len(other.nodes) or first.conditions != other.conditions:
+            raise Refusal("is another map at another noise level: register a rule")
+        for node, twin in zip(first.nodes, other.nodes, strict=True):
+            if (node.op, node.target) != (twin.op, twin.target) and node.op != "placeholder":
+                raise Refusal("calls other operators at another noise level: register a rule")
+            if node.op == "placeholder" and not _same(constants.get(node.name), other, twin):
+                constants[node.name] = VARYING
+            before = varying.get(node.name, (node.args, node.kwargs))
+            varying[node.name] = _merged(before, (twin.args, twin.kwargs))
+    return Program(
+        first.graph, first.call, constants, first.names, first.arguments, first.conditions, varying
+    )
+
+
+def _same(value: Any, other: Program, twin: fx.Node) -> bool:
+    if isinstance(value, Tensor):
+        found = other.constants.get(twin.name)
+        return (
+            isinstance(found, Tensor) and value.shape == found.shape and torch.equal(value, found)
+        )
+    return value is not VARYING
+
+
+def _merged(one: Any, other: Any) -> Any:
+    if isinstance(one, (tuple, list)) and isinstance(other, (tuple, list)):
+        if len(one) != len(other):
+            return VARYING
+        return type(one)(_merged(a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        return {key: _merged(one[key], other[key]) for key in one}
+    if isinstance(one, fx.Node) and isinstance(other, fx.Node):
+        return one
+    if isinstance(one, float) and isinstance(other, float):
+        return one if float.__eq__(one, other) else VARYING
+    return one if one is VARYING or (type(one) is type(other) and one == other) else VARYING
+
+
+def _reason(error: BaseException) -> str:
+    """The refusal that caused an error, or its first line."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, Refusal):
+            raise cause
+        cause = cause.__cause__ or cause.__context__
+    if "data-dependent" in str(error):
+        return "it decides by the values of its input"
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]
+
+
+def _require_pure(program: ExportedProgram) -> None:
+    signature = program.graph_signature
+    changed = {
+        **signature.buffers_to_mutate,
+        **signature.parameters_to_mutate,
+        **signature.user_inputs_to_mutate,
+    }
+    if changed:
+        names = sorted(str(name).removeprefix("inner.") for name in changed.values())
+        raise Refusal(
+            f"changes {', '.join(repr(name) for name in names)} in place whenever it is called, so it "
+            f"is no map of its input alone: work on a copy, and call eval() first"
+        )
+    if len(signature.user_outputs) != 1:
+        raise Refusal(f"returns {len(signature.user_outputs)} values: expected one tensor")
+
+
+def _constants(program: ExportedProgram) -> tuple[dict[str, Any], dict[str, str]]:
+    constants: dict[str, Any] = {}
+    names: dict[str, str] = {}
+    for entry in program.graph_signature.input_specs:
+        if entry.kind is InputKind.USER_INPUT:
+            constants.setdefault(entry.arg.name, None)
+            continue
+        target = str(entry.target)
+        found = program.state_dict.get(target, program.constants.get(target))
+        constants[entry.arg.name] = found.detach() if isinstance(found, Tensor) else found
+        names[entry.arg.name] = target.removeprefix("inner.")
+    return constants, names
+
+
+def _conditions(programs: Sequence[ExportedProgram], image: str) -> tuple[str, ...]:
+    """What was assumed, in the letters of the axes."""
+    last = programs[-1]
+    value = next(n for n in last.graph.nodes if n.name == image).meta["val"]
+    letters = _LETTERS.get(value.ndim, "ABCDEFGHIJ"[: value.ndim])
+    found: list[str] = []
+    for letter, size in zip(letters, value.shape, strict=True):
+        if isinstance(size, int):
+            found.append(f"{letter} == {size}")
+            continue
+        limits = last.range_constraints.get(size.node.expr)
+        if limits is not None:
+            found.append(f"{letter} >= {int(limits.lower)}")
+            if "oo" not in str(limits.upper):
+                found.append(f"{letter} <= {int(limits.upper)}")
+    for program in programs:
+        for text in program._guards_code or []:
+            text = text.replace("L['level'].size()[0]", letters[0])  # one level for each image
+            text = re.sub(r"L\['x'\]\.size\(\)\[(\d)\]", lambda m: letters[int(m[1])], text)
+            text = re.sub(r"^\((\d+) \+ ([A-Z])\) == (\d+)$", _solved, text)
+            if text != f"{letters[0]} == {letters[0]}":
+                found.append(text)
+    return tuple(dict.fromkeys(found))
+
+
+def _solved(match: re.Match[str]) -> str:
+    """``(1 + C) == 3`` as ``C == 2``."""
+    return f"{match[2]} == {int(match[3]) - int(match[1])}"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns, logs and prints about what it then raises."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def _same_random_state() -> Iterator[None]:
+    """Refuse what draws from a generator of torch, numpy or Python; leave them as they were."""
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    yield
+    now = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    torch.set_rng_state(before[0])
+    np.random.set_state(before[1])
+    random.setstate(before[2])
+    numpy_before: Any = before[1]
+    numpy_now: Any = now[1]
+    same_numpy = all(np.array_equal(a, b) for a, b in zip(numpy_before, numpy_now, strict=True))
+    if not (torch.equal(before[0], now[0]) and same_numpy and before[2] == now[2]):
+        raise Refusal("draws random numbers, so there is no single map")

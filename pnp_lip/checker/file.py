@@ -1,0 +1,265 @@
+"""The content of a certificate file, read strictly: what is missing, doubled or absurd is a rejection.
+
+Written for the checker alone: it shares no code with what writes certificates.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pnp_lip.checker.layer import CertificateRejected
+
+__all__ = ["FORMAT", "Layer", "Stored", "StoredWitness", "read_certificate"]
+
+#: Of the files.
+FORMAT = "pnp_lip certificate 2"
+_BYTES, _DEPTH, _LAYERS, _ENTRIES, _CHARACTERS = 2**28, 12, 10**5, 2**26, 500
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a certificate says about one layer; ``bound`` is left to ``check_layer``."""
+
+    name: str
+    upper: float
+    averagedness: float | None
+    bound: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class StoredWitness:
+    """A pair of inputs and the gain that is claimed of it."""
+
+    x: Tensor
+    y: Tensor
+    gain: float
+    sigma: float | None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A certificate whose every entry has the right type; nothing of it is verified yet."""
+
+    network: str
+    sha256: str
+    upper: float
+    lower: float
+    averagedness: float | None
+    execution: dict[str, float] | None
+    claims: dict[str, str | None]
+    conditions: tuple[str, ...]
+    layers: tuple[Layer, ...]
+    witness: StoredWitness | None
+
+
+def read_certificate(source: str | Path | dict[str, Any]) -> Stored:
+    """Read a file, or its content, and check every entry's presence, type and range.
+
+    Raises:
+        CertificateRejected: with the entry and what was expected there.
+    """
+    data = _from_file(Path(source)) if isinstance(source, (str, Path)) else source
+    _require_depth(data, 0)
+    top = _Entries(data, "the certificate")
+    if top.get("format", str) != FORMAT:
+        raise CertificateRejected(
+            f"not a certificate of this version: expected the format '{FORMAT}', got "
+            f"{data.get('format')!r}; make it again"
+        )
+    top.require(_TOP)
+    layers = top.get("layers", list)
+    if len(layers) > _LAYERS:
+        raise CertificateRejected(f"expected at most {_LAYERS} layers, got {len(layers)}")
+    conditions = top.get("conditions", list)
+    if not all(isinstance(one, str) and len(one) <= _CHARACTERS for one in conditions):
+        raise CertificateRejected(f"expected conditions as short texts, got {_short(conditions)}")
+    for key in ("rule", "network", "sha256"):
+        top.get(key, str)
+    top.number("gap", 1e-9, 1.0)
+    for name, version in top.get("versions", dict).items():
+        if not isinstance(version, str):
+            raise CertificateRejected(f"expected the version of {name} as text, got {version!r}")
+    return Stored(
+        network=top.get("network", str),
+        sha256=top.get("sha256", str),
+        upper=top.number("upper", 0.0),
+        lower=top.number("lower", 0.0),
+        averagedness=top.optional("averagedness", 0.0, 1.0),
+        execution=_execution(top),
+        claims=_claims(top),
+        conditions=tuple(conditions),
+        layers=tuple(_layer(_Entries(one, f"layer {i}")) for i, one in enumerate(layers)),
+        witness=_witness(top.get("witness", (dict, type(None)))),
+    )
+
+
+_TOP = {
+    *("format", "network", "sha256", "upper", "lower", "averagedness", "claims", "rule", "gap"),
+    *("execution", "versions", "layers", "witness", "conditions"),
+}
+_LAYER = {
+    *("name", "rule", "upper", "averagedness", "norm_upper", "norm_lower", "gap", "execution"),
+    "bound",
+}
+
+
+class _Entries:
+    """A dictionary whose entries are asked for by name and type."""
+
+    def __init__(self, data: Any, what: str) -> None:
+        if not isinstance(data, dict):
+            raise CertificateRejected(f"expected {what} as entries with names, got {_short(data)}")
+        self.data, self.what = data, what
+
+    def require(self, keys: set[str]) -> None:
+        missing, unknown = (
+            sorted(keys - self.data.keys()),
+            sorted(map(str, self.data.keys() - keys)),
+        )
+        if missing or unknown:
+            raise CertificateRejected(
+                f"{self.what} has "
+                + (f"no entry {missing}" if missing else f"unknown entries {unknown}")
+            )
+
+    def get(self, key: str, kind: Any) -> Any:
+        if key not in self.data:
+            raise CertificateRejected(f"{self.what} has no entry '{key}'")
+        value = self.data[key]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise CertificateRejected(f"{self.what} has {_short(value)} as its '{key}'")
+        return value
+
+    def number(self, key: str, low: float = -math.inf, high: float = math.inf) -> float:
+        value = self.get(key, (float, int))
+        if not isinstance(value, float) or not math.isfinite(value) or not low <= value <= high:
+            raise CertificateRejected(
+                f"{self.what} has {_short(value)} as its '{key}': expected a finite number, written as "
+                f"a decimal fraction, from {low:g} to {high:g}"
+            )
+        return value
+
+    def optional(self, key: str, low: float = 0.0, high: float = math.inf) -> float | None:
+        return None if self.get(key, object) is None else self.number(key, low, high)
+
+
+def _layer(entries: _Entries) -> Layer:
+    entries.require(_LAYER)
+    name = entries.get("name", str)
+    entries.what = f"layer '{name}'"
+    entries.get("rule", str)
+    bound = entries.get("bound", (dict, type(None)))
+    upper, lower, gap = (entries.optional(key) for key in ("norm_upper", "norm_lower", "gap"))
+    found = (None, None) if bound is None else (bound.get("upper"), bound.get("lower"))
+    if (upper, lower) != found:
+        raise CertificateRejected(f"{entries.what} says other norms than its bound does")
+    wanted = None if upper is None or not lower else upper / lower - 1
+    if gap != wanted:
+        raise CertificateRejected(f"{entries.what} says the gap {gap!r}, its norms have {wanted!r}")
+    _execution(entries)
+    alpha = entries.optional("averagedness", 0.0, 1.0)
+    return Layer(name, entries.number("upper", 0.0), alpha, bound)
+
+
+def _execution(entries: _Entries) -> dict[str, float] | None:
+    found = entries.get("execution", (dict, type(None)))
+    if found is None:
+        return None
+    inner = _Entries(found, f"the execution error of {entries.what}")
+    inner.require({"relative", "offset", "growth", "shift"})
+    return {key: inner.number(key, 0.0) for key in found}
+
+
+def _claims(top: _Entries) -> dict[str, str | None]:
+    inner = _Entries(top.get("claims", dict), "the claims")
+    inner.require({"network", "computation", "execution"})
+    for key in ("network", "computation"):
+        inner.get(key, str)
+    inner.get("execution", (str, type(None)))
+    return dict(inner.data)
+
+
+def _witness(data: dict[str, Any] | None) -> StoredWitness | None:
+    if data is None:
+        return None
+    entries = _Entries(data, "the witness")
+    entries.require({"gain", "sigma", "shape", "x", "y"})
+    shape = entries.get("shape", list)
+    sides = [
+        side for side in shape if isinstance(side, int) and not isinstance(side, bool) and side > 0
+    ]
+    if len(sides) != len(shape) or not shape or math.prod(sides) > _ENTRIES:
+        raise CertificateRejected(f"the witness has the shape {_short(shape)}")
+    x, y = (_tensor(entries.get(key, str), shape) for key in "xy")
+    return StoredWitness(x, y, entries.number("gain", 0.0), entries.optional("sigma"))
+
+
+def _tensor(text: str, shape: list[int]) -> Tensor:
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise CertificateRejected(f"the witness cannot be decoded: {error}") from error
+    if len(raw) != 8 * math.prod(shape):
+        raise CertificateRejected(
+            f"the witness has {len(raw)} bytes, not those of the shape {shape}"
+        )
+    array = np.frombuffer(raw, dtype="<f8").reshape(shape).astype(np.float64)
+    if not np.isfinite(array).all():
+        raise CertificateRejected("the witness contains NaN or infinity")
+    return torch.from_numpy(array)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _BYTES:
+            raise CertificateRejected(f"{path} is larger than {_BYTES} bytes: not a certificate")
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text, object_pairs_hook=_once, parse_constant=_refuse_constant)
+    except FileNotFoundError:
+        raise
+    except (ValueError, RecursionError, OSError) as error:
+        raise CertificateRejected(f"{path} is not a certificate: {_short(str(error))}") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the entry '{twice}' occurs twice")
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number")
+
+
+def _require_depth(value: Any, depth: int) -> None:
+    if depth > _DEPTH:
+        raise CertificateRejected(f"entries are nested more than {_DEPTH} deep: not a certificate")
+    inner: Callable[[], Any] | list[Any] = (
+        list(value.values())
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, list)
+        else []
+    )
+    for part in inner if isinstance(inner, list) else []:
+        if isinstance(part, (dict, list)):
+            _require_depth(part, depth + 1)
+
+
+def _short(value: Any) -> str:
+    text = repr(value) if not isinstance(value, str) else value
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,43 @@
+"""``pnp-lip denoise``: the denoiser once, page by page."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from torch import Tensor
+
+from pnp_lip.cli.door import alpha_note, given, noise_of, say
+from pnp_lip.cli.many import each
+from pnp_lip.cli.result import write, written_before
+from pnp_lip.recipes.denoise import Denoised, add_noise
+from pnp_lip.recipes.denoise import denoise as denoised
+
+__all__ = ["denoise"]
+
+
+def denoise(options: argparse.Namespace) -> int:
+    """Remove Gaussian noise from one image or many."""
+    return each(options, _denoise)
+
+
+def _denoise(options: argparse.Namespace) -> dict[str, Any]:
+    source = given(options)
+    if options.resume and (report := written_before(source)):
+        return report
+    say(*source.image.notes, *alpha_note(source.image))
+
+    def one(page: Tensor) -> Denoised:
+        sigma = noise_of(page, options.sigma, source.simulate)
+        noisy = add_noise(page, sigma, options.seed) if source.simulate else page
+        return denoised(
+            noisy,
+            sigma,
+            truth=page if source.simulate else None,
+            weights=options.weights,
+            seed=options.seed if source.simulate else None,
+            tile=options.tile,
+            device=options.device,
+        )
+
+    return write(source, [one(page) for page in source.pages])

@@ -1,0 +1,189 @@
+r"""Plug-and-Play primal-dual splitting (Chambolle, Pock, Condat, Vu) for convex data terms ``g(Ax)``.
+
+.. math:: x^+ = D(x - \tau A^*u), \qquad u^+ = \mathrm{prox}_{\sigma g^*}(u + \sigma A(2x^+ - x))
+
+With a firmly nonexpansive ``D`` and :math:`\tau\sigma\|A\|^2 < 1` the map is firmly nonexpansive in
+
+.. math:: \|(x, u)\|_P^2 = \|x\|^2/\tau - 2\langle Ax, u\rangle + \|u\|^2/\sigma,
+
+and the iterates converge if :math:`0 \in (D^{-1} - I)x + \tau A^*\partial g(Ax)` has a solution (Chambolle
+and Pock 2011; Condat 2013; Vu 2013). Only ``A``, its adjoint and the proximity operator of ``g``
+are needed, and :math:`\mathrm{prox}_{\sigma g^*}(v) = v - \sigma\,\mathrm{prox}_{g/\sigma}(v/\sigma)`.
+
+The variable is :math:`(x, \sqrt{\tau/\sigma}\,u)` in one vector, whose Euclidean norm is close to
+:math:`\sqrt\tau\|\cdot\|_P`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import torch
+from deepinv.optim.data_fidelity import L1, L2, DataFidelity, PoissonLikelihood
+from deepinv.physics import Physics
+from deepinv.utils import TensorList
+from torch import Tensor, nn
+
+from pnp_lip.rounding import format_up
+from pnp_lip.solvers import theorems
+from pnp_lip.solvers.data_term import DataTerm
+from pnp_lip.solvers.execution import real_type
+from pnp_lip.solvers.fidelities import proximity_operators
+from pnp_lip.solvers.firm import firm_statement
+from pnp_lip.solvers.images import to_native, to_real
+from pnp_lip.solvers.measurements import Measurement, parts_of
+from pnp_lip.solvers.plan import Plan
+from pnp_lip.solvers.plug_and_play import PlugAndPlay
+from pnp_lip.solvers.solution import FixedPointMap
+
+__all__ = ["PrimalDual"]
+
+#: The share of the largest product of steps, 1/|A|^2, with the norm as computed.
+_SHARE = 0.9
+
+
+class PrimalDual(PlugAndPlay):
+    r"""Plug-and-Play primal-dual splitting, see the module.
+
+    Args:
+        data_fidelity: deepinv's ``PoissonLikelihood``, ``L1``, ``IndicatorL2``, ``L2``,
+            ``ZeroFidelity``, or a ``StackedPhysicsDataFidelity`` of them.
+
+    The others are those of :class:`~pnp_lip.solvers.plug_and_play.PlugAndPlay`, without ``anchor``.
+    ``stepsize`` is :math:`\tau`, which weighs the data term against the denoiser as :math:`\gamma` does in
+    the other methods. By default it is one over the curvature of the data term at the observation
+    (``L2``: :math:`s^2/\|A\|^2`; Poisson, gain ``g``: :math:`g\,\mathrm{mean}(y)/\|A\|^2`), the noise
+    level of the denoiser for ``L1``, and :math:`1/\|A\|^2` where the solution does not depend on it.
+    """
+
+    method = "primal-dual"
+
+    def __init__(
+        self,
+        denoiser: nn.Module,
+        sigma: float | Tensor,
+        *,
+        data_fidelity: DataFidelity,
+        **options: Any,
+    ) -> None:
+        super().__init__(denoiser, sigma, **options)
+        if self.anchor:
+            raise ValueError("an anchor is not available for the primal-dual method: leave it out")
+        self.data_fidelity = data_fidelity
+
+    def data_term(self, y: Measurement, physics: Physics) -> DataTerm:
+        return DataTerm(y, physics, dtype=real_type(self.denoiser))
+
+    def plan(self, data: DataTerm, x: Tensor, *, norm: float | None = None) -> Plan:
+        bounds = self.physics_norm(data, x, norm)
+        stepsize = self.stepsize or self._natural_step(data, bounds.value)
+        violations = self.physics_violations(data, x, bounds)
+        statement, weight = self.statement(), 1.0
+        if statement is None:
+            violations.append(
+                f"{self.missing_statement()}: the denoiser must be firmly nonexpansive"
+            )
+        else:
+            statement, weight, missing = firm_statement(statement, self.method)
+            violations += missing
+        dual = _SHARE / (stepsize * bounds.value**2)
+        if not bounds.source.proved:
+            violations.append(
+                "the norm of this physics is only estimated: pass norm= with an upper bound of |A|"
+            )
+        if not Fraction(stepsize) * Fraction(dual) * Fraction(bounds.upper) ** 2 < 1:
+            violations.append(
+                f"the steps need tau sigma |A|^2 < 1, but |A| <= {format_up(bounds.upper)} is all that is "
+                f"proved: pass norm= with a tighter bound"
+            )
+        return Plan(
+            method=self.method,
+            theorem=None
+            if violations
+            else theorems.with_scheme(theorems.PRIMAL_DUAL, self.scheme, False),
+            stepsize=stepsize,
+            denoiser=statement,
+            norm=bounds,
+            scheme=self.scheme,
+            violations=tuple(violations),
+            remarks=(f"data term {type(self.data_fidelity).__name__}, dual step {dual:.4g}",),
+            firm=weight,
+        )
+
+    def fixed_point_map(
+        self, data: DataTerm, plan: Plan, start: Tensor, *, denoiser: nn.Module | None = None
+    ) -> FixedPointMap:
+        tau = plan.stepsize
+        dual = _SHARE / (tau * plan.norm.value**2)
+        pack = _Pair(data, start, math.sqrt(tau / dual))
+        proxes = proximity_operators(self.data_fidelity, parts_of(data.y))
+        denoise = self.denoise(plan, start, denoiser)
+
+        def step(w: Tensor) -> Tensor:
+            x, u = pack.open(w)
+            following = denoise(x - tau * pack.adjoint(u))
+            moved = pack.forward(2 * following - x)
+            ascended = [v + dual * m for v, m in zip(u, moved, strict=True)]
+            shifts = [prox(v / dual, 1 / dual) for prox, v in zip(proxes, ascended, strict=True)]
+            return pack.close(
+                following, [v - dual * p for v, p in zip(ascended, shifts, strict=True)]
+            )
+
+        def measure(w: Tensor) -> Tensor:
+            x, u = pack.open(w)
+            product = sum(
+                (a * b).flatten(1).sum(1) for a, b in zip(pack.forward(x), u, strict=True)
+            )
+            square = x.flatten(1).square().sum(1) - 2 * tau * product
+            square = square + tau / dual * sum(part.flatten(1).square().sum(1) for part in u)
+            return square.clamp(min=0).sqrt()
+
+        at_rest = [torch.zeros_like(part) for part in pack.forward(start)]
+        return FixedPointMap(step, lambda w: pack.open(w)[0], pack.close(start, at_rest), measure)
+
+    def _natural_step(self, data: DataTerm, norm: float) -> float:
+        fidelity: Any = self.data_fidelity
+        if type(fidelity) is L1:
+            return float(torch.as_tensor(self.sigma).max()) or 1.0
+        scale = 1.0
+        if type(fidelity) is L2:
+            scale = 1 / float(torch.as_tensor(fidelity.norm).max())
+        elif type(fidelity) is PoissonLikelihood:
+            counts = parts_of(data.y)[0] / (1 if fidelity.d.denormalize else 1 / fidelity.d.gain)
+            scale = float(fidelity.d.gain * counts.mean()) or 1.0
+        return scale / norm**2
+
+
+class _Pair:
+    """An image and a measurement in one real vector ``[B, n]``, the measurement times a scale."""
+
+    def __init__(self, data: DataTerm, start: Tensor, scale: float) -> None:
+        self.data, self.scale, self.shape = data, scale, start.shape
+        parts = parts_of(data.y)
+        self.complex = [part.is_complex() for part in parts]
+        self.shapes = [to_real(part).shape for part in parts]
+        self.sizes = [math.prod(s[1:]) for s in (start.shape, *self.shapes)]
+
+    def close(self, x: Tensor, u: Sequence[Tensor]) -> Tensor:
+        """The vector of an image and a measurement."""
+        return torch.cat([x.flatten(1), *(self.scale * part.flatten(1) for part in u)], dim=1)
+
+    def open(self, w: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Its image and its measurement."""
+        x, *u = w.split(self.sizes, dim=1)
+        return x.view(self.shape), [
+            (part / self.scale).view(shape) for part, shape in zip(u, self.shapes, strict=True)
+        ]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """``A x``, real."""
+        return [to_real(part) for part in parts_of(self.data.physics.A(self.data.native(x)))]
+
+    def adjoint(self, u: Sequence[Tensor]) -> Tensor:
+        """``A* u``, real."""
+        native = [to_native(part, flag) for part, flag in zip(u, self.complex, strict=True)]
+        whole = native[0] if isinstance(self.data.y, Tensor) else TensorList(native)
+        return to_real(self.data.physics.A_adjoint(whole))

@@ -1,0 +1,222 @@
+"""Norms of deepinv's physics: proved bounds are not below the dense operator, and hardly above."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from deepinv.physics import (
+    MRI,
+    Blur,
+    BlurFFT,
+    CompressedSensing,
+    Decolorize,
+    DecomposablePhysics,
+    Demosaicing,
+    Denoising,
+    Downsampling,
+    DownsamplingMatlab,
+    HyperSpectralUnmixing,
+    Inpainting,
+    LinearPhysics,
+    MultiCoilMRI,
+    Pansharpen,
+    PhysicsCropper,
+    SinglePixelCamera,
+    SpaceVaryingBlur,
+    StructuredRandom,
+    Tomography,
+    Upsampling,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from pnp_lip.solvers import NormSource, OperatorNorm, operator_norm
+from pnp_lip.solvers.convolution_rules import blur_spectrum
+from pnp_lip.solvers.measurements import parts_of
+from pnp_lip.solvers.nonnegative import collatz_wielandt
+
+N = 16
+
+
+def singular_values(physics: LinearPhysics, x: Tensor) -> Tensor:
+    columns = []
+    for e in torch.eye(x[0].numel()):
+        parts = parts_of(physics.A(e.view(1, *x.shape[1:])))
+        real = [torch.view_as_real(p) if p.is_complex() else p for p in parts]
+        columns.append(torch.cat([p.flatten() for p in real]).double())
+    return torch.linalg.svdvals(torch.stack(columns))
+
+
+def kernel(height: int = 5, width: int = 4, *, signed: bool = False) -> Tensor:
+    drawn = torch.rand(1, 1, height, width, generator=torch.Generator().manual_seed(1))
+    return drawn - 0.4 if signed else drawn
+
+
+def cases() -> list[tuple[str, LinearPhysics, int, float]]:
+    """Name, physics, channels, and the largest share that the bound may exceed the norm by."""
+    draw = torch.Generator().manual_seed(0)
+    mask = (torch.rand(N, N, generator=draw) > 0.5).float()
+    maps = torch.randn(1, 3, N, N, generator=draw, dtype=torch.complex64)
+    pieces = torch.rand(1, 1, 2, N, N, generator=draw), torch.rand(1, 1, 2, 3, 3, generator=draw)
+    found: list[tuple[str, LinearPhysics, int, float]] = [
+        ("denoising", Denoising(), 1, 0),
+        ("inpainting", Inpainting((1, N, N), mask=0.5), 1, 0),
+        ("bool mask", Inpainting((1, N, N), mask=mask[None].bool()), 1, 0),
+        ("signed mask", Inpainting((1, N, N), mask=torch.randn(1, N, N, generator=draw)), 1, 0),
+        ("demosaicing", Demosaicing((3, N, N)), 3, 0),
+        ("decolorize", Decolorize(), 3, 1e-5),
+        ("blurfft", BlurFFT((1, N, N), filter=kernel()), 1, 1e-9),
+        ("blurfft signed", BlurFFT((1, N, N), filter=kernel(signed=True)), 1, 1e-9),
+        ("downsampling unfiltered", Downsampling((1, N, N), factor=2, filter=None), 1, 0),
+        ("matlab", DownsamplingMatlab(factor=2), 1, 3e-3),
+        ("upsampling", Upsampling((1, 2 * N, 2 * N), filter="bilinear", factor=2), 1, 1e-3),
+        ("single pixel", SinglePixelCamera(64, (1, N, N)), 1, 0),
+        ("single pixel dense", SinglePixelCamera(64, (1, N, N), fast=False), 1, 1e-4),
+        ("compressed sensing", CompressedSensing(64, (1, N, N)), 1, 2e-3),
+        ("complex sensing", CompressedSensing(32, (1, N, N), dtype=torch.cfloat), 1, 2e-3),
+        ("mri", MRI(mask=mask, img_size=(2, N, N)), 2, 0),
+        ("coils", MultiCoilMRI(mask=torch.ones(N, N), coil_maps=maps, img_size=(2, N, N)), 2, 1e-5),
+        ("tomography", Tomography(img_width=N, angles=9, normalize=False), 1, 1e-3),
+        ("fan", Tomography(img_width=N, angles=9, fan_beam=True, normalize=True), 1, 1e-3),
+        ("unmixing", HyperSpectralUnmixing(E=3, C=7), 3, 2e-3),
+        ("structured", StructuredRandom((1, N, N), (1, 8, 8)), 1, 1e-4),
+        ("pansharpening", Pansharpen((3, N, N)), 3, 1e-3),
+        ("product", Blur(kernel(), padding="circular") * Inpainting((1, N, N), mask=0.5), 1, 2e-3),
+        ("stack", Blur(kernel(), padding="valid").stack(Denoising()), 1, 2e-3),
+        ("cropped", PhysicsCropper(Inpainting((1, 14, 14), mask=0.5), (2, 2)), 1, 0),
+        ("space varying", SpaceVaryingBlur(pieces[1], pieces[0], padding="valid"), 1, 2e-3),
+    ]
+    for padding in ("valid", "circular", "reflect", "replicate", "constant"):
+        loose = {"valid": 0.2, "constant": 0.1}.get(padding, 2e-3)
+        found.append((f"blur {padding}", Blur(kernel(), padding=padding), 1, loose))
+        signed = Blur(kernel(signed=True), padding=padding)
+        found.append((f"signed blur {padding}", signed, 1, 1.5))
+        for name in ("gaussian", "bicubic"):
+            physics = Downsampling((1, N, N), filter=name, factor=2, padding=padding)
+            found.append((f"downsampling {name} {padding}", physics, 1, 3e-3))
+    return found
+
+
+with warnings.catch_warnings():
+    # deepinv warns that a product is not diagonalised, and that a buffer becomes complex.
+    warnings.simplefilter("ignore")
+    CASES = cases()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0])
+def test_the_bound_is_proved_and_holds_for_the_dense_operator(
+    case: tuple[str, LinearPhysics, int, float],
+) -> None:
+    _, physics, channels, excess = case
+    x = torch.zeros(1, channels, N, N)
+    if isinstance(physics, CompressedSensing) and physics.dtype == torch.cfloat:
+        x = x.to(torch.complex64)
+        values = torch.linalg.svdvals(physics._A.to(torch.complex128))
+    else:
+        values = singular_values(physics, x)
+    bound = operator_norm(physics, x)
+    assert bound.source.proved
+    # The dense operator is itself computed in float32.
+    assert bound.upper >= float(values[0]) * (1 - 1e-6)
+    assert bound.upper <= float(values[0]) * (1 + excess + 1e-5)
+    assert float(values[0]) * 0.99 <= bound.value <= bound.upper * (1 + 1e-5)
+    smallest = float(values[-1]) if len(values) == x.numel() else 0.0
+    assert bound.lower <= smallest + 1e-5
+
+
+class Tripled(Inpainting):
+    """A subclass whose operator is three times what the inherited singular values say."""
+
+    def A(self, x: Tensor, mask: Any = None, **kwargs: Any) -> Tensor:
+        return 3 * super().A(x, mask, **kwargs)
+
+    def A_adjoint(self, y: Tensor, mask: Any = None, **kwargs: Any) -> Tensor:
+        return 3 * super().A_adjoint(y, mask, **kwargs)
+
+
+@pytest.mark.parametrize(
+    "physics",
+    [
+        Tripled((1, N, N), mask=0.5),
+        DecomposablePhysics(U=lambda x: 3 * x, U_adjoint=lambda x: 3 * x),
+        Denoising(U=lambda x: 3 * x, U_adjoint=lambda x: 3 * x),
+        LinearPhysics(A=lambda x: x, A_adjoint=lambda y: y),
+    ],
+    ids=["subclass", "decomposable", "given factors", "user"],
+)
+def test_only_exact_classes_with_their_own_functions_are_trusted(physics: LinearPhysics) -> None:
+    assert operator_norm(physics, torch.zeros(1, 1, N, N)).source is NormSource.ESTIMATE
+
+
+def test_a_function_replaced_on_the_object_is_not_trusted() -> None:
+    physics = Inpainting((1, N, N), mask=0.5)
+    physics.A = lambda x, **kwargs: 3 * x
+    assert operator_norm(physics, torch.zeros(1, 1, N, N)).source is NormSource.ESTIMATE
+
+
+def test_a_blur_whose_mask_is_not_its_filter_is_not_trusted() -> None:
+    physics = BlurFFT((1, N, N), filter=kernel())
+    physics.mask = 2 * physics.mask
+    assert operator_norm(physics, torch.zeros(1, 1, N, N)).source is NormSource.ESTIMATE
+
+
+def test_an_inexact_adjoint_of_projections_is_not_trusted() -> None:
+    physics = Tomography(img_width=N, angles=9, normalize=False, adjoint_via_backprop=False)
+    assert operator_norm(physics, torch.zeros(1, 1, N, N)).source is NormSource.ESTIMATE
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 6), st.integers(2, 7), st.integers(0, 10**6))
+def test_collatz_and_wielandt_bound_random_nonnegative_matrices(
+    rows: int, columns: int, seed: int
+) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    matrix = torch.rand(rows, columns, generator=draw, dtype=torch.float64)
+    matrix = matrix * (torch.rand(rows, columns, generator=draw) > 0.4)
+    exact = float(torch.linalg.matrix_norm(matrix, 2))
+    upper, value = collatz_wielandt(
+        lambda v: matrix.T @ (matrix @ v), torch.ones(columns, dtype=torch.float64), roundings=20
+    )
+    assert upper >= exact * (1 - 1e-14)
+    assert value <= exact * (1 + 1e-14)
+
+
+def test_an_operator_with_negative_entries_is_refused() -> None:
+    with pytest.raises(ValueError, match="without negative entries"):
+        collatz_wielandt(lambda v: -v, torch.ones(3, dtype=torch.float64), roundings=1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 9), st.integers(1, 9))
+def test_the_spectrum_of_a_blur_is_that_of_its_fourier_transform(
+    height: int, width: int, rows: int, columns: int
+) -> None:
+    size = (max(height, rows), max(width, columns))
+    drawn = torch.randn(1, 1, rows, columns, dtype=torch.float64)
+    low, high, error = blur_spectrum(drawn, size)
+    moduli = torch.fft.fft2(drawn, s=size).abs()
+    assert low == pytest.approx(float(moduli.min()), abs=1e-11)
+    assert high == pytest.approx(float(moduli.max()), abs=1e-11)
+    assert error < 1e-11
+
+
+def test_the_value_does_not_depend_on_how_loose_the_bound_is() -> None:
+    tight = OperatorNorm(1.0, NormSource.GIVEN, value=0.9)
+    loose = OperatorNorm(5.0, NormSource.GIVEN, value=0.9)
+    assert tight.value == loose.value
+    assert OperatorNorm(2.0, NormSource.GIVEN).value == 2.0
+
+
+def test_a_changed_physics_is_bounded_again() -> None:
+    physics = Inpainting((1, N, N), mask=torch.ones(1, N, N))
+    x = torch.zeros(1, 1, N, N)
+    first = operator_norm(physics, x)
+    physics.update_parameters(mask=4 * torch.ones(1, N, N))
+    assert first.upper == 1.0
+    assert operator_norm(physics, x).upper == 4.0
+    assert operator_norm(copy.deepcopy(physics), x).upper == 4.0
