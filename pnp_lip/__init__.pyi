@@ -3,9 +3,11 @@
 from .certifier import Certificate, Refusal, certify
 from .checker import CertificateRejected, check_certificate
 from .denoisers import (
+    FixedGuide,
     Frozen,
     Guard,
     GuardViolation,
+    GuidedDenoiser,
     LipschitzDenoiser,
     Relaxed,
     Tiled,
@@ -17,9 +19,11 @@ from .weights import WeightsError, write_weights
 __all__ = [
     "Certificate",
     "CertificateRejected",
+    "FixedGuide",
     "Frozen",
     "Guard",
     "GuardViolation",
+    "GuidedDenoiser",
     "LipschitzDenoiser",
     "PnpLipError",
     "Refusal",

@@ -4,6 +4,7 @@ from pnp_lip.solvers.admm import ADMM
 from pnp_lip.solvers.data_term import DataTerm, DataTermError, ObservationError
 from pnp_lip.solvers.forward_backward import ForwardBackward
 from pnp_lip.solvers.growth import Growth
+from pnp_lip.solvers.guided import GuidedPlugAndPlay, GuidedSolution
 from pnp_lip.solvers.images import ImageError
 from pnp_lip.solvers.iteration import MapError, Status
 from pnp_lip.solvers.operator_norm import NormSource, OperatorNorm, operator_norm
@@ -22,6 +23,8 @@ __all__ = [
     "FixedPointMap",
     "ForwardBackward",
     "Growth",
+    "GuidedPlugAndPlay",
+    "GuidedSolution",
     "Halpern",
     "HypothesisViolated",
     "ImageError",

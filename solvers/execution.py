@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pnp_lip.denoisers.fixed_guide import FixedGuide
 from pnp_lip.denoisers.frozen import Frozen
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.relaxed import Relaxed
@@ -28,7 +29,7 @@ def folded(denoiser: nn.Module, sigma: float | Tensor, dtype: torch.dtype | None
     if type(denoiser) is Relaxed:
         inner = folded(denoiser.denoiser, sigma, dtype)
         return denoiser if inner is denoiser.denoiser else _relaxed_like(denoiser, inner)
-    if type(denoiser) is not LipschitzDenoiser:
+    if type(denoiser) not in (LipschitzDenoiser, FixedGuide):
         return denoiser
     return Frozen(denoiser, sigma, dtype=dtype or next(denoiser.parameters()).dtype)
 

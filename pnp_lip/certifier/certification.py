@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import pnp_lip.certifier.denoiser_rules
+import pnp_lip.certifier.guided_rules
 import pnp_lip.certifier.layer_rules  # noqa: F401  (all register their rules)
 from pnp_lip.certifier.certificate import Certificate
 from pnp_lip.certifier.examples import default_inputs, inputs_of_modules, measure

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.errors import InputError
 
@@ -19,13 +20,15 @@ def load_network(source: str, channels: int) -> nn.Module:
     """A denoiser from a weight file, or ``package.module:name`` for a module of the user's.
 
     Args:
-        source: ``"default"``, ``"large"``, a ``.safetensors`` file, or an importable name of an
+        source: ``"default"``, ``"large"``, ``"guided"`` (the filters whose thresholds a guide scales), a ``.safetensors`` file, or an importable name of an
             ``nn.Module`` or of a function without arguments that returns one. Importing runs that code.
         channels: which shipped weights the names mean.
 
     Raises:
         InputError: the name cannot be imported, its code raises an error, or it is no network.
     """
+    if source == "guided":
+        return GuidedDenoiser(channels).denoiser
     if ":" not in source or Path(source).exists():
         return LipschitzDenoiser.from_weights(source, channels)
     found = _imported(source)

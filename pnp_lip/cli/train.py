@@ -8,7 +8,14 @@ from pathlib import Path
 
 from pnp_lip.cli.door import require_device
 from pnp_lip.errors import InputError
-from pnp_lip.training import Processes, Training, TrainingConfig, train_with_progress
+from pnp_lip.training import (
+    GuidedConfig,
+    GuidedTraining,
+    Processes,
+    Training,
+    TrainingConfig,
+    train_with_progress,
+)
 
 __all__ = ["train"]
 
@@ -17,6 +24,8 @@ def train(options: argparse.Namespace) -> int:
     """Train a denoiser and certify it at every evaluation."""
     require_device(options.device)
     config = _config(options.config)
+    if isinstance(config, GuidedConfig):
+        return _train_guided(config, options)
     processes = Processes.join(options.device)
     try:
         device = processes.device(options.device)
@@ -29,12 +38,23 @@ def train(options: argparse.Namespace) -> int:
     return 0
 
 
+def _train_guided(config: GuidedConfig, options: argparse.Namespace) -> int:
+    if options.device != "cpu":
+        raise InputError(f"guided denoisers are trained on the CPU, got --device {options.device}")
+    training = GuidedTraining(config, options.folder)
+    train_with_progress(training)
+    print(f"wrote {training.weights}")
+    return 0
+
+
 def _config(path: str) -> TrainingConfig:
     """The configuration in a file, whose name every complaint carries."""
     if not Path(path).is_file():
         raise InputError(f"No such file or directory: {path}")
     try:
-        return TrainingConfig.read(path)
+        with Path(path).open("rb") as file:
+            guided = "mask_channels" in tomllib.load(file)
+        return (GuidedConfig if guided else TrainingConfig).read(path)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from error
     except (ValueError, TypeError) as error:

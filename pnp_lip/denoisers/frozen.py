@@ -8,14 +8,16 @@ so the certificate of the denoiser speaks about it; only the execution rounds di
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from deepinv.models import Denoiser
 from torch import Tensor, nn
 
+from pnp_lip.denoisers.fixed_guide import FixedGuide
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.layers.folding import FoldedStep, fold_step
+from pnp_lip.layers.guided import guided_step
 
 __all__ = ["Frozen"]
 
@@ -24,7 +26,8 @@ class Frozen(Denoiser):
     r""":math:`x \mapsto D(x, s)` for one ``s``, for inference.
 
     Args:
-        denoiser: the denoiser; kept, so that certificates speak about its weights.
+        denoiser: the denoiser, also one with a fixed guide; kept, so that certificates speak about its
+            weights.
         sigma: the noise level ``s``.
         dtype: of kernels and responses. ``torch.bfloat16`` rounds to eight bits after every
             convolution, while the image itself stays in its own type; the error is measured by
@@ -32,28 +35,32 @@ class Frozen(Denoiser):
         compile: fuse the entrywise part with ``torch.compile`` (needs a C++ compiler on a CPU).
 
     Raises:
-        TypeError: the denoiser is no :class:`LipschitzDenoiser`.
+        TypeError: the denoiser is no :class:`LipschitzDenoiser`, and none with a fixed guide.
         ValueError: a noise level that is negative or not finite.
     """
 
     def __init__(
         self,
-        denoiser: LipschitzDenoiser,
+        denoiser: LipschitzDenoiser | FixedGuide,
         sigma: float,
         *,
         dtype: torch.dtype = torch.float32,
         compile: bool = False,
     ) -> None:
         super().__init__()
-        if type(denoiser) is not LipschitzDenoiser:
+        if type(denoiser) not in (LipschitzDenoiser, FixedGuide):
             raise TypeError(f"expected a LipschitzDenoiser, got {type(denoiser).__name__}")
         if not (math.isfinite(sigma) and sigma >= 0):
             raise ValueError(f"sigma must be a finite noise level >= 0, got {sigma}")
         self.denoiser, self.sigma, self.dtype = denoiser, float(sigma), dtype
         self.in_channels = denoiser.in_channels
+        plain = denoiser.denoiser if isinstance(denoiser, FixedGuide) else denoiser
         self.steps = nn.ModuleList(
-            fold_step(layer, self.sigma, dtype) or layer for layer in denoiser.layers
+            fold_step(layer, self.sigma, dtype) or layer for layer in plain.layers
         )
+        for index, scale in enumerate(denoiser.scales if isinstance(denoiser, FixedGuide) else ()):
+            laid_out = scale.to(dtype).contiguous(memory_format=torch.channels_last)
+            self.register_buffer(f"scale_{index}", laid_out)
         for step in self.folded():
             step.compiled = compile
 
@@ -93,9 +100,22 @@ class Frozen(Denoiser):
                 f"this denoiser takes images [B, {self.in_channels}, H, W], got {tuple(x.shape)}"
             )
         self._require_level(sigma)
+        if isinstance(self.denoiser, FixedGuide):
+            return self._guided(x)
         levels = torch.full((len(x),), self.sigma, dtype=x.dtype, device=x.device)
         for step in self.steps:
             x = step(x) if isinstance(step, FoldedStep) else step(x, levels)
+        return x
+
+    def _guided(self, x: Tensor) -> Tensor:
+        guided = cast(FixedGuide, self.denoiser)
+        guided.require_size(x)
+        levels = torch.full((len(x),), self.sigma, dtype=x.dtype, device=x.device)
+        pairs = zip(self.steps, guided.denoiser.steps, strict=True)
+        for index, (step, layer) in enumerate(pairs):
+            scale = cast(Tensor, getattr(self, f"scale_{index}"))
+            folded = isinstance(step, FoldedStep)
+            x = step(x, scale) if folded else guided_step(layer, x, levels, scale)
         return x
 
     def _require_level(self, sigma: float | Tensor | None) -> None:

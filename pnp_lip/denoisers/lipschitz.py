@@ -15,6 +15,7 @@ At :math:`s = 0` the denoiser is the identity.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,6 +32,9 @@ __all__ = ["KNOTS", "LipschitzDenoiser"]
 #: Noise levels between which the thresholds are interpolated; images are in [0, 1].
 KNOTS = tuple(level / 255 for level in (2.0, 5.0, 10.0, 15.0, 25.0, 35.0, 50.0))
 
+#: What a network is built from; ``nf`` is a number or a list with one for each step.
+Sizes = dict[str, Any]
+
 
 class LipschitzDenoiser(Denoiser):
     r"""Nonexpansive denoiser for Gaussian noise, :math:`D(x, s)`; see the module for the formula.
@@ -38,12 +42,13 @@ class LipschitzDenoiser(Denoiser):
     Args:
         in_channels: 1 for grey images, 3 for colour.
         depth: number ``L`` of gradient steps.
-        nf: number of filters of each step.
+        nf: number of filters of each step, or of all steps one by one.
         kernel_size: side of the filters in pixels, odd.
         pretrained: ``"default"`` loads the shipped weights for ``in_channels``, ``"large"`` the same
             layers each twice (:meth:`repeated`), which denoise better; a path loads a
             ``.safetensors`` file written by :func:`pnp_lip.write_weights`; ``None`` starts from DCT frames.
             Weights bring their own sizes.
+        positive: thresholds that cannot vanish (:class:`~pnp_lip.layers.NoiseClip`).
         device: where to put the parameters.
 
     Raises:
@@ -56,13 +61,15 @@ class LipschitzDenoiser(Denoiser):
         in_channels: int = 1,
         *,
         depth: int | None = None,
-        nf: int | None = None,
+        nf: int | Sequence[int] | None = None,
         kernel_size: int | None = None,
+        positive: bool | None = None,
         pretrained: str | Path | None = "default",
         device: str | device = "cpu",
     ) -> None:
         super().__init__()
-        asked = {"in_channels": in_channels, "depth": depth, "nf": nf, "kernel_size": kernel_size}
+        asked: Sizes = {"in_channels": in_channels, "depth": depth, "nf": nf}
+        asked |= {"kernel_size": kernel_size, "positive": positive}
         stored = None
         if pretrained is None:
             sizes = _DEFAULTS[_known_channels(in_channels)] | {
@@ -75,7 +82,7 @@ class LipschitzDenoiser(Denoiser):
             sizes = stored.architecture
             _require_agreement(asked, sizes)
             require_depth(sizes, stored.state_dict)
-        self.sizes: dict[str, int] = dict(sizes)
+        self.sizes: Sizes = dict(sizes)
         self.layers = nn.ModuleList(_initial_layers(**sizes))
         if stored is not None:
             from pnp_lip.weights import require_tensors
@@ -111,9 +118,11 @@ class LipschitzDenoiser(Denoiser):
         """
         if times < 1:
             raise ValueError(f"expected a number of repetitions of at least 1, got {times}")
-        sizes: dict[str, Any] = self.sizes | {"depth": times * self.sizes["depth"]}
+        sizes: Sizes = self.sizes | {"depth": times * self.sizes["depth"]}
+        if not isinstance(sizes["nf"], int):
+            sizes["nf"] = [count for count in sizes["nf"] for _ in range(times)]
         deeper = type(self)(**sizes, pretrained=None).to(next(self.parameters()))
-        for index, layer in enumerate(cast("list[ConvGradientStep]", list(deeper.layers))):
+        for index, layer in enumerate(deeper.steps):
             layer.load_state_dict(self.layers[index // times].state_dict())
             cast(NoiseClip, layer.activation).divide_thresholds(times)
         return deeper.train(self.training)
@@ -124,9 +133,19 @@ class LipschitzDenoiser(Denoiser):
         return self.sizes["in_channels"]
 
     @property
+    def steps(self) -> list[ConvGradientStep]:
+        """The layers with their type."""
+        return cast("list[ConvGradientStep]", list(self.layers))
+
+    @property
+    def filters(self) -> list[int]:
+        """Number of filters of each step."""
+        return [len(step.weight) for step in self.steps]
+
+    @property
     def receptive_radius(self) -> int:
         """Pixels from which an output pixel depends on the input, in each direction."""
-        return sum(2 * cast(ConvGradientStep, layer).padding for layer in self.layers)
+        return sum(2 * step.padding for step in self.steps)
 
     def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
         """Denoise ``x``.
@@ -149,13 +168,18 @@ class LipschitzDenoiser(Denoiser):
                 f"use LipschitzDenoiser(in_channels=...) for other images"
             )
         self._require_type(x)
-        levels = self._levels(sigma, x)
+        levels = self.levels(sigma, x)
         for layer in self.layers:
             x = layer(x, levels)
         return x
 
-    def _levels(self, sigma: float | Tensor, x: Tensor) -> Tensor:
-        """One noise level per image, ``[B]``."""
+    def levels(self, sigma: float | Tensor, x: Tensor) -> Tensor:
+        """One noise level for each image of ``x``, ``[B]``, checked.
+
+        Raises:
+            ValueError: a level that is negative or not finite.
+            TypeError: no level.
+        """
         if sigma is None:
             raise TypeError("sigma is None: pass the noise level, for instance sigma=0.05")
         if isinstance(sigma, (int, float)) and not (math.isfinite(sigma) and sigma >= 0):
@@ -180,7 +204,7 @@ class LipschitzDenoiser(Denoiser):
             )
 
 
-_DEFAULTS: dict[int, dict[str, int]] = {
+_DEFAULTS: dict[int, Sizes] = {
     1: {"in_channels": 1, "depth": 8, "nf": 48, "kernel_size": 7},
     3: {"in_channels": 3, "depth": 6, "nf": 72, "kernel_size": 5},
 }
@@ -192,16 +216,16 @@ def _known_channels(in_channels: int) -> int:
     return in_channels
 
 
-def _require_agreement(asked: dict[str, int | None], stored: dict[str, int]) -> None:
-    if stored.keys() != asked.keys():
+def _require_agreement(asked: Sizes, stored: Sizes) -> None:
+    if stored.keys() | {"positive"} != asked.keys():
         raise ValueError(
-            f"the weights describe a network by {sorted(stored)}, expected {sorted(asked)}: they come "
-            f"from another version of pnp_lip"
+            f"the weights describe a network by {sorted(stored)}, expected {sorted(asked)}: they belong "
+            f"to another kind of denoiser, or to another version of pnp_lip"
         )
     for name, value in asked.items():
-        if value is not None and value != stored[name]:
+        if value is not None and value != stored.get(name, False):
             raise ValueError(
-                f"{name}={value} contradicts the weights, which have {name}={stored[name]}: "
+                f"{name}={value} contradicts the weights, which have {name}={stored.get(name)}: "
                 f"leave it out, or pass pretrained=None"
             )
 
@@ -211,16 +235,26 @@ _START = 1.8
 
 
 def _initial_layers(
-    in_channels: int, depth: int, nf: int, kernel_size: int
+    in_channels: int,
+    depth: int,
+    nf: int | Sequence[int],
+    kernel_size: int,
+    positive: bool = False,
 ) -> list[ConvGradientStep]:
     """Gradient steps on DCT frames that share the shrinkage of one of them."""
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
+    counts = [nf] * depth if isinstance(nf, int) else list(nf)
+    if len(counts) != depth:
+        raise ValueError(f"expected one number of filters, or {depth} of them, got {len(counts)}")
     filters = dct_filters if in_channels == 1 else colour_dct_filters
-    weight = math.sqrt(_START) * filters(kernel_size, nf)
     factor = 1.5 / (kernel_size * math.sqrt(depth * _START))
     factors = (factor, factor / 3)
     return [
-        ConvGradientStep(weight, NoiseClip(len(weight), KNOTS, factors), bias=False)
-        for _ in range(depth)
+        ConvGradientStep(
+            math.sqrt(_START) * filters(kernel_size, count),
+            NoiseClip(count, KNOTS, factors, positive=positive),
+            bias=False,
+        )
+        for count in counts
     ]

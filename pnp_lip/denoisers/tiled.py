@@ -136,6 +136,12 @@ class Tiled(Denoiser):
             raise ValueError(f"expected tiles of at least one pixel, got tile={tile}")
         self.denoiser = denoiser
         self.tile, self.halo, self.progress = tile, required_halo(denoiser, halo), progress
+        grid = getattr(denoiser, "alignment", 1)
+        if self.tile % grid or self.halo % grid:
+            raise ValueError(
+                f"a {type(denoiser).__name__} needs tiles and halos that are multiples of {grid} pixels, "
+                f"got tile={self.tile}, halo={self.halo}"
+            )
         self.in_channels = getattr(denoiser, "in_channels", None)
 
     @property

@@ -18,6 +18,16 @@ from pnp_lip.layers.clipping import clip_mixture, on_channel_axis
 
 __all__ = ["Activation", "Clip", "MonotoneSpline", "NoiseClip", "ReLU"]
 
+#: Steepness of the parametrisation of positive factors, which are about 0.01 to 1, and the least
+#: value that is set.
+_BETA, _LEAST = 50.0, 1e-3
+
+
+def _inverse_softplus(values: Tensor) -> Tensor:
+    r""":math:`\theta` with :math:`\log(1 + e^{\beta\theta})/\beta` equal to the values."""
+    values = values.clamp(min=_LEAST)
+    return values + torch.log(-torch.expm1(-_BETA * values)) / _BETA
+
 
 class Activation(nn.Module, ABC):
     r"""An entrywise :math:`\sigma` with :math:`0 \le \sigma' \le 1`.
@@ -72,19 +82,29 @@ class NoiseClip(Activation):
         channels: number of channels ``K``.
         knots: increasing noise levels, in the units of the image (which is in [0, 1]).
         factors: initial value of the factors, one for each piece.
+        positive: the parameter ``factors`` holds :math:`\theta` with
+            :math:`a = \log(1 + e^{\beta\theta})/\beta`: a threshold never vanishes, so that training can
+            always move it. Otherwise the parameter is the factor itself; a negative one counts as 0
+            and has no gradient any more.
     """
 
     knots: Tensor
 
     def __init__(
-        self, channels: int, knots: tuple[float, ...], factors: tuple[float, ...] = (1.0,)
+        self,
+        channels: int,
+        knots: tuple[float, ...],
+        factors: tuple[float, ...] = (1.0,),
+        *,
+        positive: bool = False,
     ) -> None:
         super().__init__()
         if len(knots) < 2 or any(b <= a for a, b in itertools.pairwise(knots)):
             raise ValueError(f"knots must be at least two increasing noise levels, got {knots}")
         self.register_buffer("knots", torch.tensor(knots))
-        start = torch.tensor(factors)[:, None, None]
-        self.factors = nn.Parameter(start.repeat(1, len(knots), channels))
+        self.positive = positive
+        start = torch.tensor(factors)[:, None, None].repeat(1, len(knots), channels)
+        self.factors = nn.Parameter(_inverse_softplus(start) if positive else start)
         self.logits = nn.Parameter(torch.zeros(len(factors), channels))
 
     def thresholds(self, sigma: Tensor) -> Tensor:
@@ -93,13 +113,22 @@ class NoiseClip(Activation):
         right = torch.searchsorted(self.knots, inside).clamp(1, len(self.knots) - 1)
         left_knot, right_knot = self.knots[right - 1], self.knots[right]
         weight = ((inside - left_knot) / (right_knot - left_knot))[:, None]
-        factors = (1 - weight) * self.factors[:, right - 1] + weight * self.factors[:, right]
+        table = self.table()
+        factors = (1 - weight) * table[:, right - 1] + weight * table[:, right]
         return sigma[:, None] * factors
 
+    def table(self) -> Tensor:
+        """The factors at the knots, ``[pieces, knots, K]``."""
+        return functional.softplus(self.factors, _BETA) if self.positive else self.factors
+
     @torch.no_grad()
+    def set_table(self, table: Tensor) -> None:
+        """Let the factors at the knots be ``table``; of positive ones, at least 1e-3."""
+        self.factors.copy_(_inverse_softplus(table) if self.positive else table)
+
     def divide_thresholds(self, divisor: float) -> None:
         """Divide every threshold, at every noise level."""
-        self.factors.div_(divisor)
+        self.set_table(self.table() / divisor)
 
     def forward(self, t: Tensor, sigma: Tensor | None = None) -> Tensor:
         if sigma is None:

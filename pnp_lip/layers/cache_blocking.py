@@ -77,7 +77,7 @@ def by_strips(
     x: Tensor,
     kernel: Tensor,
     bias: Tensor | None,
-    between: Callable[[Tensor], Tensor],
+    between: Callable[[Tensor, int], Tensor],
     transposition: Transposition,
     *,
     strip_bytes: int = STRIP_BYTES,
@@ -88,7 +88,8 @@ def by_strips(
         x: images ``[B, C, H, W]``.
         kernel: of ``A``, ``[K, C, k, k]``, channels-last.
         bias: ``b``, ``[K]`` or ``None``.
-        between: the entrywise ``f``; may work in place.
+        between: the entrywise ``f``, of responses and the row of the image where they begin; may work
+            in place. Responses beyond the image are left out afterwards.
         transposition: ``B``.
         strip_bytes: responses that exist at a time, at most (but for one row).
 
@@ -108,7 +109,7 @@ def by_strips(
     out = x.new_zeros(batch, channels, count * step + 2 * pad, wide)
     for top in range(0, count * step, step):
         part = source[:, :, top : top + step + 2 * pad]
-        responses = between(functional.conv2d(part, kernel, bias, padding=(0, pad)))
+        responses = between(functional.conv2d(part, kernel, bias, padding=(0, pad)), top)
         if width < wide:
             responses[..., width:] = 0
         if top + step > height:

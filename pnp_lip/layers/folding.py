@@ -68,29 +68,40 @@ class FoldedStep(nn.Module):
         self.register_buffer("shares", None if shares is None else shares[..., None, None])
         self.compiled = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The step on ``[B, C, H, W]``."""
-        return x - self.combine(x, self._entrywise)
+    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+        """The step on ``[B, C, H, W]``; ``scale``, maps ``[B or 1, K, H, W]``, scales its thresholds."""
+        return x - self.combine(x, self._entrywise if scale is None else self._guided(scale))
 
     def bare(self, x: Tensor, *, whole: bool = True) -> Tensor:
         """``B A x``: the two convolutions alone, for timing; on the whole image or in strips."""
         return self.combine(
-            x, lambda responses: responses, strip_bytes=2**62 if whole else STRIP_BYTES
+            x, lambda responses, _: responses, strip_bytes=2**62 if whole else STRIP_BYTES
         )
 
     def combine(
-        self, x: Tensor, between: Callable[[Tensor], Tensor], *, strip_bytes: int = STRIP_BYTES
+        self, x: Tensor, between: Callable[[Tensor, int], Tensor], *, strip_bytes: int = STRIP_BYTES
     ) -> Tensor:
-        """``B f(A x)`` with an entrywise ``f``; in strips on a CPU."""
+        """``B f(A x)`` with an entrywise ``f`` of responses and their first row; in strips on a CPU."""
         kernel: Any = self.kernel
         bias: Any = self.bias
         if x.device.type == "cpu":
             return by_strips(x, kernel, bias, between, self.transposition, strip_bytes=strip_bytes)
         x = x.to(kernel.dtype, memory_format=torch.channels_last)
         responses = functional.conv2d(x, kernel, bias, padding=kernel.shape[-1] // 2)
-        return self.transposition.whole(between(responses))
+        return self.transposition.whole(between(responses, 0))
 
-    def _entrywise(self, responses: Tensor) -> Tensor:
+    def _guided(self, scale: Tensor) -> Callable[[Tensor, int], Tensor]:
+        """The nonlinearity with maps, at the rows where it is asked for."""
+
+        def between(responses: Tensor, top: int) -> Tensor:
+            maps = scale[:, :, top : top + responses.shape[2]]
+            inside = responses[:, :, : maps.shape[2], : maps.shape[3]]
+            inside.copy_(self._entrywise(inside.div_(maps), top)).mul_(maps)
+            return responses
+
+        return between
+
+    def _entrywise(self, responses: Tensor, top: int) -> Tensor:
         ratios: Any = self.ratios
         shares: Any = self.shares
         if ratios is None:

@@ -51,8 +51,14 @@ class Checkpoint:
         with atomic_path(path) as temporary:
             temporary.write_bytes(serialised(stored, metadata))
 
-    def read(self, path: Path, config: TrainingConfig) -> tuple[int, Curve]:
+    def read(self, path: Path, config: TrainingConfig, *, flat: float = 0.0) -> tuple[int, Curve]:
         """Load modules and optimiser from ``path``; returns the step and the curve.
+
+        Args:
+            path: the file.
+            config: must be the stored one.
+            flat: share of the run with a constant learning rate, in which no step depends on the length
+                of the run: up to there another length than the stored one is accepted.
 
         Raises:
             InputError: the file is damaged, or belongs to another configuration.
@@ -63,7 +69,14 @@ class Checkpoint:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}
         except SafetensorError as error:
             raise InputError(f"{path} is damaged ({error}): remove it to start over") from error
-        if json.loads(metadata.get("config", "null")) != json.loads(json.dumps(asdict(config))):
+        stored, asked = (
+            json.loads(metadata.get("config", "{}")),
+            json.loads(json.dumps(asdict(config))),
+        )
+        lengths = stored.get("steps", 0), asked["steps"]
+        if int(metadata.get("step", 0)) <= flat * min(lengths):
+            stored["steps"] = asked["steps"]
+        if stored != asked:
             raise InputError(
                 f"{path} belongs to another configuration: use another folder, or remove it"
             )

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pnp_lip.errors import InputError
 
@@ -85,7 +85,7 @@ class TrainingConfig:
                     raise InputError(f"{name} must be {allowed}, got {getattr(self, name)!r}")
 
     @classmethod
-    def read(cls, path: str | Path) -> TrainingConfig:
+    def read(cls, path: str | Path) -> Self:
         """Read a TOML file whose keys are the attributes.
 
         Raises:

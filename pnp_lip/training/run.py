@@ -12,10 +12,11 @@ the same step and holds the constraint on the same weights; the first evaluates 
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -32,6 +33,7 @@ from pnp_lip.training.batches import Batch, Batches
 from pnp_lip.training.checkpoint import Checkpoint
 from pnp_lip.training.config import TrainingConfig
 from pnp_lip.training.evaluation import LEVELS, evaluate, noise_weight
+from pnp_lip.training.guided import GuidedTraining
 from pnp_lip.training.optimizer import make_optimizer, set_rates
 from pnp_lip.training.processes import Processes
 from pnp_lip.weights import write_weights
@@ -65,11 +67,8 @@ class Training:
     ) -> None:
         self.config, self.folder, self.device = config, Path(folder), torch.device(device)
         self.processes = processes
-        sizes = {name: getattr(config, name) for name in _SIZES}
-        self.model = LipschitzDenoiser(**sizes, pretrained=None, device=self.device)
-        self.average = LipschitzDenoiser(**sizes, pretrained=None, device=self.device).eval()
-        if config.initial:
-            _start_from(config.initial, self.model)
+        self.model = _initial(config).to(self.device)
+        self.average = copy.deepcopy(self.model).eval()
         if config.channels_last:
             self.model.to(memory_format=torch.channels_last)
         self.factors = None
@@ -173,7 +172,7 @@ class Training:
             kept.lerp_(new, 1 - decay)
 
 
-def train_with_progress(training: Training) -> None:
+def train_with_progress(training: Training | GuidedTraining) -> None:
     """Run to the end with a progress bar and a line for every evaluation."""
     config = training.config
     hidden = None if training.processes.first else True
@@ -193,12 +192,18 @@ def _line(evaluation: dict[str, float]) -> str:
     return f"step {evaluation['step']:.0f}  {levels}  proved averagedness {averagedness:.4f}"
 
 
-def _start_from(weights: str, model: LipschitzDenoiser) -> None:
-    stored = LipschitzDenoiser.from_weights(weights, model.in_channels)
-    times, rest = divmod(model.sizes["depth"], stored.sizes["depth"])
-    if rest or stored.sizes | {"depth": model.sizes["depth"]} != model.sizes:
+def _initial(config: TrainingConfig) -> LipschitzDenoiser:
+    """The denoiser before the first step. Initial weights that were pruned bring their own numbers of
+    filters."""
+    sizes: dict[str, Any] = {name: getattr(config, name) for name in _SIZES}
+    if not config.initial:
+        return LipschitzDenoiser(**sizes, pretrained=None)
+    stored = LipschitzDenoiser.from_weights(config.initial, config.in_channels)
+    times, rest = divmod(config.depth, stored.sizes["depth"])
+    own = {"depth"} if isinstance(stored.sizes["nf"], int) else {"depth", "nf"}
+    if rest or any(sizes[name] != stored.sizes[name] for name in sizes.keys() - own):
         raise InputError(
-            f"the initial weights {weights} have the sizes {stored.sizes}, the configuration asks for "
-            f"{model.sizes}: only the depth may differ, by a whole factor"
+            f"the initial weights {config.initial} have the sizes {stored.sizes}, the configuration asks "
+            f"for {sizes}: only the depth may differ, by a whole factor"
         )
-    model.load_state_dict(stored.repeated(times).state_dict())
+    return stored.repeated(times).train()

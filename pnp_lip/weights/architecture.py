@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,17 +15,20 @@ from pnp_lip.errors import PnpLipError
 __all__ = ["WeightsError", "parse_architecture", "require_depth", "require_tensors"]
 
 _LARGEST, _CHARACTERS = 4096, 1000
+_PARTS = ("plain", "denoiser", "mask")
 
 
 class WeightsError(PnpLipError, ValueError):
     """Weights that are missing, damaged or of another architecture; the message says which."""
 
 
-def parse_architecture(text: str | None, path: Path) -> dict[str, int]:
-    """The sizes in a file's metadata, as whole numbers from 1 to 4096.
+def parse_architecture(text: str | None, path: Path) -> dict[str, Any]:
+    """The sizes in a file's metadata: whole numbers from 1 to 4096; for ``nf`` also a list of them, for
+    ``positive`` true or false, for ``limit`` a number in (0, 10]. The parts of a guided denoiser have their
+    own sizes, one level below.
 
     Raises:
-        WeightsError: missing, no JSON, nested, or a size that is no such number.
+        WeightsError: missing, no JSON, nested deeper, or a size that is no such number.
     """
     if text is None or len(text) > _CHARACTERS:
         raise WeightsError(f"{path} does not say which network its weights belong to")
@@ -35,21 +39,37 @@ def parse_architecture(text: str | None, path: Path) -> dict[str, int]:
     if not isinstance(sizes, dict) or not sizes:
         raise WeightsError(f"{path} describes its network by {text[:60]!r}: expected named sizes")
     for name, size in sizes.items():
-        if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= _LARGEST:
-            raise WeightsError(
-                f"{path} has {name}={str(size)[:40]}: expected a whole number from 1 to {_LARGEST}"
-            )
+        if isinstance(size, dict) and name in _PARTS:
+            for inner, value in size.items():
+                _require_size(inner, value, path)
+        else:
+            _require_size(name, size, path)
     return sizes
 
 
-def require_depth(sizes: Mapping[str, int], state: Mapping[str, Tensor]) -> None:
+def _require_size(name: str, size: Any, path: Path) -> None:
+    numbers = size if name == "nf" and isinstance(size, list) and size else [size]
+    right = all(type(one) is int and 1 <= one <= _LARGEST for one in numbers)
+    expected = f"a whole number from 1 to {_LARGEST}"
+    if name == "positive":
+        right, expected = isinstance(size, bool), "true or false"
+    if name == "limit":
+        right, expected = type(size) in (int, float) and 0 < size <= 10, "a number in (0, 10]"
+    if not right:
+        raise WeightsError(f"{path} has {name}={str(size)[:40]}: expected {expected}")
+
+
+def require_depth(sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
     """Refuse a number of layers that the tensors do not have, before layers are built.
 
     Raises:
         WeightsError: as said.
     """
     layers = {name.split(".")[1] for name in state if name.startswith("layers.")}
-    if len(layers) != sizes.get("depth"):
+    counts = sizes.get("nf")
+    if len(layers) != sizes.get("depth") or (
+        isinstance(counts, list) and len(counts) != len(layers)
+    ):
         raise WeightsError(
             f"the weights have {len(layers)} layers and say depth={sizes.get('depth')}: the file was "
             f"changed after it was written, fetch it again"

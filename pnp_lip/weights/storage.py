@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ class StoredWeights:
         sha256: hash of ``state_dict``, see :func:`weight_hash`.
     """
 
-    architecture: dict[str, int]
+    architecture: dict[str, Any]
     state_dict: dict[str, Tensor]
     sha256: str
 

@@ -1,0 +1,124 @@
+r"""Rules for denoisers with maps of thresholds.
+
+*Fixed guide.* :math:`m \odot \sigma(t \oslash m)` has its slope in [0, 1] wherever :math:`\sigma`
+has, for every map ``m > 0``. So the layer is a gradient step of the same ``W`` with another
+activation of unit slope, and the statement of the denoiser with the same filters is the statement
+of :math:`D_z`, for every guide. What the products with the maps round is a matter of execution,
+about which nothing is stated.
+
+*In the guide.* Two guides change the activations of a layer by at most
+
+.. math:: |m\odot\sigma(t\oslash m) - m'\odot\sigma(t\oslash m')| \le \Lambda\,|m - m'|, \qquad
+          \Lambda = \sum_j s_j\lambda_j,
+
+entry by entry and for all ``t``: :math:`\sum_j s_j\mathrm{clip}(t, \pm m\lambda_j)` is
+:math:`\Lambda`-Lipschitz in ``m``. The layers are nonexpansive, so the errors add:
+:math:`|D_z(x) - D_{z'}(x)| \le \sum_\ell \tau_\ell\|W_\ell\|\,\|\Lambda_\ell \odot (m_\ell - m'_\ell)\|`
+for every ``x``.
+
+*End to end* nothing is claimed of a guided denoiser.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from pnp_lip.certifier.rules import Settings, apply_rule, register_rule
+from pnp_lip.certifier.statement import Statement
+from pnp_lip.denoisers.fixed_guide import FixedGuide, GuideError
+from pnp_lip.denoisers.guided import GuidedDenoiser
+from pnp_lip.layers import Clip, ConvGradientStep, NoiseClip
+from pnp_lip.plain_modules import Refusal
+from pnp_lip.rounding import round_up
+
+__all__ = ["change_of_guide"]
+
+#: Room for the float64 roundings of the sums of squares and of the products in a change of guide.
+_ROOM = 1e-9
+
+
+@register_rule(FixedGuide, keeps_shape=True)
+def _fixed_guide(module: nn.Module, name: str, settings: Settings) -> Statement:
+    fixed = cast(FixedGuide, module)
+    try:
+        fixed.require_valid_maps()
+    except GuideError as error:
+        raise Refusal(f"'{name or 'the network'}': {error}") from error
+    for index, layer in enumerate(fixed.denoiser.layers):
+        _require_thresholds_only(layer, f"{name}.{index}" if name else f"layer {index}")
+    inner = apply_rule(fixed.denoiser, f"{name}.denoiser" if name else "denoiser", settings)
+    rule = f"{inner.rule}; thresholds are free: covered for every guide"
+    return replace(inner, rule=rule, execution=None)
+
+
+@register_rule(GuidedDenoiser)
+def _guided(module: nn.Module, name: str, settings: Settings) -> Statement:
+    raise Refusal(
+        f"'{name or 'the network'}' computes its guide from its input: from input to output it may be "
+        f"expansive, and nothing is claimed; certify G.at(guide, sigma), where the guide is fixed"
+    )
+
+
+def _require_thresholds_only(layer: nn.Module, where: str) -> None:
+    """Maps may scale clips of responses, and nothing else.
+
+    Raises:
+        Refusal: another layer, a bias, or an activation that is no clip.
+    """
+    if type(layer) is not ConvGradientStep:
+        raise Refusal(f"{where} is a {type(layer).__name__}: expected a ConvGradientStep")
+    if layer.bias is not None:
+        raise Refusal(
+            f"{where} has a bias: a saturated clip with a bias is a constant, through which a guide could "
+            f"put any image; only thresholds may be guided"
+        )
+    if type(layer.activation) not in (Clip, NoiseClip):
+        raise Refusal(
+            f"{where} has the activation {type(layer.activation).__name__}: maps scale the thresholds "
+            f"of Clip and NoiseClip only"
+        )
+
+
+@torch.no_grad()
+def change_of_guide(
+    first: FixedGuide, second: FixedGuide, sigma: float, statement: Statement
+) -> float:
+    r"""A bound of :math:`\|D_z(x) - D_{z'}(x)\|` over all images ``x``; see the module.
+
+    Args:
+        first, second: the denoiser with two guides, for single images.
+        sigma: noise level.
+        statement: what :func:`~pnp_lip.certifier.prove` says of ``first``; its layers are bounded.
+
+    Raises:
+        ValueError: guides of different denoisers or sizes.
+    """
+    if first.denoiser is not second.denoiser or first.scales[0].shape != second.scales[0].shape:
+        raise ValueError("expected two guides of the same size for the same denoiser")
+    total = Fraction(0)
+    pairs = zip(first.scales, second.scales, strict=True)
+    for layer, leaf, (one, other) in zip(
+        first.denoiser.steps, statement.leaves(), pairs, strict=True
+    ):
+        if leaf.norm_upper is None:
+            raise ValueError(f"the statement says nothing of the norm of '{leaf.name}'")
+        weighted = _reach(layer, sigma)[:, None, None] * (one.double() - other.double())
+        size = float(torch.linalg.vector_norm(weighted)) * (1 + _ROOM)
+        total += Fraction(float(layer.tau)) * Fraction(leaf.norm_upper) * Fraction(size)
+    return round_up(total)
+
+
+def _reach(layer: ConvGradientStep, sigma: float) -> Tensor:
+    r""":math:`\Lambda`, the largest value of the activation of each filter, ``[K]`` float64."""
+    activation = layer.activation
+    if isinstance(activation, Clip):
+        return activation.threshold.double().clamp(min=0)
+    clips = cast(NoiseClip, activation)
+    level = torch.tensor([sigma], dtype=clips.knots.dtype, device=clips.knots.device)
+    thresholds = clips.thresholds(level)[:, 0].double().clamp(min=0)
+    return (torch.softmax(clips.logits.double(), dim=0) * thresholds).sum(0)

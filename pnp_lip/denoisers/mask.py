@@ -1,0 +1,98 @@
+r"""The network that reads a guide and says how strongly every response is shrunk, and where.
+
+.. math:: g(z, s) = c \tanh(N(z, s)/c), \qquad m(z, s) = U \exp(t\,g(z, s))
+
+An ordinary convolutional network ``N`` at half the resolution gives one log-factor in
+:math:`(-c, c)` for each filter of each layer and each 2 x 2 block of pixels; ``U`` interpolates
+bilinearly to all pixels, so the factors stay in :math:`(e^{-tc}, e^{tc})`. The dial
+:math:`t \in [0, 1]` turns the guide off at 0, where every factor is 1.
+
+Nothing is asked of ``N``, and nothing that is proved for a fixed guide depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["MaskNetwork"]
+
+#: Centre of the images and size of the noise levels, to which inputs are normalised.
+_CENTRE, _LEVEL = 0.5, 0.1
+
+
+class MaskNetwork(nn.Module):
+    """Factors of thresholds from a guide, see the module.
+
+    Args:
+        in_channels: channels of the guide.
+        filters: number of maps for each layer of the denoiser.
+        channels: width of the network.
+        blocks: residual blocks of two 3 x 3 convolutions.
+        limit: ``c``, the largest log-factor.
+
+    It starts with factors of 1.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        filters: Sequence[int],
+        *,
+        channels: int = 64,
+        blocks: int = 5,
+        limit: float = 2.0,
+    ) -> None:
+        super().__init__()
+        self.filters, self.limit = list(filters), limit
+        self.stem = nn.Conv2d(4 * in_channels + 1, channels, 3, padding=1)
+        self.blocks = nn.ModuleList(_Block(channels) for _ in range(blocks))
+        self.head = nn.Conv2d(channels, sum(filters), 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(cast(Tensor, self.head.bias))
+
+    @property
+    def receptive_radius(self) -> int:
+        """Pixels from which a factor depends on the guide, in each direction."""
+        return 2 * (2 * len(self.blocks) + 1) + 2
+
+    def forward(self, guide: Tensor, sigma: Tensor, dial: Tensor | float = 1.0) -> list[Tensor]:
+        """The factors ``m`` for each layer, ``[B, K, H, W]``.
+
+        Args:
+            guide: images ``[B, C, H, W]``, about in [0, 1].
+            sigma: noise levels ``[B]``.
+            dial: ``t``, a number or one per image ``[B, 1, 1, 1]``.
+        """
+        height, width = guide.shape[-2:]
+        factors = torch.exp(dial * self.logarithms(guide, sigma))
+        return [
+            functional.interpolate(part, scale_factor=2.0, mode="bilinear")[..., :height, :width]
+            for part in factors.split(self.filters, dim=1)
+        ]
+
+    def logarithms(self, guide: Tensor, sigma: Tensor) -> Tensor:
+        """``g``, ``[B, sum(filters), ceil(H/2), ceil(W/2)]``."""
+        height, width = guide.shape[-2:]
+        even = functional.pad(guide - _CENTRE, (0, width % 2, 0, height % 2), mode="replicate")
+        blocks = functional.pixel_unshuffle(even, 2)
+        level = (sigma / _LEVEL)[:, None, None, None].expand(-1, 1, *blocks.shape[-2:])
+        with torch.autocast(guide.device.type, enabled=False):  # the guide needs all its bits
+            features = self.stem(torch.cat([blocks, level], dim=1))
+        for block in self.blocks:
+            features = block(features)
+        return self.limit * torch.tanh(self.head(features).to(guide.dtype) / self.limit)
+
+
+class _Block(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.second(functional.relu(self.first(functional.relu(x))))

@@ -1,0 +1,344 @@
+"""Denoisers with a guide: what holds for every fixed guide, and what does not hold end to end."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from pnp_lip import FixedGuide, Frozen, GuidedDenoiser, LipschitzDenoiser, Refusal, certify
+from pnp_lip.certifier import prove
+from pnp_lip.certifier.guided_rules import change_of_guide
+from pnp_lip.constraints import project
+from pnp_lip.denoisers import GuideError, Tiled, pruned
+from pnp_lip.layers import ConvGradientStep, MonotoneSpline, NoiseClip
+from pnp_lip.layers.folding import FoldedStep
+from pnp_lip.layers.guided import guided_step
+
+SIGMA = 0.1
+
+
+def small(channels: int = 1, *, depth: int = 2, seed: int = 0) -> GuidedDenoiser:
+    """A guided denoiser with random filters, thresholds and mask."""
+    torch.manual_seed(seed)
+    plain = LipschitzDenoiser(channels, depth=depth, nf=5, kernel_size=3, pretrained=None)
+    guided = GuidedDenoiser.starting_from(plain, channels=6, blocks=1)
+    with torch.no_grad():
+        for layer in (*guided.plain.steps, *guided.denoiser.steps):
+            layer.weight.normal_()
+        guided.mask.head.weight.normal_(0, 3.0)
+        cast(Tensor, guided.mask.head.bias).normal_(0, 0.5)
+    project(guided, averagedness=0.8)
+    return guided.double().eval()
+
+
+def clips_of(denoiser: LipschitzDenoiser, index: int = 0) -> NoiseClip:
+    return cast(NoiseClip, denoiser.steps[index].activation)
+
+
+def image(channels: int = 1, side: int = 8, seed: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(1, channels, side, side, generator=generator, dtype=torch.float64)
+
+
+@torch.no_grad()
+def jacobian(denoiser: nn.Module, x: Tensor, step: float = 1e-6) -> Tensor:
+    """Central differences in all pixels at once."""
+    moves = step * torch.eye(x.numel(), dtype=x.dtype).reshape(-1, *x.shape[1:])
+    columns = (denoiser(x + moves, SIGMA) - denoiser(x - moves, SIGMA)) / (2 * step)
+    return columns.flatten(1).T
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_with_a_fixed_guide_the_jacobian_is_averaged_as_proved_for_every_guide(
+    channels: int, seed: int
+) -> None:
+    guided = small(channels, seed=seed)
+    fixed = guided.at(5 * image(channels, seed=seed) - 2, SIGMA)  # a guide far from any image
+    alpha = prove(fixed).averagedness
+    assert alpha is not None
+    assert alpha == prove(guided.denoiser).averagedness
+    spread = torch.cat([scale.flatten() for scale in fixed.scales])
+    assert spread.max() > 3 * spread.min()  # the maps do something
+    found = jacobian(fixed, image(channels, seed=seed + 7))
+    nonexpansive = (found - (1 - alpha) * torch.eye(len(found))) / alpha
+    assert torch.linalg.matrix_norm(nonexpansive, ord=2) <= 1 + 1e-7
+
+
+def test_end_to_end_a_guided_denoiser_can_be_expansive_and_is_refused() -> None:
+    guided = small()
+    largest = max(
+        float(torch.linalg.matrix_norm(jacobian(guided, image(seed=seed)), ord=2))
+        for seed in range(20)
+    )
+    assert largest > 1.01
+    with pytest.raises(Refusal, match="from input to output it may be expansive"):
+        prove(guided)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 10**6), st.integers(2, 9), st.integers(2, 9))
+def test_with_a_fixed_guide_the_denoiser_is_odd_and_keeps_zero(
+    seed: int, height: int, width: int
+) -> None:
+    guided = small(seed=seed % 7)
+    generator = torch.Generator().manual_seed(seed)
+    guide, x = torch.randn(2, 1, 1, height, width, generator=generator, dtype=torch.float64)
+    fixed = guided.at(guide, SIGMA)
+    assert torch.equal(fixed(-x, SIGMA), -fixed(x, SIGMA))
+    assert not fixed(torch.zeros_like(x), SIGMA).any()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_guides_change_the_result_by_at_most_the_bound(seed: int) -> None:
+    guided = small(seed=seed)
+    first, second = (guided.at(image(seed=seed + s), SIGMA) for s in (1, 2))
+    bound = change_of_guide(first, second, SIGMA, prove(first))
+    gaps = [
+        float(torch.linalg.vector_norm(first(x, SIGMA) - second(x, SIGMA)).detach())
+        for x in (scale * image(seed=s) - scale / 2 for s in range(8) for scale in (0.3, 1.0, 30.0))
+    ]
+    assert max(gaps) <= bound
+    assert max(gaps) > bound / 200  # the bound is about this quantity
+    assert change_of_guide(first, first, SIGMA, prove(first)) == 0
+
+
+def test_one_layer_attains_the_bound_of_a_change_of_guide() -> None:
+    """A layer without overlap of its one 1 x 1 filter, saturated everywhere."""
+    plain = LipschitzDenoiser(1, depth=1, nf=1, kernel_size=3, pretrained=None)
+    guided = GuidedDenoiser.starting_from(plain, channels=4, blocks=1).double()
+    with torch.no_grad():
+        guided.denoiser.steps[0].weight.zero_()[0, 0, 1, 1] = 1.2
+    ones = torch.ones(1, 1, 6, 6, dtype=torch.float64)
+    first, second = (FixedGuide(guided.denoiser, [m * ones]) for m in (1.0, 1.5))
+    gap = torch.linalg.vector_norm(first(100 * ones, SIGMA) - second(100 * ones, SIGMA))
+    bound = change_of_guide(first, second, SIGMA, prove(first))
+    assert float(gap) <= bound <= float(gap) * 1.01
+
+
+def test_at_dial_0_the_guide_does_nothing() -> None:
+    guided = small()
+    x, guide = image(), image(seed=3)
+    full = guided.at(guide, SIGMA)(x, SIGMA)
+    guided.dial = 0.0
+    assert torch.equal(guided.at(guide, SIGMA)(x, SIGMA), guided.denoiser(x, SIGMA))
+    assert torch.equal(guided(x, SIGMA), guided.denoiser(x, SIGMA))
+    guided.dial = 0.5
+    half = guided.at(guide, SIGMA)(x, SIGMA)
+    assert not torch.allclose(half, full)
+    assert not torch.allclose(half, guided.denoiser(x, SIGMA))
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match=r"expected a dial in \[0, 1\]"):
+            guided.dial = wrong
+
+
+def test_an_untrained_mask_leaves_the_plain_denoiser() -> None:
+    plain = LipschitzDenoiser(1, depth=2, nf=5, kernel_size=3, pretrained=None)
+    guided = GuidedDenoiser.starting_from(plain)
+    x = image().float()
+    torch.testing.assert_close(guided(x, SIGMA), plain(x, SIGMA), rtol=0, atol=1e-6)
+
+
+def test_a_guide_in_a_bias_would_smuggle_any_image_through_a_true_certificate() -> None:
+    """The loophole: with saturated clips the layer is a constant in x, whatever it should show."""
+    target = image(side=6)
+    step = ConvGradientStep(torch.zeros(1, 1, 3, 3), tau=1.0, bias=False).double()
+    with torch.no_grad():
+        step.weight[0, 0, 1, 1] = 1.0
+    x, other = image(side=6, seed=2), image(side=6, seed=3)
+
+    def smuggled(
+        v: Tensor,
+    ) -> Tensor:  # x - clip(x - target, 10): nonexpansive, and shows the target
+        return v - (v - target).clamp(-10, 10)
+
+    assert prove(step).upper <= 1
+    assert torch.allclose(smuggled(x), target)
+    assert torch.allclose(smuggled(x), smuggled(other))
+    # Thresholds cannot do that: their layer keeps 0, so it never shows what x does not hold.
+    scale = torch.full_like(target, 1e6)
+    levels = torch.tensor([SIGMA], dtype=torch.float64)
+    guided = small(depth=1)
+    layer = guided.denoiser.steps[0]
+    big = scale.expand(-1, len(layer.weight), -1, -1)
+    assert not guided_step(layer, torch.zeros_like(x), levels, big).any()
+
+
+def test_the_rule_refuses_a_bias_and_other_activations() -> None:
+    guided = small()
+    fixed = guided.at(image(), SIGMA)
+    layer = guided.denoiser.steps[1]
+    layer.bias = nn.Parameter(torch.zeros(len(layer.weight), dtype=torch.float64))
+    with pytest.raises(Refusal, match="has a bias: a saturated clip with a bias is a constant"):
+        prove(fixed)
+    layer.bias = None
+    clips, layer.activation = layer.activation, MonotoneSpline(len(layer.weight))
+    with pytest.raises(Refusal, match="maps scale the thresholds of Clip and NoiseClip only"):
+        prove(fixed)
+    layer.activation = clips
+    assert prove(fixed).averagedness is not None
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_maps_that_are_not_positive_and_finite_are_refused(value: float) -> None:
+    guided = small()
+    fixed = guided.at(image(), SIGMA)
+    fixed.scales[1][0, 0, 0, 0] = value
+    with pytest.raises(GuideError, match="layer 1 are not all positive and finite"):
+        FixedGuide(guided.denoiser, fixed.scales)
+    with pytest.raises(Refusal, match=r"not all positive and finite|NaN or infinity"):
+        prove(fixed)
+
+
+def test_a_filter_beyond_its_bound_is_not_hidden_by_maps() -> None:
+    guided = small()
+    fixed = guided.at(image(), SIGMA)
+    with torch.no_grad():
+        guided.denoiser.steps[0].weight.mul_(3)
+    assert prove(fixed).upper > 1
+
+
+def test_a_certificate_of_a_fixed_guide_measures_on_its_own_size() -> None:
+    guided = small()
+    certificate = certify(guided.at(image(), SIGMA), images=image(seed=4), sigma=(SIGMA,))
+    assert 0.3 < certificate.lower <= certificate.upper <= 1
+
+
+def test_guides_and_images_that_do_not_fit_are_named() -> None:
+    guided = small()
+    with pytest.raises(GuideError, match=r"expected a guide \[B, 1, H, W\], got \[1, 3, 8, 8\]"):
+        guided.at(image(3), SIGMA)
+    with pytest.raises(GuideError, match="the guide contains NaN or infinity"):
+        guided.at(image() / 0, SIGMA)
+    fixed = guided.at(image(), SIGMA)
+    with pytest.raises(GuideError, match=r"this guide is for images \[1, 1, 8, 8\], got \[1, 1, 9"):
+        fixed(image(side=9), SIGMA)
+    with pytest.raises(GuideError, match="expected maps for each of 2 layers, got 1"):
+        FixedGuide(guided.denoiser, fixed.scales[:1])
+    with pytest.raises(GuideError, match=r"expected maps \[1, 5, 8, 8\] for layer 1"):
+        FixedGuide(guided.denoiser, [fixed.scales[0], fixed.scales[1][:, :3]])
+
+
+def test_a_batch_is_guided_image_by_image() -> None:
+    guided = small()
+    x, z = (torch.cat([image(seed=s), image(seed=s + 1)]) for s in (1, 5))
+    levels = torch.tensor([0.05, 0.2], dtype=torch.float64)
+    whole = guided.at(z, levels)(x, levels)
+    for index in range(2):
+        one = slice(index, index + 1)
+        alone = guided.at(z[one], float(levels[index]))(x[one], float(levels[index]))
+        torch.testing.assert_close(whole[one], alone)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(19, 23), (64, 40)])
+def test_frozen_with_its_guide_it_is_the_same_function(
+    channels: int, size: tuple[int, int]
+) -> None:
+    guided = small(channels).float()
+    z, x = torch.rand(2, 2, channels, *size, generator=torch.Generator().manual_seed(2))
+    fixed = guided.at(z, SIGMA)
+    with torch.no_grad():
+        exact = fixed(x, SIGMA)
+        assert not torch.allclose(exact, guided.denoiser(x, SIGMA), atol=1e-3)
+        for strip_bytes in (2**11, 2**30):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("pnp_lip.layers.folding.STRIP_BYTES", strip_bytes)
+                patch.setitem(FoldedStep.combine.__kwdefaults__, "strip_bytes", strip_bytes)
+                frozen = Frozen(fixed, SIGMA)
+                torch.testing.assert_close(frozen(x), exact, rtol=0, atol=2e-6)
+        coarse = Frozen(fixed, SIGMA, dtype=torch.bfloat16)(x)
+    assert 0 < float((coarse - exact).abs().max()) < 0.02
+
+
+def test_a_frozen_guide_is_certified_and_its_maps_are_checked() -> None:
+    fixed = small().float().at(image().float(), SIGMA)
+    frozen = Frozen(fixed, SIGMA)
+    assert prove(frozen).averagedness == prove(fixed).averagedness
+    with pytest.raises(GuideError, match="this guide is for images"):
+        frozen(image(side=9).float())
+    cast(Tensor, frozen.scale_1).mul_(1.5)
+    with pytest.raises(Refusal, match="is not what its denoiser folds to"):
+        prove(frozen)
+
+
+def test_in_tiles_a_guided_denoiser_is_the_same_function_and_odd_tiles_are_refused() -> None:
+    guided = small()
+    x = image(side=65)
+    radius = guided.receptive_radius
+    torch.testing.assert_close(
+        Tiled(guided, 16, halo=radius)(x, SIGMA), guided(x, SIGMA), rtol=0, atol=1e-12
+    )
+    for tile, halo in ((15, radius), (16, radius + 1)):
+        with pytest.raises(ValueError, match="multiples of 2"):
+            Tiled(guided, tile, halo=halo)
+
+
+def test_the_receptive_radius_is_attained() -> None:
+    guided = small()
+    side = 2 * guided.receptive_radius + 3
+    x = image(side=side).requires_grad_()
+    reached = 0
+    for middle in (side // 2, side // 2 + 1):
+        scales = guided.mask(x, torch.tensor([SIGMA], dtype=torch.float64))
+        total = sum(scale[0, :, middle, middle].sum() for scale in scales)
+        (gradient,) = torch.autograd.grad(total, x)
+        reached = max(reached, int((gradient[0, 0].nonzero() - middle).abs().max()))
+    assert reached == guided.mask.receptive_radius
+
+
+def test_pruning_leaves_out_what_never_acts_and_keeps_the_function() -> None:
+    torch.manual_seed(0)
+    denoiser = LipschitzDenoiser(1, depth=2, nf=6, kernel_size=5, pretrained=None)
+    with torch.no_grad():
+        clips_of(denoiser).factors[:, :, [1, 4]] = -0.1
+        clips_of(denoiser, 1).factors[:, :, 2] = 0.0
+        clips_of(denoiser, 1).factors[0, 3, 5] = -1.0  # acts at other levels
+        denoiser.steps[1].weight[0] = 0.0
+    smaller = pruned(denoiser)
+    assert smaller.filters == [4, 4]
+    assert smaller.sizes["nf"] == [4, 4]
+    x = image(side=20).float()
+    for level in (0.0, 0.01, 0.05, 0.3):
+        torch.testing.assert_close(smaller(x, level), denoiser(x, level), rtol=0, atol=1e-6)
+    assert pruned(smaller).filters == [4, 4]
+
+
+def test_pruning_keeps_a_filter_in_a_layer_that_never_acts() -> None:
+    denoiser = LipschitzDenoiser(1, depth=2, nf=3, kernel_size=3, pretrained=None)
+    with torch.no_grad():
+        clips_of(denoiser).factors.fill_(-1.0)
+    smaller = pruned(denoiser)
+    assert smaller.filters == [1, 3]
+    x = image().float()
+    torch.testing.assert_close(smaller(x, SIGMA), denoiser(x, SIGMA), rtol=0, atol=1e-6)
+
+
+def test_positive_thresholds_have_a_gradient_where_free_ones_are_dead() -> None:
+    x = image(side=12).float()
+    for positive in (False, True):
+        denoiser = LipschitzDenoiser(
+            1, depth=1, nf=3, kernel_size=3, positive=positive, pretrained=None
+        )
+        clips = clips_of(denoiser)
+        clips.set_table(torch.full_like(clips.factors, -0.5))
+        denoiser(x, SIGMA).square().sum().backward()
+        assert bool(cast(Tensor, clips.factors.grad).any()) == positive
+        assert bool((clips.table() > 0).all()) == positive
+
+
+def test_positive_thresholds_can_be_set_and_read() -> None:
+    denoiser = LipschitzDenoiser(1, depth=1, nf=3, kernel_size=3, positive=True, pretrained=None)
+    clips = clips_of(denoiser)
+    wanted = torch.linspace(0.002, 3, clips.factors.numel()).view_as(clips.factors)
+    clips.set_table(wanted)
+    torch.testing.assert_close(clips.table(), wanted, rtol=1e-4, atol=1e-6)
+    clips.divide_thresholds(2)
+    torch.testing.assert_close(clips.table()[1:], wanted[1:] / 2, rtol=1e-4, atol=1e-6)
+    twice = denoiser.repeated(2)
+    assert twice.sizes["positive"] is True
