@@ -368,7 +368,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
             lambda m, x: m.g(x, 0.1) + x,
             g=Guard(Levelled(lambda m, x, s: functional.leaky_relu(x, 5.0, inplace=True))),
         ),
-        "decides by the values",
+        "cannot be exported",
     ),
     "committee, in place": (
         lambda: Committee([_leaky(), nn.Identity()]), "changes 'x' in place",

@@ -1,5 +1,6 @@
 """Proved bounds of Lipschitz constants: rules, their composition, measured witnesses."""
 
+from pnp_lip.certifier.calls import admits
 from pnp_lip.certifier.certificate import Certificate
 from pnp_lip.certifier.certification import Contradiction, certify, prove
 from pnp_lip.certifier.digest import digest
@@ -28,6 +29,7 @@ __all__ = [
     "Settings",
     "Statement",
     "Witness",
+    "admits",
     "apply_rule",
     "averaged_with_identity",
     "certify",

@@ -31,7 +31,10 @@ from pnp_lip.certifier.statement import (
 from pnp_lip.plain_modules import Refusal
 from pnp_lip.rounding import format_up, round_up, sqrt_up
 
-__all__ = ["Atom", "Dependent", "Known", "Linear", "Sigma", "Walk", "is_equal"]
+__all__ = ["JUMPING", "Atom", "Dependent", "Known", "Linear", "Sigma", "Walk", "is_equal"]
+
+#: A value that depends on the image and jumps, such as the place of a maximum.
+JUMPING = object()
 
 Terms = dict[str, Fraction]
 Spectrum = tuple[Fraction, Fraction]
@@ -230,8 +233,8 @@ class Walk:
         stack = list((node.meta.get("nn_module_stack") or {}).values())
         path, kind = stack[-1] if stack else ("inner", "")
         path = str(path).removeprefix("inner").removeprefix(".")
-        if path and str(kind).startswith("torch.nn.modules"):
-            return prefix + path.split("@")[0]
+        if str(kind).startswith(("torch.nn.modules", "torch.nn.utils.parametri")):
+            return (prefix + path.split("@")[0]).rstrip(".")
         return prefix + (f"{path}.{node.name}" if path else node.name)
 
     def refusal(self, node: fx.Node, reason: str) -> Refusal:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from pnp_lip.certifier.abstract import IDENTITY, Dependent, Known, Walk, size_of
+from pnp_lip.certifier.abstract import IDENTITY, JUMPING, Dependent, Known, Walk, size_of
 from pnp_lip.certifier.calls import Call, calls_of, likely_shapes
 from pnp_lip.certifier.faithfulness import fingerprint, require_faithful, takes
 from pnp_lip.certifier.operators import OPERATORS, apply_operator
@@ -184,6 +184,8 @@ class _Bounder:
             return apply_operator(self.walk, node)
         if torch.Tag.nondeterministic_seeded in tags and not _is_still(node):
             raise self.walk.refusal(node, "draws random numbers, so there is no single map")
+        if any(self.walk.values[read] is JUMPING for read in node.all_input_nodes):
+            raise self.walk.refusal(node, "reads where a maximum or minimum is, which jumps")
         if node.target is operator.getitem:
             source, index = node.args
             return self.walk.values[source][index]  # type: ignore[index]

@@ -24,7 +24,7 @@ from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind
 
-from pnp_lip.certifier.calls import Call
+from pnp_lip.certifier.calls import Call, axis_letters
 from pnp_lip.certifier.whole import kept_whole
 from pnp_lip.plain_modules import Refusal
 
@@ -32,7 +32,6 @@ __all__ = ["VARYING", "NotExportable", "Program", "exported", "with_varying_leve
 
 #: In the place of an argument that depends on the noise level.
 VARYING = object()
-_LETTERS = {1: "F", 2: "BF", 3: "BCL", 4: "BCHW", 5: "BCDHW"}
 
 
 class NotExportable(Exception):
@@ -200,7 +199,7 @@ def _conditions(programs: Sequence[ExportedProgram], image: str) -> tuple[str, .
     """What was assumed, in the letters of the axes."""
     last = programs[-1]
     value = next(n for n in last.graph.nodes if n.name == image).meta["val"]
-    letters = _LETTERS.get(value.ndim, "ABCDEFGHIJ"[: value.ndim])
+    letters = axis_letters(value.ndim)
     found: list[str] = []
     for letter, size in zip(letters, value.shape, strict=True):
         if isinstance(size, int):

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pnp_lip.certifier.abstract import Dependent, Known, size_of
+from pnp_lip.certifier.abstract import JUMPING, Dependent, Known, size_of
 from pnp_lip.certifier.operators.registry import Operation, register_operator
-from pnp_lip.certifier.statement import symmetric
+from pnp_lip.certifier.statement import lipschitz, symmetric
 from pnp_lip.rounding import sqrt_up
 
 __all__: list[str] = []
@@ -152,6 +152,13 @@ def _mean(op: Operation, x: Any, dim: Any = None, keepdim: bool = False) -> Depe
 @register_operator(aten.amax.default, aten.amin.default)
 def _largest(op: Operation, x: Any, dim: Any = (), keepdim: bool = False) -> Dependent:
     return op.bounded(x, 1.0, "largest or smallest of disjoint sets of entries")
+
+
+@register_operator(aten.max.dim, aten.min.dim)
+def _largest_along(op: Operation, x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
+    size = tuple(op.node.meta["val"][0].shape)
+    leaf = lipschitz("largest or smallest along an axis", 1.0)
+    return op.walk.add(op.node, op.image(x), leaf, size=size), JUMPING
 
 
 @register_operator(aten.softmax.int, aten._softmax.default)
