@@ -70,8 +70,8 @@ figure.show()
 # %%
 # What cannot be bounded is refused
 # ---------------------------------
-# Nothing is claimed about an operation that the certifier does not know, or that has no finite constant; the
-# refusal names it and says why.
+# Nothing is claimed about an operation that the certifier does not know, or that has no finite constant;
+# the refusal names it and says why.
 
 try:
     certify(nn.Sequential(nn.Conv2d(1, 1, 3), nn.InstanceNorm2d(1)))
