@@ -2,215 +2,234 @@
 
     PNP_LIP_DATA=... python -m benchmarks.guided [--every 4]
 
-Noise comes from a generator seeded with 0 for every image. Every row says which bound is *proved* with the
-guide fixed, and which gain from input to output was *measured*: the largest difference quotient that a
-power method and an ascent found from crops of 48 x 48 pixels, a lower bound. Rows of one set are
-computed on the same noisy images. "dial" rows scale the log-factors of the maps, at noise 25/255 only; at
-0 there is no guide.
-"mean maps" and "foreign guide" replace the maps of an image by their means over its pixels, and the guide
-by that of the next image: what is lost shows what the guide says about the place. Deblurring is that of
-``pnp_lip.recipes.deblur`` with the first Levin kernel, cropped to 256 x 256, by forward-backward in [0, 1]
-to a residual of 1e-4; the strengths were chosen on validation images.
+Noise comes from a generator seeded with 0 for every image; the rows of one set are computed on the same
+noisy images. Every row says which bound is *proved* with the guide fixed, and which gain from input to
+output was *measured*: the largest difference quotient that a power method and an ascent found from noisy
+crops of 32 x 32 pixels, a lower bound. Rows "dial" scale the log-factors of the maps; at 0 there is no
+guide. "mean maps" and "foreign guide" replace the maps of an image by their means over its pixels, and
+the guide by that of the next image: what is lost shows what the guide says about the place.
+
+Deblurring is that of ``pnp_lip.recipes.deblur`` with the first Levin kernel, on parts of 256 x 256 pixels,
+by forward-backward in [0, 1] to a residual of 1e-4, with the strength 0.6 of the noise for both.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from benchmarks.record import record, recorded
-from pnp_lip import FixedGuide, GuidedDenoiser, LipschitzDenoiser
+from benchmarks.harness import Benchmark, timed
+from benchmarks.images import Denoise, mean_quality, noisy
+from benchmarks.markdown import down, fixed, table, up
+from benchmarks.record import Row, Rows
+from pnp_lip import FixedGuide, Frozen, GuidedDenoiser, LipschitzDenoiser
 from pnp_lip.certifier import find_witness, prove
 from pnp_lip.data.patches import find_data, read_folder
-from pnp_lip.quality import psnr, ssim
+from pnp_lip.quality import psnr
 from pnp_lip.recipes import deblur
 from pnp_lip.solvers import ForwardBackward, GuidedPlugAndPlay, PlugAndPlay
 
-SETS = {"bsd68": (1, (5, 15, 25, 50)), "cbsd68": (3, (15, 25))}
+SETS = {"bsd68": 1, "cbsd68": 3}
+LEVELS = {"bsd68": (5, 15, 25, 50), "cbsd68": (15, 25)}
+TITLES = {"bsd68": "BSD68, grey", "cbsd68": "CBSD68, colour"}
 DIALS = (0.0, 0.25, 0.5)
-#: Strength of plain and guided denoisers in units of the noise, the best of 0.5, 0.6, 0.75, 0.9 on two
-#: validation images.
-STRENGTH = {"plain": 0.6, "guided": 0.6}
-NOISE = (0.01, 0.03)
-#: Crops, and the noise level, for the gain from input to output.
-CROPS, SIDE, GAIN_LEVEL = 3, 48, 25
+ROWS = (
+    "plain",
+    "large",
+    "guided",
+    *(f"dial {dial:g}" for dial in DIALS),
+    "mean maps",
+    "foreign guide",
+)
+#: The level of rows that only explain, and of the gains; crops and their side.
+LEVEL, CROPS, SIDE = 25, 2, 32
+STRENGTH, NOISE, PART = 0.6, (0.01, 0.03), 256
 
-Denoise = Callable[[Tensor, float], Tensor]
 
-
-def models(channels: int) -> tuple[dict[str, Denoise], GuidedDenoiser]:
-    """Every row of a table of denoising, by name."""
+def model(channels: int, name: str, images: list[Tensor]) -> Denoise:
+    """The denoiser of a row."""
+    if name in ("plain", "large"):
+        return LipschitzDenoiser(channels, pretrained="default" if name == "plain" else name)
+    if name.startswith("dial"):
+        return GuidedDenoiser(channels, dial=float(name.split()[1]))
     guided = GuidedDenoiser(channels)
-    rows: dict[str, Denoise] = {
-        "plain": LipschitzDenoiser(channels),
-        "plain, large": LipschitzDenoiser(channels, pretrained="large"),
-        "guided": guided,
-    }
-    return rows | {f"dial {dial:g}": turned(channels, dial) for dial in DIALS}, guided
-
-
-def turned(channels: int, dial: float) -> GuidedDenoiser:
-    """The guided denoiser with its dial at ``dial``."""
-    return GuidedDenoiser(channels, dial=dial)
+    if name == "mean maps":
+        return mean_maps(guided)
+    return foreign_guide(guided, images) if name == "foreign guide" else guided
 
 
 def mean_maps(guided: GuidedDenoiser) -> Denoise:
     """With every map replaced by its geometric mean over the pixels."""
 
-    def denoise(noisy: Tensor, sigma: float) -> Tensor:
-        fixed = guided.at(guided.plain(noisy, sigma), sigma)
-        means = [scale.log().mean(dim=(2, 3), keepdim=True).exp() for scale in fixed.scales]
-        flat = [m.expand_as(scale) for m, scale in zip(means, fixed.scales, strict=True)]
-        flattened: Tensor = FixedGuide(guided.denoiser, flat)(noisy, sigma)
-        return flattened
+    def denoise(y: Tensor, sigma: float) -> Tensor:
+        at = guided.at(guided.plain(y, sigma), sigma)
+        means = [scale.log().mean(dim=(2, 3), keepdim=True).exp() for scale in at.scales]
+        flat = [m.expand_as(scale) for m, scale in zip(means, at.scales, strict=True)]
+        return FixedGuide(guided.denoiser, flat)(y, sigma)
 
     return denoise
 
 
-@torch.no_grad()
-def denoising(images: list[Tensor], level: int, denoise: Denoise, label: str) -> dict[str, float]:
-    """Mean PSNR in dB and SSIM, and processor seconds an image."""
-    values, seconds = [], 0.0
-    for image in tqdm(images, desc=label, leave=False, disable=None):
-        clean, noisy = image[None].float() / 255, noisy_image(image, level)
-        start = time.process_time()
-        denoised = denoise(noisy, level / 255)
-        seconds += time.process_time() - start
-        values.append((psnr(denoised, clean), ssim(denoised, clean)))
-    quality = np.mean(values, axis=0)
-    return {
-        "psnr": float(quality[0]),
-        "ssim": float(quality[1]),
-        "seconds": seconds / len(images),
-    }
+def foreign_guide(guided: GuidedDenoiser, images: list[Tensor]) -> Denoise:
+    """With the guide of another image of the same size, turned if need be."""
+    others = iter(images[1:] + images[:1])
 
-
-@torch.no_grad()
-def foreign_guide(images: list[Tensor], level: int, guided: GuidedDenoiser) -> float:
-    """Mean PSNR with the guide of the next image, turned and cut to the same size."""
-    sigma, values = level / 255, []
-    for image, other in zip(images, images[1:] + images[:1], strict=True):
-        clean, noisy = image[None].float() / 255, noisy_image(image, level)
-        if other.shape != image.shape:
+    def denoise(y: Tensor, sigma: float) -> Tensor:
+        other = next(others)
+        if other.shape != y.shape[1:]:
             other = other.transpose(1, 2)
-        guide = guided.plain(noisy_image(other, level), sigma)
-        values.append(psnr(guided.with_guide(noisy, guide, sigma), clean))
-    return float(np.mean(values))
+        guide = guided.plain(noisy(other[None].float() / 255, sigma), sigma)
+        return guided.with_guide(y, guide, sigma)
+
+    return denoise
 
 
-def noisy_image(image: Tensor, level: int) -> Tensor:
-    clean = image[None].float() / 255
-    generator = torch.Generator().manual_seed(0)
-    return clean + level / 255 * torch.randn(clean.shape, generator=generator)
-
-
-def gain_of(denoise: Denoise, images: list[Tensor]) -> float:
-    """The largest gain found from noisy crops of a few images, in float64."""
-    sigma, found = GAIN_LEVEL / 255, 0.0
-    exact = denoise.double() if isinstance(denoise, nn.Module) else denoise
+def gain_of(denoiser: nn.Module, images: list[Tensor]) -> float:
+    """The largest gain found from noisy crops, in float64."""
+    found = 0.0
+    denoiser.double()
     for image in images[:CROPS]:
         top, left = (image.shape[-2] - SIDE) // 2, (image.shape[-1] - SIDE) // 2
-        crop = noisy_image(image, GAIN_LEVEL)[..., top : top + SIDE, left : left + SIDE].double()
-        witness = find_witness(lambda x: exact(x, sigma), crop, steps=20, climbs=15)
+        clean = image[None, :, top : top + SIDE, left : left + SIDE].double() / 255
+        witness = find_witness(
+            lambda x: denoiser(x, LEVEL / 255), noisy(clean, LEVEL / 255), climbs=15
+        )
         found = max(found, witness.gain)
-    if isinstance(denoise, nn.Module):
-        denoise.float()
+    denoiser.float()
     return found
 
 
-def deblurring(images: list[Tensor], noise: float, guided: GuidedDenoiser) -> dict[str, Any]:
-    """Mean PSNR of the plain and the guided solve, iterations, and processor seconds."""
+def denoising(name: str, images: list[Tensor], levels: tuple[int, ...]) -> Row:
+    """All numbers of a row."""
+    denoise = model(len(images[0]), name, images)
+    row: Row = {"images": len(images), "psnr": {}, "ssim": {}, "seconds": {}}
+    if isinstance(denoise, nn.Module):
+        part = denoise.denoiser if isinstance(denoise, GuidedDenoiser) else denoise
+        statement = prove(part)
+        row["lipschitz_upper_fixed_guide"] = statement.upper
+        row["averagedness_fixed_guide"] = statement.averagedness
+        row["parameters"] = sum(p.numel() for p in denoise.parameters())
+        row["end_to_end_gain_measured"] = gain_of(denoise, images)
+    for level in levels if name in ("plain", "large", "guided") else (LEVEL,):
+        start = time.process_time()
+        quality = mean_quality(denoise, images, level, f"{name}, {level}")
+        row["seconds"][str(level)] = (time.process_time() - start) / len(images)
+        row["psnr"][str(level)], row["ssim"][str(level)] = quality["psnr"], quality["ssim"]
+    return row
+
+
+def deblurring(image: Tensor, noise: float, guided: GuidedDenoiser) -> dict[str, Row]:
+    """A plain and a guided solve of one problem."""
     kernel = torch.from_numpy(np.load(find_data("kernels") / "levin09.npz")["k1"]).float()
-    rows: dict[str, list[tuple[float, int, float, bool]]] = {"plain": [], "guided": []}
-    for image in tqdm(images, desc=f"deblurring, noise {noise:g}", leave=False, disable=None):
-        clean = image[None, :, :256, :256].float() / 255
-        problem = deblur.simulated(clean, kernel[None, None], noise, seed=0)
-        for name, solver in _solvers(guided, noise).items():
-            start = time.process_time()
-            solution = solver.solve(problem.y, problem.physics, init=problem.start)
-            seconds = time.process_time() - start
-            stages = getattr(solution, "stages", (solution,))
-            kept = all(stage.growth is None and stage.plan.guaranteed for stage in stages)
-            quality = psnr(solution.x.clamp(0, 1), clean)
-            rows[name].append((quality, solution.iterations, seconds, kept))
-    return {
-        name: {
-            "psnr": float(np.mean([row[0] for row in values])),
-            "iterations": float(np.mean([row[1] for row in values])),
-            "seconds": float(np.mean([row[2] for row in values])),
-            "theorem held, no step grew": all(row[3] for row in values),
-        }
-        for name, values in rows.items()
-    }
+    clean = image[None, :, :PART, :PART].float() / 255
+    problem = deblur.simulated(clean, kernel[None, None], noise, seed=0)
 
-
-def _solvers(guided: GuidedDenoiser, noise: float) -> dict[str, Any]:
     def build(denoiser: nn.Module, tol: float) -> PlugAndPlay:
-        kind = "guided" if isinstance(denoiser, FixedGuide) else "plain"
-        return ForwardBackward(denoiser, STRENGTH[kind] * noise, tol=tol, box=(0, 1), max_iter=1000)
+        return ForwardBackward(denoiser, STRENGTH * noise, tol=tol, box=(0, 1), max_iter=1000)
 
-    return {
+    solvers: dict[str, Any] = {
         "plain": build(guided.plain, 1e-4),
         "guided": GuidedPlugAndPlay(guided, build, tol=1e-4, loose=1e-3),
     }
+    rows: dict[str, Row] = {}
+    for name, solver in solvers.items():
+        solve = partial(solver.solve, problem.y, problem.physics, init=problem.start)
+        seconds, solution = timed(solve)
+        rows[name] = {
+            "psnr": psnr(solution.x.clamp(0, 1), clean),
+            "iterations": solution.iterations,
+            "seconds": seconds,
+            "converged": solution.status.name == "CONVERGED",
+            "guaranteed": solution.guaranteed,
+        }
+    return rows
+
+
+def mean_row(rows: list[Row]) -> Row:
+    """Means of numbers, and whether all that is true or false is true."""
+    return {"images": len(rows)} | {
+        key: all(row[key] for row in rows)
+        if isinstance(rows[0][key], bool)
+        else float(np.mean([row[key] for row in rows]))
+        for key in rows[0]
+    }
+
+
+def application(channels: int) -> Row:
+    """Processor seconds of one application on 256 x 256 pixels: plain, and with a fixed guide."""
+    guided = GuidedDenoiser(channels)
+    x, sigma = torch.rand(1, channels, PART, PART, generator=torch.Generator().manual_seed(0)), 0.1
+    forms: dict[str, Denoise] = {
+        "plain": Frozen(guided.plain, sigma),
+        "fixed guide": Frozen(guided.at(x, sigma), sigma),
+        "maps": lambda x, s: guided.at(x, s).scales[0],
+        "guided, end to end": guided,
+    }
+    with torch.no_grad():
+        return {
+            name: min(timed(partial(form, x, sigma))[0] for _ in range(4))
+            for name, form in forms.items()
+        }
+
+
+def quality_table(folder: str) -> Any:
+    """PSNR of every row, with the proved and the measured bound."""
+
+    def made(rows: Rows) -> str:
+        levels = [str(level) for level in LEVELS[folder]]
+        heading = ["", *(f"σ = {level}" for level in levels), "proved, guide fixed", "end to end ≥"]
+        lines = []
+        for name in ROWS:
+            row = rows[(folder, name)]
+            cells = [fixed(row["psnr"].get(level), 2) for level in levels]
+            bounds = (
+                up(row.get("lipschitz_upper_fixed_guide"), 4),
+                down(row.get("end_to_end_gain_measured"), 2),
+            )
+            lines.append([name, *cells, *bounds])
+        return table(heading, lines)
+
+    return made
+
+
+BENCHMARK = Benchmark(
+    name="guided",
+    about=__doc__ or "",
+    tables={f"guided-{folder}": quality_table(folder) for folder in SETS},
+    selecting=("sets", "rows", "deblur"),
+)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = BENCHMARK.parser()
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=ROWS)
     parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
     parser.add_argument("--deblur", type=int, default=4, help="images to deblur, 0 for none")
-    parser.add_argument("--levels", type=int, nargs="*", help="noise levels instead of all")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    results = recorded("guided")
+    options: argparse.Namespace = parser.parse_args()
+    session = BENCHMARK.start(options, strength=STRENGTH, level=LEVEL, crops=CROPS, side=SIDE)
     for folder in options.sets:
-        channels, levels = SETS[folder]
-        everything = read_folder(folder, channels)
-        images = everything[:: options.every]
-        rows, guided = models(channels)
-        statement = prove(guided.denoiser)
-        result: dict[str, Any] = results.get(folder, {}) | {
-            "images": len(images),
-            "taken": f"every {options.every}",
-            "fixed_guide_lipschitz_upper": statement.upper,
-            "fixed_guide_averagedness": statement.averagedness,
-            "parameters": sum(p.numel() for p in guided.parameters()),
-        }
-        for name, denoise in rows.items():
-            row: dict[str, Any] = {"end_to_end_gain_measured": gain_of(denoise, images)}
-            for level in (25,) if name.startswith("dial") else options.levels or levels:
-                row[str(level)] = denoising(images, level, denoise, f"{name}, {level}")
-            result[name] = row
-            show(folder, name, row)
-        result["mean maps"] = {"25": denoising(images, 25, mean_maps(guided), "mean maps")}
-        result["foreign guide"] = {"25": {"psnr": foreign_guide(images, 25, guided)}}
-        show(folder, "mean maps", result["mean maps"])
-        show(folder, "foreign guide", result["foreign guide"])
+        everything = read_folder(folder, SETS[folder])
+        session.add(folder, "seconds of an application", row=application(SETS[folder]))
+        for name in options.rows:
+            row = denoising(name, everything[:: options.every], LEVELS[folder])
+            session.add(folder, name, row=row)
+            print(row["psnr"], flush=True)
         if options.deblur:
-            chosen = everything[:: max(1, len(everything) // options.deblur)][: options.deblur]
-            result["deblurring"] = {
-                f"{noise:g}": deblurring(chosen, noise, guided) for noise in NOISE
-            }
-            print(folder, result["deblurring"], flush=True)
-        results[folder] = result
-        print("wrote", record("guided", results, levels=options.levels, deblur=options.deblur))
-
-
-def show(folder: str, name: str, row: dict[str, Any]) -> None:
-    """A row of the table."""
-    values = "  ".join(
-        f"{level}: {cell['psnr']:.2f}" for level, cell in row.items() if isinstance(cell, dict)
-    )
-    gain = row.get("end_to_end_gain_measured")
-    print(f"{folder} {name:<14} {values}" + (f"  gain {gain:.2f}" if gain else ""), flush=True)
+            chosen = everything[:: len(everything) // options.deblur][: options.deblur]
+            guided = GuidedDenoiser(SETS[folder])
+            for noise in NOISE:
+                found = [deblurring(image, noise, guided) for image in chosen]
+                for name in ("plain", "guided"):
+                    row = mean_row([rows[name] for rows in found])
+                    session.add(folder, "deblurring", f"{noise:g}", name, row=row)
+    session.close()
 
 
 if __name__ == "__main__":

@@ -29,8 +29,10 @@ def folded(denoiser: nn.Module, sigma: float | Tensor, dtype: torch.dtype | None
     if type(denoiser) is Relaxed:
         inner = folded(denoiser.denoiser, sigma, dtype)
         return denoiser if inner is denoiser.denoiser else _relaxed_like(denoiser, inner)
-    if type(denoiser) not in (LipschitzDenoiser, FixedGuide):
+    if not isinstance(denoiser, LipschitzDenoiser | FixedGuide):
         return denoiser
+    if type(denoiser) not in (LipschitzDenoiser, FixedGuide):
+        return denoiser  # a subclass may compute something else
     return Frozen(denoiser, sigma, dtype=dtype or next(denoiser.parameters()).dtype)
 
 

@@ -54,7 +54,7 @@ def test_strips_compute_the_two_convolutions(
         x,
         channels_last(weight),
         bias,
-        torch.tanh,
+        lambda responses, _: torch.tanh(responses),
         Transposition(second),
         strip_bytes=bytes_of_a_strip,
     )

@@ -248,8 +248,8 @@ def test_frozen_with_its_guide_it_is_the_same_function(
         assert not torch.allclose(exact, guided.denoiser(x, SIGMA), atol=1e-3)
         for strip_bytes in (2**11, 2**30):
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr("pnp_lip.layers.folding.STRIP_BYTES", strip_bytes)
-                patch.setitem(FoldedStep.combine.__kwdefaults__, "strip_bytes", strip_bytes)
+                defaults = cast("dict[str, int]", FoldedStep.combine.__kwdefaults__)
+                patch.setitem(defaults, "strip_bytes", strip_bytes)
                 frozen = Frozen(fixed, SIGMA)
                 torch.testing.assert_close(frozen(x), exact, rtol=0, atol=2e-6)
         coarse = Frozen(fixed, SIGMA, dtype=torch.bfloat16)(x)

@@ -108,6 +108,9 @@ def test_configurations_are_read_from_toml(tmp_path: Path) -> None:
 def test_the_configurations_of_the_shipped_weights_can_be_read(channels: int) -> None:
     config = TrainingConfig.read(shipped(channels).with_suffix(".toml"))
     sizes = LipschitzDenoiser(channels).sizes
+    counts = sizes.pop("nf")  # filters that never act were left out afterwards
+    assert len(counts) == config.depth
+    assert max(counts) <= config.nf
     assert sizes == {size: getattr(config, size) for size in sizes}
 
 

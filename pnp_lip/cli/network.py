@@ -20,8 +20,8 @@ def load_network(source: str, channels: int) -> nn.Module:
     """A denoiser from a weight file, or ``package.module:name`` for a module of the user's.
 
     Args:
-        source: ``"default"``, ``"large"``, ``"guided"`` (the filters whose thresholds a guide scales),
-            a ``.safetensors`` file, or an importable name of an ``nn.Module`` or of a function without
+        source: ``"default"``, ``"large"``, ``"guided"`` (the filters whose thresholds a guide scales), a
+            ``.safetensors`` file, or an importable name of an ``nn.Module`` or of a function without
             arguments that returns one. Importing runs that code.
         channels: which shipped weights the names mean.
 

@@ -28,7 +28,9 @@ def pruned(denoiser: LipschitzDenoiser, *, positive: bool | None = None) -> Lips
     """
     kept = [_acting(step) for step in denoiser.steps]
     sizes = denoiser.sizes | {"nf": [len(channels) for channels in kept]}
-    sizes["positive"] = sizes.get("positive", False) if positive is None else positive
+    before = sizes.pop("positive", False)
+    if before if positive is None else positive:
+        sizes["positive"] = True
     smaller = LipschitzDenoiser(**sizes, pretrained=None).to(next(denoiser.parameters()))
     for new, old, channels in zip(smaller.steps, denoiser.steps, kept, strict=True):
         new.weight.copy_(old.weight[channels])
