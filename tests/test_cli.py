@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import errno
+import inspect
 import json
 import subprocess
 import sys
@@ -19,8 +21,11 @@ from tifffile import PHOTOMETRIC, TiffFile, imwrite
 
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.cli import main
+from pnp_lip.cli.parser import build_parser
 from pnp_lip.data.images import read_image, write_image
 from pnp_lip.data.photographs import PHOTOGRAPHS, photograph
+from pnp_lip.recipes.restoration import Options
+from pnp_lip.solvers import PlugAndPlay
 from pnp_lip.weights import write_weights
 
 
@@ -686,3 +691,17 @@ def test_superresolve_makes_an_image_larger(folder: Path) -> None:
     assert run("superresolve", "image.png", "--simulate", "--max-iter", "1", *GREY) == 3
     assert json.loads((folder / "superresolve.json").read_text())["settings"]["factor"] == 2
     assert run("superresolve", "image.png", "--factor", "5") == 2
+
+
+@pytest.mark.parametrize("command", ["deblur", "inpaint"])
+def test_the_defaults_of_the_command_line_are_those_of_the_library(command: str) -> None:
+    parsed = vars(build_parser().parse_args([command]))
+    defaults = {field.name: field.default for field in dataclasses.fields(Options)}
+    shared = (defaults.keys() & parsed.keys()) - {"sigma", "verbose"}
+    assert {"tol", "max_iter", "solver", "stepsize", "unproved"} <= shared
+    assert {name: parsed[name] for name in shared} == {name: defaults[name] for name in shared}
+    solver = inspect.signature(PlugAndPlay).parameters
+    assert (parsed["tol"], parsed["max_iter"]) == (
+        solver["tol"].default,
+        solver["max_iter"].default,
+    )

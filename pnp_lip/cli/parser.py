@@ -314,8 +314,8 @@ def _solving(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tol",
         type=positive,
-        default=1e-4,
-        help="relative fixed-point residual to stop at (default 1e-4)",
+        default=1e-5,
+        help="relative fixed-point residual to stop at (default 1e-5)",
     )
     parser.add_argument(
         "--unproved",
