@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import torch
 from deepinv.physics import Denoising, Inpainting, LinearPhysics
@@ -119,12 +120,13 @@ def coarse(dtype: torch.dtype) -> Run:
 
 def coarse_convolutions(seed: int, size: float, denoiser: LipschitzDenoiser) -> bool:
     """The same with kernels and images rounded to ten bits before every product, as TF32 does."""
-    kept = torch.nn.functional.conv2d
-    torch.nn.functional.conv2d = lambda x, w, *a, **k: kept(_ten_bits(x), _ten_bits(w), *a, **k)
-    try:
+    exact = torch.nn.functional.conv2d
+
+    def coarse(x: Tensor, w: Tensor, *others: Any, **named: Any) -> Tensor:
+        return exact(_ten_bits(x), _ten_bits(w), *others, **named)
+
+    with mock.patch.object(torch.nn.functional, "conv2d", coarse):
         solution = _solve(_solver(seed, denoiser), _image(), Denoising())
-    finally:
-        torch.nn.functional.conv2d = kept
     return solution is None or _expands(solution)
 
 

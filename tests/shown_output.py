@@ -1,9 +1,9 @@
 """What a document shows, and whether a program still prints it: words alike, numbers to a tolerance.
 
-A decimal of at least three digits may differ by one unit of the last; machines differ there. When an iteration
-falls below its tolerance depends on rounding as well: a count of at least ten may differ by one or by 5 %, a
-number in scientific notation, such as the last residual, by 20 %. All others, such as a proved bound of 1, must
-be the same.
+A decimal of at least three digits may differ by one unit of the last; machines differ there. When an
+iteration falls below its tolerance depends on rounding as well: a count of at least ten may differ by one
+or by 5 %, a number in scientific notation, such as the last residual, by 20 %. All others, such as a proved
+bound of 1, must be the same.
 """
 
 from __future__ import annotations

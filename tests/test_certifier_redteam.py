@@ -297,7 +297,7 @@ def _random_weight() -> nn.Module:
 def _training_norm() -> nn.Module:
     conv = nn.utils.parametrizations.spectral_norm(nn.Conv2d(1, 1, 3, padding=1))
     network = nn.Sequential(conv).eval()
-    conv.parametrizations.weight.train()  # type: ignore[union-attr, operator]
+    conv.parametrizations.weight.train()  # type: ignore[union-attr]
     return network
 
 

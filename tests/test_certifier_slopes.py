@@ -66,7 +66,7 @@ def _modules() -> dict[type[nn.Module], nn.Module]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", sorted(_SLOPES, key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", sorted(_SLOPES, key=str))
 def test_every_declared_slope_of_a_module_holds_and_is_nearly_attained(kind: type) -> None:
     module = _modules()[kind].double()
     low, high = slope_interval(module, "")
