@@ -171,6 +171,18 @@ def test_certify_takes_a_module_of_the_user(
     assert "cannot be imported" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("layer", ["Conv1d", "Conv3d", "ConvTranspose3d"])
+def test_certify_takes_a_bare_layer_of_signals_and_volumes(
+    folder: Path, layer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "bare_layer.py").write_text(
+        f"import torch\n\ntorch.manual_seed(0)\nnet = torch.nn.{layer}(1, 2, 3, padding=1)\n"
+    )
+    monkeypatch.delitem(sys.modules, "bare_layer", raising=False)
+    assert run("certify", "bare_layer:net", "--bound", "100") == 0
+    assert "lower (measured)  nan" not in capsys.readouterr().out
+
+
 def test_certify_exits_with_one_where_the_bound_is_not_proved(
     weights: LipschitzDenoiser, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,6 +268,8 @@ def test_certify_exits_with_one_where_the_bound_is_not_proved(
         (["train", "broken.toml"], "broken.toml is not TOML"),
         (["train", "typed.toml"], "typed.toml: steps must be of type int"),
         (["train", "image.png"], "image.png is not TOML"),
+        (["train", "fine.toml", "--folder", "image.png"], "image.png is a file"),
+        (["train", "fine.toml", "--folder", "mine"], "exists without the checkpoint of a run"),
         (["devour"], "invalid choice: 'devour'"),
         (["deblur", "--kernl", "kernel.png"], "unrecognized arguments: --kernl"),
     ],
@@ -270,6 +284,9 @@ def test_wrong_input_ends_in_one_sentence_and_writes_nothing(
     write_image("black.png", torch.zeros(1, 1, 40, 48))
     write_image("k.figure.png", torch.ones(1, 1, 3, 3))
     (folder / "bad.toml").write_text("stepps = 3\n")
+    (folder / "fine.toml").write_text("steps = 3\n")
+    (folder / "mine").mkdir()
+    (folder / "mine" / "weights.safetensors").write_bytes(b"mine")
     (folder / "typed.toml").write_text("steps = '3'\n")
     (folder / "broken.toml").write_text("steps = = 3\n")
     (folder / "notes.json").write_text('{"mine": 1}')
