@@ -71,14 +71,14 @@ class ForwardBackward(PlugAndPlay):
         self.firm = firm
 
     def plan(self, data: DataTerm, x: Tensor, *, norm: float | None = None) -> Plan:
-        bounds = self.physics_norm(data, x, norm)
+        statement, weight, missing = self._applied()
+        bounds, wrong = self.checked(data, x, statement, norm)
         natural = 1 / (data.weight * bounds.value**2)
         stepsize = self.stepsize or _SHARE * 2 * natural
-        statement, weight, missing = self._applied()
         violations = [
             *missing,
             *_step_violations(stepsize, data, bounds),
-            *self.physics_violations(data, x, bounds),
+            *wrong,
         ]
         q = contraction_factor(stepsize, data, bounds, statement, self.anchor)
         if statement is not None and statement.upper > 1 and not q < 1:
