@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.certifier.calls import Call, admits
+from pnp_lip.certifier.calls import Call
+from pnp_lip.certifier.conditions import admits
 from pnp_lip.certifier.digest import digest
 from pnp_lip.certifier.program import Program
 from pnp_lip.plain_modules import Refusal
