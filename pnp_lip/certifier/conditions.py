@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -24,14 +25,14 @@ def admits(conditions: Sequence[str], shape: Sequence[int]) -> bool:
         ValueError: a text that is no comparison of sizes.
     """
     known: dict[str, Any] = dict(zip(axis_letters(len(shape)), map(int, shape), strict=True))
-    known["torch"] = torch
+    known |= {"torch": torch, "math": math}
     for text in conditions:
         tree = ast.parse(text, mode="eval")
         for part in ast.walk(tree):
             name = part.id if isinstance(part, ast.Name) else None
             if not isinstance(part, _COMPARISON) or (name is not None and name not in known):
                 raise ValueError(f"expected a comparison of sizes, got {text!r}")
-            if isinstance(part, ast.Attribute) and part.attr not in ("sym_max", "sym_min"):
+            if isinstance(part, ast.Attribute) and part.attr not in _FUNCTIONS:
                 raise ValueError(f"expected a comparison of sizes, got {text!r}")
         if not eval(compile(tree, "<condition>", "eval"), {"__builtins__": {}}, known):
             return False
@@ -43,6 +44,7 @@ def axis_letters(ndim: int) -> str:
     return {1: "F", 2: "BF", 3: "BCL", 4: "BCHW", 5: "BCDHW"}.get(ndim, "ABCDEFGHIJ"[:ndim])
 
 
+_FUNCTIONS = ("sym_max", "sym_min", "sym_float", "sym_int", "sym_not", "trunc", "floor", "ceil")
 _COMPARISON = (
     *(ast.Expression, ast.Compare, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Name, ast.Load),
     *(ast.Constant, ast.Call, ast.Attribute, ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
