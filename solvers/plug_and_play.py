@@ -14,7 +14,7 @@ from deepinv.optim.data_fidelity import DataFidelity
 from deepinv.physics import Physics
 from torch import Tensor, nn
 
-from pnp_lip.certifier import Refusal, Statement
+from pnp_lip.certifier import Refusal, Statement, admits
 from pnp_lip.denoisers.relaxed import Relaxed
 from pnp_lip.solvers.certificates import statement_of
 from pnp_lip.solvers.data_term import DataTerm, ObservationError
@@ -262,8 +262,21 @@ class PlugAndPlay(Reconstructor, ABC):
         return OperatorNorm(float(given), NormSource.GIVEN, found.lower, found.value)
 
     def physics_violations(self, data: DataTerm, x: Tensor, norm: OperatorNorm) -> list[str]:
-        """What is wrong with the physics, tried on seeded vectors."""
-        return physics_violations(data.physics, data.native(x), data.y, norm)
+        """What is wrong with the physics, tried on seeded vectors, and with the size of the images."""
+        found = physics_violations(data.physics, data.native(x), data.y, norm)
+        return found + self._size_violations(x)
+
+    def _size_violations(self, x: Tensor) -> list[str]:
+        """Sides for which the denoiser's bound was not proved; channels are the denoiser's own."""
+        statement = self.statement()
+        sides = [] if statement is None else [c for c in statement.conditions if "C" not in c]
+        sides = [c for c in sides if not c.startswith("B ")]
+        if admits(sides, x.shape):
+            return []
+        return [
+            f"the denoiser's bound is proved for images with {', '.join(sides)}, got the shape "
+            f"{tuple(x.shape)}: pad or crop the observation"
+        ]
 
     def _folded(self) -> nn.Module:
         return folded(self.denoiser, self.sigma, self.kernels)
