@@ -79,17 +79,9 @@ def first_variable(data: DataTerm, norm: OperatorNorm, init: Tensor | None) -> T
 
 def condition_violations(statement: Statement | None, shape: tuple[int, ...]) -> list[str]:
     """Conditions of a statement that images ``[B, C, H, W]`` of this shape do not meet."""
-    sizes = dict(zip("BCHW", shape, strict=False))
     return [
         f"the statement about the denoiser holds for images with {condition}, got {shape}: crop or pad "
         f"the image"
         for condition in (() if statement is None else statement.conditions)
-        if not _meets(condition, sizes)
+        if not admits((condition,), shape)
     ]
-
-
-def _meets(condition: str, sizes: dict[str, int]) -> bool:
-    try:
-        return admits((condition,), sizes)
-    except NameError:
-        return False

@@ -490,6 +490,7 @@ def test_the_sizes_that_a_network_takes_are_part_of_the_statement() -> None:
         (("(2*(H // 2)) == H", "((-2) + W) != 1"), (2, 3, 4, 3), False),
         (("W != (W*torch.sym_max(1, (1 + H) // 2))",), (1, 1, 3, 5), True),
         (("F == 8",), (8,), True),
+        (("math.trunc(0.5*torch.sym_float(H)) >= 2",), (1, 1, 5, 5), True),
         ((), (1, 1, 1, 1), True),
     ],
 )

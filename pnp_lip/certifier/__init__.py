@@ -1,8 +1,8 @@
 """Proved bounds of Lipschitz constants: rules, their composition, measured witnesses."""
 
-from pnp_lip.certifier.calls import admits
 from pnp_lip.certifier.certificate import Certificate
 from pnp_lip.certifier.certification import Contradiction, certify, prove
+from pnp_lip.certifier.conditions import admits
 from pnp_lip.certifier.digest import digest
 from pnp_lip.certifier.execution import Execution
 from pnp_lip.certifier.operators import Operation, register_operator

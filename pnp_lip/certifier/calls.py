@@ -6,9 +6,8 @@ several. So a network is exported once for each of them, and bounded by the wors
 
 from __future__ import annotations
 
-import ast
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from pnp_lip.plain_modules import Refusal
 
-__all__ = ["NUMBERS", "Call", "admits", "axis_letters", "calls_of", "likely_shapes"]
+__all__ = ["NUMBERS", "Call", "calls_of", "likely_shapes"]
 
 #: Noise levels that are tried as numbers; all must give the same graph, but for constants.
 NUMBERS = (0.1, 0.013, 0.7)
@@ -192,39 +191,3 @@ def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tupl
     likely = dict.fromkeys(c for c in (*found, _ANY_CHANNELS, 3, 1, 2, 4) if isinstance(c, int))
     shapes += [(3, c, *_SIDES[:axes]) for c in likely]
     return shapes + [(3, p.shape[1]) for p in network.parameters() if p.ndim == 2][:1]
-
-
-def admits(conditions: Sequence[str], shape: Sequence[int]) -> bool:
-    """Whether images of a shape meet the conditions of a statement.
-
-    Args:
-        conditions: texts such as ``"H % 4 == 0"``.
-        shape: of the images, ``[B, C, ...]``.
-
-    Raises:
-        ValueError: a text that is no comparison of sizes.
-    """
-    known: dict[str, Any] = dict(zip(axis_letters(len(shape)), map(int, shape), strict=True))
-    known["torch"] = torch
-    for text in conditions:
-        tree = ast.parse(text, mode="eval")
-        for part in ast.walk(tree):
-            name = part.id if isinstance(part, ast.Name) else None
-            if not isinstance(part, _COMPARISON) or (name is not None and name not in known):
-                raise ValueError(f"expected a comparison of sizes, got {text!r}")
-            if isinstance(part, ast.Attribute) and part.attr not in ("sym_max", "sym_min"):
-                raise ValueError(f"expected a comparison of sizes, got {text!r}")
-        if not eval(compile(tree, "<condition>", "eval"), {"__builtins__": {}}, known):
-            return False
-    return True
-
-
-def axis_letters(ndim: int) -> str:
-    """How the axes of images are called in conditions."""
-    return {1: "F", 2: "BF", 3: "BCL", 4: "BCHW", 5: "BCDHW"}.get(ndim, "ABCDEFGHIJ"[:ndim])
-
-
-_COMPARISON = (
-    *(ast.Expression, ast.Compare, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Name, ast.Load),
-    *(ast.Constant, ast.Call, ast.Attribute, ast.operator, ast.unaryop, ast.boolop, ast.cmpop),
-)

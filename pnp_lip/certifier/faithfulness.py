@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.certifier.calls import Call, admits
+from pnp_lip.certifier.calls import Call
+from pnp_lip.certifier.conditions import admits
 from pnp_lip.certifier.digest import digest
 from pnp_lip.certifier.program import Program
 from pnp_lip.plain_modules import Refusal
@@ -83,9 +84,17 @@ def _calls(program: Program) -> list[Call]:
     found = []
     for sides in _SIDES:
         small = (*shape[:2], *sides[: len(shape) - 2])
-        if admits(program.conditions, small):
+        if _admitted(program, small):
             found.append(replace(program.call, shape=small))
     return [*found, program.call]
+
+
+def _admitted(program: Program, shape: tuple[int, ...]) -> bool:
+    """A condition that cannot be read leaves the shape that was exported."""
+    try:
+        return admits(program.conditions, shape)
+    except ValueError:
+        return False
 
 
 @torch.no_grad()

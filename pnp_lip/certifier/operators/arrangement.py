@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from pnp_lip.certifier.abstract import Dependent, Known, is_equal, size_of
 from pnp_lip.certifier.operators.affine import deferred_padding
 from pnp_lip.certifier.operators.registry import Operation, register_operator
+from pnp_lip.certifier.values import Dependent, Known, is_equal, size_of
 from pnp_lip.norms import padding_factor
 from pnp_lip.rounding import multiply_up
 

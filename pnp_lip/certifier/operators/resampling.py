@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from pnp_lip.certifier.abstract import JUMPING, Dependent, is_equal, size_of
 from pnp_lip.certifier.operators.registry import Operation, register_operator
 from pnp_lip.certifier.statement import lipschitz
+from pnp_lip.certifier.values import JUMPING, Dependent, is_equal, size_of
 from pnp_lip.norms import convolution_norm
 from pnp_lip.rounding import round_up, sqrt_up
 
