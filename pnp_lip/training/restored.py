@@ -109,7 +109,7 @@ def _physics(kind: int, clean: Tensor, generator: Generator) -> tuple[LinearPhys
     noise, share = _between(*_NOISE, generator), _between(*_STRENGTH, generator)
     model, size = GaussianNoise(noise), tuple(clean.shape[1:])
     if kind < 2:
-        kernels = MotionBlurGenerator((_KERNEL, _KERNEL), num_channels=1)
+        kernels = MotionBlurGenerator((_KERNEL, _KERNEL))
         drawn = int(torch.randint(2**31, (), generator=generator))
         kernel = kernels.step(batch_size=1, seed=drawn)["filter"]
         return BlurFFT(size, kernel, noise_model=model), share * noise, 1.0
