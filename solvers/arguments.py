@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pnp_lip.certifier import Statement
-from pnp_lip.certifier.calls import admits
+from pnp_lip.certifier import Statement, admits
 from pnp_lip.solvers.data_term import DataTerm, ObservationError
 from pnp_lip.solvers.images import to_real
 from pnp_lip.solvers.operator_norm import NormSource, OperatorNorm, operator_norm
