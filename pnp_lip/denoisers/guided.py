@@ -119,7 +119,7 @@ class GuidedDenoiser(Denoiser):
         denoiser: dict[str, Any],
         mask: dict[str, Any],
     ) -> None:
-        self.sizes = {
+        self.sizes: dict[str, Any] = {
             "in_channels": in_channels,
             "plain": plain,
             "denoiser": denoiser,
