@@ -14,7 +14,7 @@ import torch
 from benchmarks.provenance import ROOT, provenance
 from benchmarks.record import RESULTS, Record, Rows, read
 
-__all__ = ["Benchmark", "Session", "timed"]
+__all__ = ["Benchmark", "Session", "made", "timed"]
 
 _Result = TypeVar("_Result")
 
@@ -82,7 +82,7 @@ class Benchmark:
 
     def shown(self, rows: Rows) -> str:
         """All tables of some rows."""
-        return "\n\n".join(f"{name}\n{_made(table, rows)}" for name, table in self.tables.items())
+        return "\n\n".join(f"{name}\n{made(table, rows)}" for name, table in self.tables.items())
 
 
 #: Arguments that change no number.
@@ -112,7 +112,7 @@ class Session:
         print("wrote", self.record.path)
 
 
-def _made(table: Table, rows: Rows) -> str:
+def made(table: Table, rows: Rows) -> str:
     """A table, or which of its rows was not measured yet."""
     try:
         return table(rows)

@@ -1,5 +1,6 @@
 """Plug-and-Play solvers that check a convergence theorem's hypotheses before they start."""
 
+import pnp_lip.solvers.norm_rules  # noqa: F401  (registers the rules)
 from pnp_lip.solvers.admm import ADMM
 from pnp_lip.solvers.data_term import DataTerm, DataTermError, ObservationError
 from pnp_lip.solvers.forward_backward import ForwardBackward

@@ -40,13 +40,13 @@ class ADMM(PlugAndPlay):
     method = "ADMM"
 
     def plan(self, data: DataTerm, x: Tensor, *, norm: float | None = None) -> Plan:
-        bounds = self.physics_norm(data, x, norm)
+        statement, weight, missing = self._applied()
+        bounds, wrong = self.checked(data, x, statement, norm)
         natural = 1 / (data.weight * bounds.value**2)
         stepsize = self.stepsize or natural
-        statement, weight, missing = self._applied()
         violations = [
             *missing,
-            *self.physics_violations(data, x, bounds),
+            *wrong,
             *_prox_violations(data, stepsize),
         ]
         contraction = 1 - self.anchor if self.anchor and not violations else None

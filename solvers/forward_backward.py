@@ -71,14 +71,14 @@ class ForwardBackward(PlugAndPlay):
         self.firm = firm
 
     def plan(self, data: DataTerm, x: Tensor, *, norm: float | None = None) -> Plan:
-        bounds = self.physics_norm(data, x, norm)
+        statement, weight, missing = self._applied()
+        bounds, wrong = self.checked(data, x, statement, norm)
         natural = 1 / (data.weight * bounds.value**2)
         stepsize = self.stepsize or _SHARE * 2 * natural
-        statement, weight, missing = self._applied()
         violations = [
             *missing,
             *_step_violations(stepsize, data, bounds),
-            *self.physics_violations(data, x, bounds),
+            *wrong,
         ]
         q = contraction_factor(stepsize, data, bounds, statement, self.anchor)
         if statement is not None and statement.upper > 1 and not q < 1:
@@ -137,19 +137,18 @@ class ForwardBackward(PlugAndPlay):
 
 def _step_violations(stepsize: float, data: DataTerm, norm: OperatorNorm) -> list[str]:
     """``gamma < 2/L``, with an ``L`` that is proved."""
-    smooth = Fraction(data.weight) * Fraction(norm.upper) ** 2
-    violations = []
-    if not Fraction(stepsize) * smooth < 2:
-        violations.append(
-            f"the stepsize must be below 2/L = {_format_down(float(2 / smooth))}, got {stepsize:.6g}: "
-            f"lower it, or use ADMM, which converges with every stepsize"
-        )
     if not norm.source.proved:
-        violations.append(
+        return [
             "the norm of this physics is only estimated: pass norm= with an upper bound of |A|, or use "
             "ADMM, which needs none"
-        )
-    return violations
+        ]
+    smooth = Fraction(data.weight) * Fraction(norm.upper) ** 2
+    if Fraction(stepsize) * smooth < 2:
+        return []
+    return [
+        f"the stepsize must be below 2/L = {_format_down(float(2 / smooth))}, got {stepsize:.6g}: "
+        f"lower it, or use ADMM, which converges with every stepsize"
+    ]
 
 
 def _format_down(value: float) -> str:

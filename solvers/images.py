@@ -80,6 +80,12 @@ class Blocks:
         out = out.view(blocks.shape)
         return out.movedim(1, 2) if self.frames else out
 
+    def seen(self, w: Tensor) -> tuple[int, ...]:
+        """The shape of the images that the denoiser gets."""
+        if self.channels is None:
+            return tuple(w.shape)
+        return (w[..., 0, 0].numel() // self.channels, self.channels, *w.shape[-2:])
+
     def _levels(self, count: int) -> float | Tensor:
         """The noise level of every block."""
         if isinstance(self.sigma, Tensor) and self.sigma.numel() > 1:

@@ -96,8 +96,6 @@ def operator_norm(physics: LinearPhysics, x: Tensor) -> OperatorNorm:
 
 
 def _bound(physics: LinearPhysics, x: Tensor) -> OperatorNorm:
-    import pnp_lip.solvers.norm_rules  # noqa: F401  (registers the rules)
-
     rule = _RULES.get(type(physics))
     bound = rule(physics, x) if rule is not None and is_stock(physics) else None
     if bound is None:

@@ -16,15 +16,21 @@ from torch import Tensor, nn
 
 from pnp_lip.certifier import Refusal, Statement
 from pnp_lip.denoisers.relaxed import Relaxed
+from pnp_lip.solvers.arguments import (
+    condition_violations,
+    first_variable,
+    noise_level,
+    usable_norm,
+)
 from pnp_lip.solvers.certificates import statement_of
-from pnp_lip.solvers.data_term import DataTerm, ObservationError
+from pnp_lip.solvers.data_term import DataTerm
 from pnp_lip.solvers.distance import certified_distance
 from pnp_lip.solvers.execution import folded, in_double, real_type, unfolded
-from pnp_lip.solvers.images import Blocks, to_real
+from pnp_lip.solvers.images import Blocks
 from pnp_lip.solvers.implicit import attach_gradient
-from pnp_lip.solvers.iteration import Iteration, StoppingRule, iterate
+from pnp_lip.solvers.iteration import Iteration, Status, StoppingRule, iterate
 from pnp_lip.solvers.measurements import Measurement
-from pnp_lip.solvers.operator_norm import NormSource, OperatorNorm, operator_norm
+from pnp_lip.solvers.operator_norm import OperatorNorm
 from pnp_lip.solvers.physics_check import physics_violations
 from pnp_lip.solvers.plan import Plan
 from pnp_lip.solvers.schemes import Scheme, scheme_named
@@ -89,7 +95,7 @@ class PlugAndPlay(Reconstructor, ABC):
         if not 0 <= anchor < 1:
             raise ValueError(f"anchor must lie in [0, 1), got {anchor}")
         self.denoiser = denoiser
-        self.sigma = _noise_level(sigma)
+        self.sigma = noise_level(sigma)
         self.stepsize = stepsize
         self.data_fidelity = data_fidelity
         self.rule = StoppingRule(max_iter, tol, stop_on_growth=not unproved)
@@ -153,9 +159,10 @@ class PlugAndPlay(Reconstructor, ABC):
         plan = self.plan(data, data.adjoint_of_y, norm=norm)
         if not self.unproved:
             plan.require_guarantee()
-        start = self._start(data, plan, init)
-        proved = self.denoiser if plan.denoiser is None else self._folded()
-        fixed_point = self.anchored_map(data, plan, start, denoiser=proved)
+        start = first_variable(data, plan.norm, init)
+        proved = plan.denoiser is not None
+        denoiser = folded(self.denoiser, self.sigma, self.kernels) if proved else self.denoiser
+        fixed_point = self.anchored_map(data, plan, start, denoiser=denoiser)
         exact = self._exact(data, plan, start)
         end = iterate(
             fixed_point.step,
@@ -174,9 +181,10 @@ class PlugAndPlay(Reconstructor, ABC):
     def _solution(
         self, x: Tensor, end: Iteration, plan: Plan, distance: float | None, data: DataTerm
     ) -> Solution:
+        finite = bool(torch.isfinite(x).all())
         return Solution(
             x=x,
-            status=end.status,
+            status=end.status if finite else Status.NON_FINITE,
             iterations=end.iterations,
             residuals=end.residuals,
             plan=plan,
@@ -244,42 +252,14 @@ class PlugAndPlay(Reconstructor, ABC):
             return f"nothing is proved of the denoiser ({refusal})"
         return ""
 
-    def physics_norm(self, data: DataTerm, x: Tensor, given: float | None) -> OperatorNorm:
-        """Bounds of ``|A|``; the upper one is the caller's if there is one.
-
-        Raises:
-            ValueError: a bound that is not a positive number.
-        """
-        if given is not None and not (math.isfinite(given) and given > 0):
-            raise ValueError(f"norm must be a positive bound of |A|, got {given}")
-        found = operator_norm(data.physics, data.native(x))
-        if found.value == 0:
-            raise ObservationError(
-                "the physics maps seeded images to zero, so y says nothing about the image: check the mask"
-            )
-        if given is None:
-            return found
-        return OperatorNorm(float(given), NormSource.GIVEN, found.lower, found.value)
-
-    def physics_violations(self, data: DataTerm, x: Tensor, norm: OperatorNorm) -> list[str]:
-        """What is wrong with the physics, tried on seeded vectors."""
-        return physics_violations(data.physics, data.native(x), data.y, norm)
-
-    def _folded(self) -> nn.Module:
-        return folded(self.denoiser, self.sigma, self.kernels)
-
-    def _start(self, data: DataTerm, plan: Plan, init: Tensor | None) -> Tensor:
-        if init is None:
-            return data.adjoint_of_y / plan.norm.value**2
-        if not bool(torch.isfinite(init).all()):
-            raise ObservationError("the first image contains NaN or infinity")
-        start = to_real(init)
-        if start.shape != data.adjoint_of_y.shape:
-            raise ObservationError(
-                f"expected a first image of shape {tuple(data.native(data.adjoint_of_y).shape)}, got "
-                f"{tuple(init.shape)}"
-            )
-        return start.to(data.adjoint_of_y)
+    def checked(
+        self, data: DataTerm, x: Tensor, statement: Statement | None, norm: float | None
+    ) -> tuple[OperatorNorm, list[str]]:
+        """Bounds of ``|A|``, and what is wrong with the physics and with the shape of its images."""
+        bounds = usable_norm(data, x, norm)
+        wrong = physics_violations(data.physics, data.native(x), data.y, bounds)
+        seen = Blocks.of(self.denoiser, self.sigma, x).seen(x)
+        return bounds, wrong + condition_violations(statement, seen)
 
     def _exact(self, data: DataTerm, plan: Plan, start: Tensor) -> Callable[[], Denoise]:
         """Makes the map for float64, of the denoiser that the certificate is about."""
@@ -293,19 +273,6 @@ class PlugAndPlay(Reconstructor, ABC):
             return self.anchored_map(twin, plan, start.double(), denoiser=denoiser).step
 
         return make
-
-
-def _noise_level(sigma: Any) -> float | Tensor:
-    """A number, or a tensor with one level per image."""
-    if isinstance(sigma, (list, tuple)):
-        raise ValueError(
-            "sigma must be a noise level, got a list: a schedule changes the map in every step, so "
-            "that no fixed-point theorem applies; run deepinv's iterations for that"
-        )
-    level = torch.as_tensor(sigma)
-    if not bool((level.isfinite() & (level >= 0)).all()) or level.ndim > 1:
-        raise ValueError(f"sigma must be a finite noise level >= 0, or one per image, got {sigma}")
-    return float(level) if level.numel() == 1 else level
 
 
 def _on_images(

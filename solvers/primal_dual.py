@@ -27,6 +27,7 @@ from deepinv.physics import Physics
 from deepinv.utils import TensorList
 from torch import Tensor, nn
 
+from pnp_lip.certifier import Statement
 from pnp_lip.rounding import format_up
 from pnp_lip.solvers import theorems
 from pnp_lip.solvers.data_term import DataTerm
@@ -78,17 +79,10 @@ class PrimalDual(PlugAndPlay):
         return DataTerm(y, physics, dtype=real_type(self.denoiser))
 
     def plan(self, data: DataTerm, x: Tensor, *, norm: float | None = None) -> Plan:
-        bounds = self.physics_norm(data, x, norm)
+        statement, weight, violations = self._applied()
+        bounds, wrong = self.checked(data, x, statement, norm)
+        violations += wrong
         stepsize = self.stepsize or self._natural_step(data, bounds.value)
-        violations = self.physics_violations(data, x, bounds)
-        statement, weight = self.statement(), 1.0
-        if statement is None:
-            violations.append(
-                f"{self.missing_statement()}: the denoiser must be firmly nonexpansive"
-            )
-        else:
-            statement, weight, missing = firm_statement(statement, self.method)
-            violations += missing
         dual = _SHARE / (stepsize * bounds.value**2)
         if not bounds.source.proved:
             violations.append(
@@ -143,6 +137,14 @@ class PrimalDual(PlugAndPlay):
 
         at_rest = [torch.zeros_like(part) for part in pack.forward(start)]
         return FixedPointMap(step, lambda w: pack.open(w)[0], pack.close(start, at_rest), measure)
+
+    def _applied(self) -> tuple[Statement | None, float, list[str]]:
+        """What is proved of the denoiser as it is applied, its relaxation, and what is missing."""
+        statement = self.statement()
+        if statement is None:
+            missing = f"{self.missing_statement()}: the denoiser must be firmly nonexpansive"
+            return None, 1.0, [missing]
+        return firm_statement(statement, self.method)
 
     def _natural_step(self, data: DataTerm, norm: float) -> float:
         fidelity: Any = self.data_fidelity

@@ -1,8 +1,9 @@
 """What a document shows, and whether a program still prints it: words alike, numbers to a tolerance.
 
-A number may differ by one unit of its last digit, if it has at least three digits or counts at least ten
-of something; machines differ there. One in scientific notation, such as a residual at which an iteration
-stopped, may differ by 2 %. All others, such as a proved bound of 1, must be the same.
+A decimal of at least three digits may differ by one unit of the last; machines differ there. When an
+iteration falls below its tolerance depends on rounding as well: a count of at least ten may differ by one
+or by 5 %, a number in scientific notation, such as the last residual, by 20 %. All others, such as a proved
+bound of 1, must be the same.
 """
 
 from __future__ import annotations
@@ -50,9 +51,11 @@ def _alike(printed: str, shown: str) -> bool:
 def _tolerance(shown: str) -> float:
     mantissa, _, exponent = shown.lower().partition("e")
     if exponent:
-        return 0.02 * abs(float(shown))
+        return 0.2 * abs(float(shown))
     _, _, decimals = mantissa.partition(".")
-    counts = not decimals and abs(float(shown)) >= 10
+    value = abs(float(shown))
+    if not decimals:
+        return max(1.0, 0.05 * value) if value >= 10 else 0.0
     digits = len(mantissa.lstrip("-0.").replace(".", ""))
     # The hundredth is room for the binary form of decimals.
-    return 1.01 * 10.0 ** -len(decimals) if counts or digits >= 3 else 0.0
+    return 1.01 * 10.0 ** -len(decimals) if digits >= 3 else 0.0

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from deepinv.models import Denoiser
+from deepinv.physics import Denoising, GaussianNoise
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,6 +24,7 @@ from pnp_lip.denoisers import Guard, Relaxed
 from pnp_lip.layers import ConvGradientStep, GradientStep
 from pnp_lip.networks import FreeWidthNetwork
 from pnp_lip.networks.committee import Committee
+from pnp_lip.solvers import ForwardBackward, HypothesisViolated
 
 
 class Network(nn.Module):
@@ -297,7 +299,7 @@ def _random_weight() -> nn.Module:
 def _training_norm() -> nn.Module:
     conv = nn.utils.parametrizations.spectral_norm(nn.Conv2d(1, 1, 3, padding=1))
     network = nn.Sequential(conv).eval()
-    conv.parametrizations.weight.train()  # type: ignore[union-attr, operator]
+    conv.parametrizations.weight.train()  # type: ignore[union-attr]
     return network
 
 
@@ -368,7 +370,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
             lambda m, x: m.g(x, 0.1) + x,
             g=Guard(Levelled(lambda m, x, s: functional.leaky_relu(x, 5.0, inplace=True))),
         ),
-        "decides by the values",
+        "cannot be exported",
     ),
     "committee, in place": (
         lambda: Committee([_leaky(), nn.Identity()]), "changes 'x' in place",
@@ -435,6 +437,15 @@ def test_what_is_no_map_of_its_input_is_refused_by_name(name: str) -> None:
     build, message = REFUSED[name]
     with pytest.raises(Refusal, match=message):
         prove(build())
+
+
+def test_a_solver_refuses_a_size_for_which_nothing_is_proved() -> None:
+    denoiser = Levelled(lambda m, x, s: _padded(m, x) / 2, c=identity(1))
+    solver = ForwardBackward(denoiser, 0.1)
+    physics = Denoising(GaussianNoise(0.1))
+    with pytest.raises(HypothesisViolated, match=r"proved for images with .*W % 8"):
+        solver.solve(torch.rand(1, 1, 16, 20), physics)
+    assert solver.solve(torch.rand(1, 1, 16, 24), physics).plan.guaranteed
 
 
 def test_no_execution_error_is_stated_where_a_constant_is_added() -> None:

@@ -20,6 +20,7 @@ from pnp_lip.certifier import (
     Refusal,
     Settings,
     Statement,
+    admits,
     digest,
     lipschitz,
     local_rules,
@@ -77,6 +78,12 @@ def _require_bound(network: nn.Module, *shape: int, loose: float = math.inf) -> 
 
 
 _MASK = torch.tensor([True, False])[:, None, None]
+
+
+def _filled(m: Any, x: Tensor) -> Tensor:
+    out = torch.zeros_like(x)
+    out[:, :1] = m.a(x)[:, 1:]
+    return out
 
 
 class _Gate(nn.Module):
@@ -215,6 +222,8 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
     ),
     "circular convolution": lambda: (nn.Sequential(_conv(1, 2, 3, padding_mode="circular")), (1, 5, 5)),
     "half precision": lambda: (Network(lambda m, x: m.a(x).half().to(x.dtype), a=_conv()), (2, 4, 4)),
+    "filled tensor": lambda: (Network(_filled, a=_conv()), (2, 4, 4)),
+    "largest channel": lambda: (Network(lambda m, x: m.a(x).max(1).values, a=_conv()), (2, 4, 4)),
     "noise level": lambda: (_WithLevel(), (2, 4, 4)),
 }  # fmt: skip
 
@@ -451,6 +460,9 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: Network(lambda m, x: torch.clamp(x, max=x.mean())),
         "bounds that depend on the input",
     ),
+    "place of the largest": (
+        lambda: Network(lambda m, x: x + x.max(1, keepdim=True).indices), "where a maximum .* jumps",
+    ),
     "threshold": (lambda: nn.Threshold(0.1, 20.0), "jumps"),
 }  # fmt: skip
 
@@ -468,6 +480,32 @@ def test_the_sizes_that_a_network_takes_are_part_of_the_statement() -> None:
     assert "C == 1" in conditions
     assert any("2*(H // 2)" in one and "== H" in one for one in conditions)
     assert prove(ConvGradientStep(torch.ones(1, 1, 3, 3) / 9)).conditions == ()
+
+
+@pytest.mark.parametrize(
+    ("conditions", "shape", "met"),
+    [
+        (("H % 4 == 0", "W >= 2"), (1, 1, 8, 2), True),
+        (("H % 4 == 0", "W >= 2"), (1, 1, 6, 2), False),
+        (("(2*(H // 2)) == H", "((-2) + W) != 1"), (2, 3, 4, 3), False),
+        (("W != (W*torch.sym_max(1, (1 + H) // 2))",), (1, 1, 3, 5), True),
+        (("F == 8",), (8,), True),
+        (("math.trunc(0.5*torch.sym_float(H)) >= 2",), (1, 1, 5, 5), True),
+        ((), (1, 1, 1, 1), True),
+    ],
+)
+def test_conditions_are_read_for_a_shape(
+    conditions: tuple[str, ...], shape: tuple[int, ...], met: bool
+) -> None:
+    assert admits(conditions, shape) == met
+
+
+@pytest.mark.parametrize(
+    "text", ["__import__('os')", "H.__class__ == 1", "torch.load == 1", "Z == 1"]
+)
+def test_a_condition_that_compares_no_sizes_is_not_run(text: str) -> None:
+    with pytest.raises(ValueError, match="expected a comparison of sizes"):
+        admits((text,), (1, 1, 4, 4))
 
 
 def test_a_network_of_one_size_is_proved_for_that_size() -> None:

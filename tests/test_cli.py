@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import errno
+import inspect
 import json
 import subprocess
 import sys
@@ -19,8 +21,11 @@ from tifffile import PHOTOMETRIC, TiffFile, imwrite
 
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.cli import main
+from pnp_lip.cli.parser import build_parser
 from pnp_lip.data.images import read_image, write_image
 from pnp_lip.data.photographs import PHOTOGRAPHS, photograph
+from pnp_lip.recipes.restoration import Options
+from pnp_lip.solvers import PlugAndPlay
 from pnp_lip.weights import write_weights
 
 
@@ -166,6 +171,18 @@ def test_certify_takes_a_module_of_the_user(
     assert "cannot be imported" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("layer", ["Conv1d", "Conv3d", "ConvTranspose3d"])
+def test_certify_takes_a_bare_layer_of_signals_and_volumes(
+    folder: Path, layer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "bare_layer.py").write_text(
+        f"import torch\n\ntorch.manual_seed(0)\nnet = torch.nn.{layer}(1, 2, 3, padding=1)\n"
+    )
+    monkeypatch.delitem(sys.modules, "bare_layer", raising=False)
+    assert run("certify", "bare_layer:net", "--bound", "100") == 0
+    assert "lower (measured)  nan" not in capsys.readouterr().out
+
+
 def test_certify_exits_with_one_where_the_bound_is_not_proved(
     weights: LipschitzDenoiser, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -251,6 +268,8 @@ def test_certify_exits_with_one_where_the_bound_is_not_proved(
         (["train", "broken.toml"], "broken.toml is not TOML"),
         (["train", "typed.toml"], "typed.toml: steps must be of type int"),
         (["train", "image.png"], "image.png is not TOML"),
+        (["train", "fine.toml", "--folder", "image.png"], "image.png is a file"),
+        (["train", "fine.toml", "--folder", "mine"], "exists without the checkpoint of a run"),
         (["devour"], "invalid choice: 'devour'"),
         (["deblur", "--kernl", "kernel.png"], "unrecognized arguments: --kernl"),
     ],
@@ -265,6 +284,9 @@ def test_wrong_input_ends_in_one_sentence_and_writes_nothing(
     write_image("black.png", torch.zeros(1, 1, 40, 48))
     write_image("k.figure.png", torch.ones(1, 1, 3, 3))
     (folder / "bad.toml").write_text("stepps = 3\n")
+    (folder / "fine.toml").write_text("steps = 3\n")
+    (folder / "mine").mkdir()
+    (folder / "mine" / "weights.safetensors").write_bytes(b"mine")
     (folder / "typed.toml").write_text("steps = '3'\n")
     (folder / "broken.toml").write_text("steps = = 3\n")
     (folder / "notes.json").write_text('{"mine": 1}')
@@ -391,7 +413,8 @@ def test_a_negative_is_restored_as_shown_and_written_as_it_was(folder: Path) -> 
 def test_a_photograph_on_its_side_is_restored_upright(folder: Path) -> None:
     exif = PillowImage.Exif()
     exif[0x0112] = 6
-    PillowImage.open(folder / "image.png").save(folder / "side.png", exif=exif)
+    with PillowImage.open(folder / "image.png") as image:
+        image.save(folder / "side.png", exif=exif)
     mask = np.full((48, 40), 255, np.uint8)
     mask[3:9, 5:30] = 0
     PillowImage.fromarray(mask).save(folder / "shown.png")
@@ -400,7 +423,8 @@ def test_a_photograph_on_its_side_is_restored_upright(folder: Path) -> None:
 
 
 def test_inks_are_restored_in_colour(folder: Path) -> None:
-    PillowImage.open(folder / "colour.tiff").convert("CMYK").save(folder / "inks.jpg", quality=95)
+    with PillowImage.open(folder / "colour.tiff") as image:
+        image.convert("CMYK").save(folder / "inks.jpg", quality=95)
     assert run("denoise", "inks.jpg", "--sigma", "0", *COLOUR) == 0
     restored, shown = io.imread(folder / "denoise.png"), io.imread(folder / "colour.tiff")
     assert np.abs(restored.mean((0, 1)) - shown.mean((0, 1))).max() < 3
@@ -411,7 +435,8 @@ def test_alpha_is_said_to_be_dropped(
     folder: Path, mode: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = "image.png" if mode == "LA" else "colour.tiff"
-    PillowImage.open(folder / source).convert(mode).save(folder / "alpha.png")
+    with PillowImage.open(folder / source) as image:
+        image.convert(mode).save(folder / "alpha.png")
     assert run("denoise", "alpha.png", *(GREY if mode == "LA" else COLOUR)) == 0
     assert "alpha channel (all of it opaque) is dropped" in capsys.readouterr().out
 
@@ -458,9 +483,10 @@ def test_transparent_pixels_of_the_image_are_its_mask(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     known = _damaged(folder)
-    image = PillowImage.open(folder / "damaged.png")
-    image.putalpha(PillowImage.fromarray(np.where(known, 255, 0).astype(np.uint8)))
-    image.save(folder / "holes.png")
+    alpha = PillowImage.fromarray(np.where(known, 255, 0).astype(np.uint8))
+    with PillowImage.open(folder / "damaged.png") as image:
+        image.putalpha(alpha)
+        image.save(folder / "holes.png")
     np.save(folder / "known.npy", known)
     arguments = ["--max-iter", "2", *GREY]
     run("inpaint", "holes.png", "-o", "a.png", *arguments)
@@ -536,7 +562,9 @@ def test_the_help_names_every_packaged_photograph(capsys: pytest.CaptureFixture[
     assert all(name in printed for name in PHOTOGRAPHS)
 
 
-@pytest.mark.parametrize("command", ["deblur", "inpaint", "denoise", "certify", "train"])
+@pytest.mark.parametrize(
+    "command", ["deblur", "inpaint", "superresolve", "denoise", "certify", "train"]
+)
 def test_every_command_documents_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         run(command, "--help")
@@ -549,7 +577,7 @@ def test_python_m_is_the_same_program() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pnp_lip", "--help"], capture_output=True, text=True, check=True
     )
-    for command in ("deblur", "inpaint", "denoise", "certify", "train"):
+    for command in ("deblur", "inpaint", "superresolve", "denoise", "certify", "train"):
         assert command in done.stdout
 
 
@@ -668,3 +696,29 @@ def test_the_noise_is_estimated_where_nobody_knows_it(
     write_image("small.png", torch.rand(1, 1, 20, 40))
     assert run("denoise", "small.png", "--sigma", "auto") == 2
     assert "takes 32 a side" in capsys.readouterr().err
+
+
+def test_superresolve_makes_an_image_larger(folder: Path) -> None:
+    assert run("superresolve", "deep.png", "--factor", "3", "--max-iter", "1", *GREY) == 3
+    large = read_image("superresolve.png")
+    assert large.pixels.shape == (1, 1, 120, 144)
+    assert large.dtype == np.uint16
+    small = torch.nn.functional.avg_pool2d(large.pixels, 3)
+    assert float((small - read_image("deep.png").pixels).abs().mean()) < 0.05
+    assert run("superresolve", "image.png", "--simulate", "--max-iter", "1", *GREY) == 3
+    assert json.loads((folder / "superresolve.json").read_text())["settings"]["factor"] == 2
+    assert run("superresolve", "image.png", "--factor", "5") == 2
+
+
+@pytest.mark.parametrize("command", ["deblur", "inpaint"])
+def test_the_defaults_of_the_command_line_are_those_of_the_library(command: str) -> None:
+    parsed = vars(build_parser().parse_args([command]))
+    defaults = {field.name: field.default for field in dataclasses.fields(Options)}
+    shared = (defaults.keys() & parsed.keys()) - {"sigma", "verbose"}
+    assert {"tol", "max_iter", "solver", "stepsize", "unproved"} <= shared
+    assert {name: parsed[name] for name in shared} == {name: defaults[name] for name in shared}
+    solver = inspect.signature(PlugAndPlay).parameters
+    assert (parsed["tol"], parsed["max_iter"]) == (
+        solver["tol"].default,
+        solver["max_iter"].default,
+    )

@@ -32,6 +32,12 @@ def equal(pixels: Tensor, array: np.ndarray, white: float = 255) -> bool:
     return pixels.shape == expected.shape and bool(torch.allclose(pixels, expected, atol=1e-6))
 
 
+def _shown(path: Path, mode: str) -> np.ndarray:
+    """What Pillow makes of a file."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert(mode))
+
+
 # Colours
 
 
@@ -40,7 +46,7 @@ def test_cmyk_is_converted_to_the_colours_a_viewer_shows(tmp_path: Path) -> None
     smooth = Image.fromarray(COLOUR).resize((64, 48))
     smooth.convert("CMYK").save(path, quality=95)
     image = read_image(path)
-    shown = np.asarray(Image.open(path).convert("RGB"))
+    shown = _shown(path, "RGB")
     assert equal(image.pixels, shown)
     assert np.abs(shown.astype(float) - np.asarray(smooth)).mean() < 8
     assert "converted from CMYK" in image.notes[0]
@@ -59,7 +65,8 @@ def test_a_profile_of_other_colours_is_carried_over(tmp_path: Path) -> None:
         image = read_image(tmp_path / name)
         assert any("colour profile" in note for note in image.notes) or name == "a.tif"
         write_image(tmp_path / ("b" + name), image.pixels, image.storage)
-        assert Image.open(tmp_path / ("b" + name)).info["icc_profile"] == profile
+        with Image.open(tmp_path / ("b" + name)) as again:
+            assert again.info["icc_profile"] == profile
     deep = tmp_path / "deep.png"
     storage = read_image(tmp_path / "a.png").storage
     write_image(deep, tensor(COLOUR), type(storage)(np.dtype(np.uint16), 65535.0, profile=profile))
@@ -78,7 +85,7 @@ def test_a_palette_is_read_as_its_colours(tmp_path: Path, suffix: str) -> None:
     indexed = Image.fromarray(GREY % 7)
     indexed.putpalette([*range(0, 63, 3), *range(100, 121)][:21])
     indexed.save(tmp_path / f"a{suffix}")
-    shown = np.asarray(Image.open(tmp_path / f"a{suffix}").convert("RGB"))
+    shown = _shown(tmp_path / f"a{suffix}", "RGB")
     assert equal(read_image(tmp_path / f"a{suffix}").pixels, shown)
 
 
@@ -112,7 +119,7 @@ def test_a_compressed_negative_is_read_as_shown_or_refused(tmp_path: Path) -> No
     path = tmp_path / "fax.tif"
     bits = Image.fromarray(GREY > 128)
     bits.save(path, compression="group4", tiffinfo={262: 0})
-    shown = np.asarray(Image.open(path)).astype(np.uint8)
+    shown = _shown(path, "1").astype(np.uint8)
     assert equal(read_image(path).pixels, shown, 1)
 
 

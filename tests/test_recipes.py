@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pnp_lip.data.photographs import PHOTOGRAPHS, photograph
 from pnp_lip.errors import InputError
-from pnp_lip.recipes import deblur, inpaint
+from pnp_lip.recipes import deblur, inpaint, superresolve
 from pnp_lip.recipes.denoise import add_noise, denoise
 from pnp_lip.recipes.figure import before_and_after, residual_curve, save_figure
 from pnp_lip.recipes.problem import Problem
@@ -296,3 +296,44 @@ def test_flat_and_odd_images_are_drawn_without_a_warning(
         before_and_after(image, image, None), tmp_path / "a.png", plots, torch.ones(1, 1, 3, 3) / 9
     )
     assert [str(warning.message) for warning in recwarn] == []
+
+
+@pytest.mark.parametrize("factor", superresolve.FACTORS)
+def test_a_small_pixel_sits_in_the_middle_of_those_it_stands_for(factor: int) -> None:
+    ramp = torch.linspace(0, 1, 12 * factor)[:, None].expand(1, 1, 12 * factor, 12 * factor)
+    problem = superresolve.simulated(ramp, factor, 0.0, 0)
+    middles = torch.nn.functional.avg_pool2d(ramp, factor)
+    assert torch.allclose(problem.y[..., 3:-3, 3:-3], middles[..., 3:-3, 3:-3], atol=1e-6)
+    # The interpolation bends a ramp a little, to both sides of each middle.
+    interpolated = torch.nn.functional.avg_pool2d(problem.start, factor)
+    assert torch.allclose(interpolated[..., 5:-5, 5:-5], middles[..., 5:-5, 5:-5], atol=1e-4)
+    assert float(superresolve.sampling_kernel(factor).sum()) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(13, 17), (5, 8), (3, 4)])
+@pytest.mark.parametrize("factor", superresolve.FACTORS)
+def test_images_of_any_size_become_larger(shape: tuple[int, int], factor: int) -> None:
+    y = torch.rand(1, 3, *shape)
+    problem = superresolve.observed(y, factor, 0.01)
+    assert problem.start.shape == (1, 3, shape[0] * factor, shape[1] * factor)
+    assert problem.physics.A(problem.start).shape == y.shape
+    flat = superresolve.observed(torch.full_like(y, 0.3), factor, 0.01)
+    assert torch.allclose(flat.physics.A(flat.start), flat.y, atol=1e-6)
+
+
+def test_what_cannot_be_made_larger_or_smaller_is_refused() -> None:
+    x = torch.rand(1, 1, 8, 8)
+    with pytest.raises(InputError, match="the factor is 2, 3 or 4, got 5"):
+        superresolve.observed(x, 5, 0.01)
+    with pytest.raises(InputError, match="2 x 8 pixels cannot be made smaller"):
+        superresolve.simulated(x[..., :2, :], 3, 0.01, 0)
+    with pytest.raises(InputError, match="divide by the number that stands for white"):
+        superresolve.observed(255 * x, 2, 0.01)
+
+
+def test_super_resolution_gains_over_interpolation(camera: Tensor) -> None:
+    x = camera[..., 60:124, 90:154].contiguous()
+    problem = superresolve.simulated(x, 2, 0.01, seed=0)
+    restoration = restore(problem, Options(superresolve.STRENGTH[2] * 0.01))
+    assert restoration.solution.plan.guaranteed
+    assert gain(restoration) >= 1

@@ -16,7 +16,8 @@ FLOORS = (
     ("constraints", "weights"),
     ("denoisers",),
     ("certifier", "checker"),
-    ("networks", "solvers", "training"),
+    ("networks", "solvers"),
+    ("training",),
     ("recipes",),
     ("cli",),
 )

@@ -18,7 +18,7 @@ from pnp_lip.data.photographs import photograph
 # %%
 # A small residual network
 # ------------------------
-# It is traced, and its graph is bounded from the norms of its layers.
+# Its graph is exported, and each operator in it is bounded.
 
 
 class Residual(nn.Module):
@@ -68,11 +68,12 @@ for axis, (title, shown) in zip(axes, pictures.items(), strict=True):
 figure.show()
 
 # %%
-# What has no rule is refused
-# ---------------------------
-# Nothing is claimed about a layer that the certifier does not know; the refusal names it and the remedy.
+# What cannot be bounded is refused
+# ---------------------------------
+# Nothing is claimed about an operation that the certifier does not know, or that has no finite constant;
+# the refusal names it and says why.
 
 try:
-    certify(nn.Sequential(nn.Conv2d(1, 1, 3), nn.Softmax(dim=1)))
+    certify(nn.Sequential(nn.Conv2d(1, 1, 3), nn.InstanceNorm2d(1)))
 except Refusal as refusal:
     print(refusal)

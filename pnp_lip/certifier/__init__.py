@@ -2,6 +2,7 @@
 
 from pnp_lip.certifier.certificate import Certificate
 from pnp_lip.certifier.certification import Contradiction, certify, prove
+from pnp_lip.certifier.conditions import admits
 from pnp_lip.certifier.digest import digest
 from pnp_lip.certifier.execution import Execution
 from pnp_lip.certifier.operators import Operation, register_operator
@@ -28,6 +29,7 @@ __all__ = [
     "Settings",
     "Statement",
     "Witness",
+    "admits",
     "apply_rule",
     "averaged_with_identity",
     "certify",

@@ -7,7 +7,6 @@ several. So a network is exported once for each of them, and bounded by the wors
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
@@ -192,9 +191,3 @@ def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tupl
     likely = dict.fromkeys(c for c in (*found, _ANY_CHANNELS, 3, 1, 2, 4) if isinstance(c, int))
     shapes += [(3, c, *_SIDES[:axes]) for c in likely]
     return shapes + [(3, p.shape[1]) for p in network.parameters() if p.ndim == 2][:1]
-
-
-def admits(conditions: tuple[str, ...], sizes: dict[str, int]) -> bool:
-    """Whether sizes meet conditions that the exporter wrote."""
-    known = {"torch": torch, "math": math, **sizes}
-    return all(eval(condition, {"__builtins__": {}}, known) for condition in conditions)

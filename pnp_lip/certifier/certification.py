@@ -42,8 +42,11 @@ def prove(network: nn.Module, *, gap: float = 1e-3, example: Tensor | None = Non
     Args:
         network: as in :func:`certify`.
         gap: as in :func:`certify`.
-        example: an input; needed only where a traced graph is to be compared with its module and
-            the shape of inputs cannot be told from the layers.
+        example: an input; needed only where the shape of inputs cannot be told from the layers of a
+            module without a rule.
+
+    Returns:
+        The statement; ``conditions`` says for which sizes it holds, none for all.
 
     Raises:
         ValueError: the network does not take the example.
@@ -63,11 +66,12 @@ def certify(
     r"""Prove an upper bound of :math:`\mathrm{Lip}(D)`, and attain a lower one.
 
     The upper bound is composed from proved bounds of the layers; it holds in real arithmetic with
-    the stored weights, for every image size and every noise level.
+    the stored weights, at every noise level and for every image size that meets the statement's
+    conditions.
 
     Args:
-        network: any module made of layers with a registered rule, in the mode it will be used in;
-            other modules are traced and bounded through their graph.
+        network: any module, in the mode it will be used in: by the rule of its class, or else through
+            the graph of operators that it runs.
         gap: relative distance allowed between the two bounds of each weight's norm.
         images: inputs ``[N, C, H, W]`` from each of which a witness is sought; by default parts of
             photographs with the channels of the first layer, or noise for a network on vectors.

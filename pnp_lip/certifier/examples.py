@@ -21,6 +21,8 @@ __all__ = ["default_inputs", "inputs_of_modules", "measure"]
 #: Where the cuts lie: an eye with hair around it, and a leg of the tripod.
 _CUTS = (("astronaut", 95, 215), ("camera", 330, 230))
 _SIDE = 24
+#: Layers whose attribute ``in_channels`` does not count the channels of images.
+_NOT_OF_IMAGES = (nn.Conv1d, nn.ConvTranspose1d, nn.Conv3d, nn.ConvTranspose3d)
 #: Distances of a pair at the start, as multiples of the norm of the input.
 _RADII = (1e-3, 1.0)
 _POWER_STEPS, _CLIMBS = 12, 25
@@ -29,7 +31,7 @@ _POWER_STEPS, _CLIMBS = 12, 25
 def default_inputs(network: nn.Module) -> list[Tensor]:
     """Inputs that fit the first layer of ``network``; none where that cannot be told."""
     channels = getattr(network, "in_channels", None)
-    if isinstance(channels, int):
+    if isinstance(channels, int) and not isinstance(network, _NOT_OF_IMAGES):
         return _photographs(channels)
     for layer in network.modules():
         if isinstance(layer, nn.Linear):

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.certifier.calls import Call, admits
+from pnp_lip.certifier.calls import Call
+from pnp_lip.certifier.conditions import admits
 from pnp_lip.certifier.digest import digest
 from pnp_lip.certifier.program import Program
 from pnp_lip.plain_modules import Refusal
@@ -41,7 +42,8 @@ def takes(module: nn.Module, call: Call) -> bool:
 def require_faithful(module: nn.Module, program: Program, name: str) -> None:
     """Refuse a graph that does not compute what the module computes.
 
-    Compared on random images of two sizes, with entries of size 0.1, 1 and 100; the module is run twice.
+    Compared on random images of two sizes, with entries of size 0.1, 1 and 100; the module is run
+    twice, once with gradients.
 
     Raises:
         Refusal: they differ, the module gives two answers, or no example meets the conditions.
@@ -58,7 +60,9 @@ def require_faithful(module: nn.Module, program: Program, name: str) -> None:
                 if call.shape == program.call.shape:
                     raise
                 continue
-            if not torch.equal(expected, _outcome(module, call, given)):
+            with torch.enable_grad():
+                again = call.module(module)(*(tensor.clone() for tensor in given))
+            if not torch.equal(expected, again):
                 raise Refusal(f"{where} gives two answers for one input, so there is no single map")
             difference = _difference(program, given, expected)
             if not difference <= _TOLERANCE:
@@ -77,13 +81,20 @@ def require_faithful(module: nn.Module, program: Program, name: str) -> None:
 def _calls(program: Program) -> list[Call]:
     """Calls on small images that meet the conditions, and the one that was exported."""
     shape = program.call.shape
-    letters = {2: "BF", 3: "BCL", 4: "BCHW", 5: "BCDHW"}.get(len(shape), "")
     found = []
     for sides in _SIDES:
         small = (*shape[:2], *sides[: len(shape) - 2])
-        if letters and admits(program.conditions, dict(zip(letters, small, strict=True))):
+        if _admitted(program, small):
             found.append(replace(program.call, shape=small))
     return [*found, program.call]
+
+
+def _admitted(program: Program, shape: tuple[int, ...]) -> bool:
+    """A condition that cannot be read leaves the shape that was exported."""
+    try:
+        return admits(program.conditions, shape)
+    except ValueError:
+        return False
 
 
 @torch.no_grad()

@@ -7,7 +7,6 @@ of the first, and the pieces are composed. A chain of residual blocks thus keeps
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -15,15 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from pnp_lip.certifier.abstract import IDENTITY, Dependent, Known, Walk, size_of
-from pnp_lip.certifier.calls import Call, calls_of, likely_shapes
-from pnp_lip.certifier.faithfulness import fingerprint, require_faithful, takes
+from pnp_lip.certifier.faithfulness import fingerprint, require_faithful
 from pnp_lip.certifier.operators import OPERATORS, apply_operator
-from pnp_lip.certifier.program import VARYING, NotExportable, Program, exported, with_varying_level
+from pnp_lip.certifier.program import VARYING, Program
 from pnp_lip.certifier.rules import Settings, apply_rule
-from pnp_lip.certifier.statement import Statement, compose, worst
+from pnp_lip.certifier.statement import IDENTITY, Statement, compose, worst
+from pnp_lip.certifier.values import JUMPING, Dependent, Known, size_of
+from pnp_lip.certifier.walk import Walk
+from pnp_lip.certifier.ways import programs_of
 from pnp_lip.certifier.whole import WHOLE, WholeCall, recorded_calls
-from pnp_lip.plain_modules import Refusal, plain_type, require_finite
+from pnp_lip.plain_modules import Refusal, require_finite
 
 __all__ = ["bound_graph"]
 
@@ -36,7 +36,7 @@ def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
     """
     before = fingerprint(module)
     with recorded_calls() as calls:
-        programs = list(_programs(module, name, settings))
+        programs = list(programs_of(module, name, settings))
         _require_same(before, module, name)
         statements = [_Bounder(program, name, settings, calls).run() for program in programs]
         for program in programs:
@@ -62,64 +62,6 @@ def _require_same(before: str, module: nn.Module, name: str) -> None:
             f"'{name or 'the network'}' changes attributes of its own whenever it is called, so it is "
             f"no map of its input alone: keep its state outside of it"
         )
-
-
-def _programs(module: nn.Module, name: str, settings: Settings) -> Iterator[Program]:
-    """One program for each way to call the module."""
-    shapes = likely_shapes(module, settings.inputs.get(id(module)))
-    found = _first(module, name, shapes)
-    shape = found[0].call.shape
-    single = [] if shape[0] == 1 else list(_of_shape(module, name, (1, *shape[1:]), optional=True))
-    if not (single and f"B == {shape[0]}" in found[0].conditions):
-        yield from found  # else the number of images was taken as fixed: one image at a time
-    yield from single
-    if any(condition == "C >= 2" for condition in found[0].conditions):
-        yield from _of_shape(module, name, (shape[0], 1, *shape[2:]), optional=True)
-
-
-def _first(module: nn.Module, name: str, shapes: list[tuple[int, ...]]) -> list[Program]:
-    """For the first of the shapes that the module takes."""
-    for shape in shapes:
-        found = list(_of_shape(module, name, shape, optional=True))
-        if found:
-            return found
-    return list(_of_shape(module, name, shapes[0], optional=False))
-
-
-def _of_shape(
-    module: nn.Module, name: str, shape: tuple[int, ...], *, optional: bool
-) -> Iterator[Program]:
-    numbers: list[Program] = []
-    for call in calls_of(module, name, shape):
-        program = _exported(module, name, call, optional=optional)
-        if program is None:
-            continue
-        if call.number is None:
-            yield program
-        else:
-            numbers.append(program)
-    if numbers:
-        try:
-            yield with_varying_level(numbers)
-        except Refusal as refusal:
-            raise Refusal(f"'{name or 'the network'}' {refusal}") from refusal
-
-
-def _exported(module: nn.Module, name: str, call: Call, *, optional: bool) -> Program | None:
-    """``None`` where the module does not take such a call."""
-    where = f"'{name or 'the network'}' ({plain_type(module).__qualname__})"
-    try:
-        return exported(module, call)
-    except Refusal as refusal:
-        text = str(refusal)
-        raise Refusal(text if text.startswith("'") else f"{where} {text}") from refusal
-    except NotExportable as error:
-        if (optional or call.place is not None) and not takes(module, call):
-            return None
-        raise Refusal(
-            f"{where} has no rule, and its graph cannot be exported for {call.what} ({error}): pass an "
-            f"input it takes with example=, or register a rule with pnp_lip.certifier.register_rule"
-        ) from error
 
 
 class _Bounder:
@@ -184,6 +126,8 @@ class _Bounder:
             return apply_operator(self.walk, node)
         if torch.Tag.nondeterministic_seeded in tags and not _is_still(node):
             raise self.walk.refusal(node, "draws random numbers, so there is no single map")
+        if any(self.walk.values[read] is JUMPING for read in node.all_input_nodes):
+            raise self.walk.refusal(node, "reads where a maximum or minimum is, which jumps")
         if node.target is operator.getitem:
             source, index = node.args
             return self.walk.values[source][index]  # type: ignore[index]

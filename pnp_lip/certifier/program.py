@@ -8,23 +8,18 @@ the statement.
 
 from __future__ import annotations
 
-import io
-import logging
-import random
-import re
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind
 
 from pnp_lip.certifier.calls import Call
+from pnp_lip.certifier.conditions import conditions_of
+from pnp_lip.certifier.surroundings import quiet, same_random_state
 from pnp_lip.certifier.whole import kept_whole
 from pnp_lip.plain_modules import Refusal
 
@@ -32,7 +27,6 @@ __all__ = ["VARYING", "NotExportable", "Program", "exported", "with_varying_leve
 
 #: In the place of an argument that depends on the noise level.
 VARYING = object()
-_LETTERS = {1: "F", 2: "BF", 3: "BCL", 4: "BCHW", 5: "BCDHW"}
 
 
 class NotExportable(Exception):
@@ -88,7 +82,7 @@ def exported(module: nn.Module, call: Call) -> Program:
     given = call.example(reference)
     sizes = (dict.fromkeys(range(given[0].ndim), Dim.AUTO), {0: Dim.AUTO})[: len(given)]
     root = call.module(module)
-    with _quiet(), _same_random_state(), torch.no_grad(), kept_whole(module) as problems:
+    with quiet(), same_random_state(), torch.no_grad(), kept_whole(module) as problems:
         try:
             first = export(root, given, dynamic_shapes=sizes, strict=False)
             program = first.run_decompositions({})
@@ -101,7 +95,7 @@ def exported(module: nn.Module, call: Call) -> Program:
     _require_pure(program)
     constants, names = _constants(program)
     arguments = tuple(program.graph_signature.user_inputs)[: len(given)]
-    conditions = _conditions([first, program], arguments[0])
+    conditions = conditions_of([first, program], arguments[0])
     return Program(program.graph_module, call, constants, names, arguments, conditions)
 
 
@@ -194,66 +188,3 @@ def _constants(program: ExportedProgram) -> tuple[dict[str, Any], dict[str, str]
         constants[entry.arg.name] = found.detach() if isinstance(found, Tensor) else found
         names[entry.arg.name] = target.removeprefix("inner.")
     return constants, names
-
-
-def _conditions(programs: Sequence[ExportedProgram], image: str) -> tuple[str, ...]:
-    """What was assumed, in the letters of the axes."""
-    last = programs[-1]
-    value = next(n for n in last.graph.nodes if n.name == image).meta["val"]
-    letters = _LETTERS.get(value.ndim, "ABCDEFGHIJ"[: value.ndim])
-    found: list[str] = []
-    for letter, size in zip(letters, value.shape, strict=True):
-        if isinstance(size, int):
-            found.append(f"{letter} == {size}")
-            continue
-        limits = last.range_constraints.get(size.node.expr)
-        if limits is not None:
-            found.append(f"{letter} >= {int(limits.lower)}")
-            if "oo" not in str(limits.upper):
-                found.append(f"{letter} <= {int(limits.upper)}")
-    for program in programs:
-        for text in program._guards_code or []:
-            text = text.replace("L['level'].size()[0]", letters[0])  # one level for each image
-            text = re.sub(r"L\['x'\]\.size\(\)\[(\d)\]", lambda m: letters[int(m[1])], text)
-            text = re.sub(r"^\((\d+) \+ ([A-Z])\) == (\d+)$", _solved, text)
-            if text != f"{letters[0]} == {letters[0]}":
-                found.append(text)
-    return tuple(dict.fromkeys(found))
-
-
-def _solved(match: re.Match[str]) -> str:
-    """``(1 + C) == 3`` as ``C == 2``."""
-    return f"{match[2]} == {int(match[3]) - int(match[1])}"
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter warns, logs and prints about what it then raises."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            warnings.catch_warnings(),
-            redirect_stdout(io.StringIO()),
-            redirect_stderr(io.StringIO()),
-        ):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
-
-
-@contextmanager
-def _same_random_state() -> Iterator[None]:
-    """Refuse what draws from a generator of torch, numpy or Python; leave them as they were."""
-    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    yield
-    now = torch.get_rng_state(), np.random.get_state(), random.getstate()
-    torch.set_rng_state(before[0])
-    np.random.set_state(before[1])
-    random.setstate(before[2])
-    numpy_before: Any = before[1]
-    numpy_now: Any = now[1]
-    same_numpy = all(np.array_equal(a, b) for a, b in zip(numpy_before, numpy_now, strict=True))
-    if not (torch.equal(before[0], now[0]) and same_numpy and before[2] == now[2]):
-        raise Refusal("draws random numbers, so there is no single map")

@@ -1,4 +1,4 @@
-"""``pnp-lip deblur`` and ``pnp-lip inpaint``: pose the problem, solve it page by page, write."""
+"""``pnp-lip deblur``, ``inpaint`` and ``superresolve``: pose the problem, solve it page by page, write."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from pnp_lip.data.masks import Mask, mask_of_alpha, read_mask
 from pnp_lip.errors import InputError
 from pnp_lip.recipes import deblur as deblurring
 from pnp_lip.recipes import inpaint as inpainting
+from pnp_lip.recipes import superresolve as superresolving
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.recipes.restoration import Options, restore
 from pnp_lip.solvers import Solution, Status
 
-__all__ = ["deblur", "inpaint"]
+__all__ = ["deblur", "inpaint", "superresolve"]
 
 #: The strength of the denoiser never falls below that for this noise.
 _LEAST_NOISE = 0.003
@@ -71,6 +72,28 @@ def _inpaint(options: argparse.Namespace) -> dict[str, Any]:
 
     def strength(noise: float) -> float:
         return max(inpainting.STRENGTH[options.solver], noise)
+
+    return _solve(source, problem, strength, options)
+
+
+def superresolve(options: argparse.Namespace) -> int:
+    """Make one image or many larger."""
+    return each(options, _superresolve)
+
+
+def _superresolve(options: argparse.Namespace) -> dict[str, Any]:
+    source = given(options)
+    if options.resume and (report := written_before(source)):
+        return report
+    say(*source.image.notes, *alpha_note(source.image))
+
+    def problem(page: Tensor, noise: float) -> Problem:
+        if source.simulate:
+            return superresolving.simulated(page, options.factor, noise, options.seed)
+        return superresolving.observed(page, options.factor, noise)
+
+    def strength(noise: float) -> float:
+        return superresolving.STRENGTH[options.factor] * max(noise, _LEAST_NOISE)
 
     return _solve(source, problem, strength, options)
 

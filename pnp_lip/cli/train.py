@@ -19,11 +19,14 @@ from pnp_lip.training import (
 
 __all__ = ["train"]
 
+_WRITTEN, _CHECKPOINT = ("weights.safetensors", "curve.json"), "checkpoint.safetensors"
+
 
 def train(options: argparse.Namespace) -> int:
     """Train a denoiser and certify it at every evaluation."""
     require_device(options.device)
     config = _config(options.config)
+    _require_own_folder(Path(options.folder))
     if isinstance(config, GuidedConfig):
         return _train_guided(config, options)
     processes = Processes.join(options.device)
@@ -45,6 +48,17 @@ def _train_guided(config: GuidedConfig, options: argparse.Namespace) -> int:
     train_with_progress(training)
     print(f"wrote {training.weights}")
     return 0
+
+
+def _require_own_folder(folder: Path) -> None:
+    """A run continues from its checkpoint; weights without one are somebody else's and stay."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file: the run needs a folder")
+    foreign = [name for name in _WRITTEN if (folder / name).exists()]
+    if foreign and not (folder / _CHECKPOINT).exists():
+        raise InputError(
+            f"{folder / foreign[0]} exists without the checkpoint of a run: choose another --folder"
+        )
 
 
 def _config(path: str) -> TrainingConfig:

@@ -156,8 +156,9 @@ def _is_deep_png(path: Path) -> bool:
 
 def _deep_png(path: Path, image: Image.Image) -> Raster:
     """Samples by pypng; orientation and profile by Pillow, which has read the other chunks."""
-    width, height, rows, info = png.Reader(filename=str(path)).read()
-    samples = np.vstack([np.asarray(row, np.uint16) for row in rows])
+    with path.open("rb") as file:  # a reader of a file name would leave it open
+        width, height, rows, info = png.Reader(file=file).read()
+        samples = np.vstack([np.asarray(row, np.uint16) for row in rows])
     samples = samples.reshape(1, height, width, info["planes"])
     orientation = image.getexif().get(_ORIENTATION, 1)
     notes = (TURNED,) if orientation in range(2, 9) else ()

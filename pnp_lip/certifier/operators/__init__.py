@@ -4,6 +4,7 @@ import pnp_lip.certifier.operators.affine
 import pnp_lip.certifier.operators.arithmetic
 import pnp_lip.certifier.operators.arrangement
 import pnp_lip.certifier.operators.entrywise
+import pnp_lip.certifier.operators.reductions
 import pnp_lip.certifier.operators.resampling  # noqa: F401  (all register their rules)
 from pnp_lip.certifier.operators.registry import (
     OPERATORS,

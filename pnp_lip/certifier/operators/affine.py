@@ -16,11 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from pnp_lip.certifier.abstract import Dependent, Linear, Sigma, is_equal
 from pnp_lip.certifier.digest import tensor_bytes
 from pnp_lip.certifier.execution import absolute_norm, affine_execution, bias_norm, taps_of
 from pnp_lip.certifier.operators.registry import Operation, register_operator
 from pnp_lip.certifier.statement import lipschitz
+from pnp_lip.certifier.values import Dependent, Linear, Sigma, is_equal
 from pnp_lip.norms import NormBound, convolution_norm, matrix_norm, padding_factor
 from pnp_lip.rounding import multiply_up
 

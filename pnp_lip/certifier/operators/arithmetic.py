@@ -1,8 +1,7 @@
-"""Sums, multiples, products with constants, selections by a mask, reductions."""
+"""Sums, multiples, products with constants, selections by a mask."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -10,10 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pnp_lip.certifier.abstract import Dependent, Known, size_of
 from pnp_lip.certifier.operators.registry import Operation, register_operator
-from pnp_lip.certifier.statement import symmetric
-from pnp_lip.rounding import sqrt_up
+from pnp_lip.certifier.values import Dependent, Known, size_of
 
 __all__: list[str] = []
 
@@ -131,81 +128,6 @@ def _filled(op: Operation, x: Any, mask: Any, value: Any) -> Dependent:
     return op.entrywise(image, 0, 1)
 
 
-@register_operator(aten.sum.default, aten.sum.dim_IntList)
-def _total(op: Operation, x: Any, dim: Any = None, keepdim: bool = False) -> Dependent:
-    r"""``k`` entries each: :math:`\sqrt k`."""
-    sides = [op.image(x).size[axis] for axis in _axes(op, x, dim)]
-    if not all(isinstance(side, int) for side in sides):
-        op.refuse("sums over a side of unknown length: use the mean, or prove it at one size")
-    count = math.prod(int(side) for side in sides)
-    return op.bounded(x, sqrt_up(Fraction(count)), f"sum of {count} entries")
-
-
-@register_operator(aten.mean.default, aten.mean.dim)
-def _mean(op: Operation, x: Any, dim: Any = None, keepdim: bool = False) -> Dependent:
-    r"""``k`` entries each: :math:`1/\sqrt k`, with the sides that are known."""
-    sides = [op.image(x).size[axis] for axis in _axes(op, x, dim)]
-    count = math.prod(side for side in sides if isinstance(side, int))
-    return op.bounded(x, sqrt_up(Fraction(1, max(count, 1))), "mean over axes")
-
-
-@register_operator(aten.amax.default, aten.amin.default)
-def _largest(op: Operation, x: Any, dim: Any = (), keepdim: bool = False) -> Dependent:
-    return op.bounded(x, 1.0, "largest or smallest of disjoint sets of entries")
-
-
-@register_operator(aten.softmax.int, aten._softmax.default)
-def _softmax(
-    op: Operation, x: Any, dim: Any, half_to_float: bool = False, dtype: Any = None
-) -> Dependent:
-    r"""The Jacobian ``diag(p) - p p^T`` is symmetric; by Gershgorin its spectrum lies in
-    :math:`[0, \max_i 2p_i(1-p_i)] \subseteq [0, 1/2]`."""
-    statement = symmetric("softmax", Fraction(0), Fraction(1, 2))
-    image = op.image(x)
-    identity = op.walk.spectrum(image.terms) == (1, 1)
-    spectrum = (Fraction(0), Fraction(1, 2)) if identity else None
-    return op.walk.add(op.node, image, statement, spectrum=spectrum)
-
-
-@register_operator(
-    aten._native_batch_norm_legit_no_training.default, aten.batch_norm.default,
-    aten.native_batch_norm.default,
-)  # fmt: skip
-def _batch_norm(
-    op: Operation,
-    x: Any,
-    weight: Any,
-    bias: Any,
-    running_mean: Any,
-    running_var: Any,
-    momentum: Any,
-    eps: Any,
-    training: bool = False,
-    cudnn_enabled: bool = False,
-) -> Any:
-    r"""Entrywise with slopes :math:`g_c/\sqrt{v_c + \epsilon}`."""
-    if training or running_var is None:
-        op.refuse("normalises by the batch: call eval() and keep running statistics")
-    variance = op.fixed(running_var, "a variance").double() + eps
-    if not (variance > 0).all():
-        op.refuse("has a running variance that is not positive")
-    gains = torch.ones_like(variance) if weight is None else op.fixed(weight, "a scale").double()
-    slopes = gains / variance.sqrt()
-    # Three correctly rounded operations: each is off by less than one part in 2**52.
-    slack = Fraction(1) + Fraction(1, 2**49)
-    low, high = Fraction(float(slopes.min())), Fraction(float(slopes.max()))
-    low, high = low * (slack if low < 0 else 1 / slack), high * (slack if high > 0 else 1 / slack)
-    value = op.node.meta["val"]
-    size = tuple((value[0] if isinstance(value, (tuple, list)) else value).shape)
-    image = op.image(x)
-    statement = symmetric("batch norm in eval mode", low, high)
-    identity = op.walk.spectrum(image.terms) == (1, 1)
-    found = op.walk.add(
-        op.node, image, statement, size=size, spectrum=(low, high) if identity else None
-    )
-    return found if not isinstance(value, (tuple, list)) else (found, Known(), Known())
-
-
 def _scaled(op: Operation, x: Any, factor: Fraction) -> Dependent:
     return op.walk.repeated(op.node, op.image(x), size_of(op.node)).times(factor)
 
@@ -236,9 +158,3 @@ def _extremes(op: Operation, value: Tensor) -> tuple[Fraction, Fraction]:
         op.refuse("scales by entries that are not finite real numbers")
     exact = value.detach().double()
     return Fraction(float(exact.min())), Fraction(float(exact.max()))
-
-
-def _axes(op: Operation, x: Any, dim: Any) -> list[int]:
-    ndim = len(op.image(x).size)
-    axes = [] if dim is None else [dim] if isinstance(dim, int) else list(dim)
-    return [axis % ndim for axis in axes] or list(range(ndim))

@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from pnp_lip.certifier.abstract import Dependent, Known, is_equal, size_of
 from pnp_lip.certifier.operators.affine import deferred_padding
 from pnp_lip.certifier.operators.registry import Operation, register_operator
+from pnp_lip.certifier.values import Dependent, Known, is_equal, size_of
 from pnp_lip.norms import padding_factor
 from pnp_lip.rounding import multiply_up
 
@@ -93,8 +93,18 @@ def _scattered(op: Operation, x: Any, src: Any, **given: Any) -> Dependent:
     return op.walk.gathered(op.node, parts, "entries of two tensors")
 
 
-def _constant(op: Operation) -> Any:
-    return Known(None, size_of(op.node))
+@register_operator(
+    *(aten.zeros_like.default, aten.ones_like.default, aten.full_like.default),
+    *(aten.new_zeros.default, aten.new_ones.default, aten.new_full.default),
+)
+def _constant(op: Operation, x: Any = None, **given: Any) -> Known:
+    """A tensor that takes no more than its shape from ``x``."""
+    name = str(op.node.target)
+    value: Any = given.get(
+        "fill_value", 0.0 if "zeros" in name else 1.0 if "ones" in name else None
+    )
+    number = value.number() if isinstance(value, Known) else value
+    return Known(None if number is None else float(number), size_of(op.node))
 
 
 @register_operator(aten.expand.default, aten.expand_as.default)

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from pnp_lip.certifier.abstract import Dependent
 from pnp_lip.certifier.operators.registry import Operation, register_operator
+from pnp_lip.certifier.values import Dependent
 from pnp_lip.plain_modules import Refusal
 
 __all__ = ["SLOPES"]

@@ -10,10 +10,11 @@ from typing import Any, NoReturn
 
 from torch import Tensor, fx
 
-from pnp_lip.certifier.abstract import Dependent, Known, Sigma, Walk, size_of
 from pnp_lip.certifier.execution import Execution
 from pnp_lip.certifier.rules import undone
 from pnp_lip.certifier.statement import Statement, lipschitz, symmetric
+from pnp_lip.certifier.values import Dependent, Known, Sigma, size_of
+from pnp_lip.certifier.walk import Walk
 from pnp_lip.plain_modules import Refusal
 from pnp_lip.rounding import round_up, sqrt_up
 

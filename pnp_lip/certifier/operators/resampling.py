@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from pnp_lip.certifier.abstract import Dependent, is_equal, size_of
 from pnp_lip.certifier.operators.registry import Operation, register_operator
 from pnp_lip.certifier.statement import lipschitz
+from pnp_lip.certifier.values import JUMPING, Dependent, is_equal, size_of
 from pnp_lip.norms import convolution_norm
 from pnp_lip.rounding import round_up, sqrt_up
 
@@ -113,7 +113,7 @@ def _adaptive_average(op: Operation, x: Any, output_size: Any) -> Dependent:
 
 @register_operator(aten.adaptive_max_pool1d.default, aten.adaptive_max_pool2d.default)
 def _adaptive_max(op: Operation, x: Any, output_size: Any) -> tuple[Any, ...]:
-    return _adaptive(op, x, average=False), None
+    return _adaptive(op, x, average=False), JUMPING
 
 
 def _adaptive(op: Operation, x: Any, *, average: bool) -> Dependent:

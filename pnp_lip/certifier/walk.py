@@ -8,14 +8,11 @@ symmetric mean matrix, :math:`T(x) - T(y) = M(x - y)`; sums of such atoms are bo
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
-import torch
-from torch import Tensor, fx
-from torch.fx.experimental.symbolic_shapes import statically_known_true
+from torch import fx
 
 from pnp_lip.certifier.program import VARYING, Program
 from pnp_lip.certifier.rules import Settings
@@ -28,87 +25,21 @@ from pnp_lip.certifier.statement import (
     lipschitz,
     symmetric,
 )
+from pnp_lip.certifier.values import (
+    Atom,
+    Dependent,
+    Known,
+    Linear,
+    Sigma,
+    Spectrum,
+    Terms,
+    is_equal,
+    size_of,
+)
 from pnp_lip.plain_modules import Refusal
 from pnp_lip.rounding import format_up, round_up, sqrt_up
 
-__all__ = ["Atom", "Dependent", "Known", "Linear", "Sigma", "Walk", "is_equal"]
-
-Terms = dict[str, Fraction]
-Spectrum = tuple[Fraction, Fraction]
-
-
-@dataclass(frozen=True)
-class Dependent:
-    """A tensor that depends on the image.
-
-    Attributes:
-        terms: the combination of atoms.
-        size: its shape, with symbols.
-        exact: nothing was added or rounded since the last cut, except where a statement says so.
-    """
-
-    terms: Terms
-    size: tuple[Any, ...]
-    exact: bool = True
-
-    def times(self, factor: Fraction) -> Dependent:
-        return replace(self, terms={atom: factor * c for atom, c in self.terms.items()})
-
-
-@dataclass(frozen=True, eq=False)
-class Known:
-    """A value that does not depend on the image: a tensor or a number, ``None`` where unknown.
-
-    Attributes:
-        value: the value, or the one number of which a tensor consists.
-        size: shape of a tensor.
-    """
-
-    value: Any = None
-    size: tuple[Any, ...] = ()
-
-    def number(self) -> Fraction | None:
-        """As one finite number."""
-        value = self.value
-        if isinstance(value, Tensor) and value.numel() == 1:
-            value = value.item()
-        real = isinstance(value, (int, float)) and not isinstance(value, bool)
-        return Fraction(value) if real and math.isfinite(value) else None
-
-
-@dataclass(frozen=True)
-class Linear:
-    """An atom ``W x + b``: what a transposed operator must agree with to be its adjoint."""
-
-    key: tuple[Any, ...]
-    weight: Tensor
-    source: str
-    norm: float
-
-
-@dataclass(frozen=True)
-class Sigma:
-    """An entrywise atom with slopes in ``[low, high]`` of a :class:`Linear` one."""
-
-    linear: Linear
-    low: Fraction
-    high: Fraction
-
-
-@dataclass(frozen=True)
-class Atom:
-    """What is proved of one tensor, as a map of the last cut.
-
-    Attributes:
-        statement: its bound.
-        spectrum: of its symmetric mean matrix, if it has one.
-        origin: how it came about, where that matters to another operator.
-    """
-
-    statement: Statement
-    spectrum: Spectrum | None = None
-    origin: Linear | Sigma | None = None
-
+__all__ = ["Walk"]
 
 _START = Atom(IDENTITY, (Fraction(1), Fraction(1)))
 
@@ -230,8 +161,8 @@ class Walk:
         stack = list((node.meta.get("nn_module_stack") or {}).values())
         path, kind = stack[-1] if stack else ("inner", "")
         path = str(path).removeprefix("inner").removeprefix(".")
-        if path and str(kind).startswith("torch.nn.modules"):
-            return prefix + path.split("@")[0]
+        if str(kind).startswith(("torch.nn.modules", "torch.nn.utils.parametri")):
+            return (prefix + path.split("@")[0]).rstrip(".")
         return prefix + (f"{path}.{node.name}" if path else node.name)
 
     def refusal(self, node: fx.Node, reason: str) -> Refusal:
@@ -271,19 +202,6 @@ class Walk:
         self.atoms[name] = Atom(leaf if before is IDENTITY else compose((before, leaf)))
         self.leaves.append(leaf.named(self.label(node)))
         return Dependent({name: Fraction(1)}, tuple(wanted), value.exact)
-
-
-def size_of(node: fx.Node) -> tuple[Any, ...]:
-    """The shape of a node's tensor, from the exporter."""
-    value = node.meta.get("val")
-    return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
-
-
-def is_equal(one: Any, other: Any) -> bool:
-    """Whether two sizes are equal for every image that meets the conditions."""
-    if isinstance(one, int) and isinstance(other, int):
-        return one == other
-    return bool(statically_known_true(one == other))
 
 
 def _better(one: Statement, other: Statement) -> Statement:

@@ -1,0 +1,119 @@
+"""What a node of a graph is: dependent on the image or known, and what is proved of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+from pnp_lip.certifier.statement import Statement
+
+__all__ = [
+    "JUMPING",
+    "Atom",
+    "Dependent",
+    "Known",
+    "Linear",
+    "Sigma",
+    "Spectrum",
+    "Terms",
+    "is_equal",
+    "size_of",
+]
+
+#: A value that depends on the image and jumps, such as the place of a maximum.
+JUMPING = object()
+
+Terms = dict[str, Fraction]
+Spectrum = tuple[Fraction, Fraction]
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """A tensor that depends on the image.
+
+    Attributes:
+        terms: the combination of atoms.
+        size: its shape, with symbols.
+        exact: nothing was added or rounded since the last cut, except where a statement says so.
+    """
+
+    terms: Terms
+    size: tuple[Any, ...]
+    exact: bool = True
+
+    def times(self, factor: Fraction) -> Dependent:
+        return replace(self, terms={atom: factor * c for atom, c in self.terms.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A value that does not depend on the image: a tensor or a number, ``None`` where unknown.
+
+    Attributes:
+        value: the value, or the one number of which a tensor consists.
+        size: shape of a tensor.
+    """
+
+    value: Any = None
+    size: tuple[Any, ...] = ()
+
+    def number(self) -> Fraction | None:
+        """As one finite number."""
+        value = self.value
+        if isinstance(value, Tensor) and value.numel() == 1:
+            value = value.item()
+        real = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return Fraction(value) if real and math.isfinite(value) else None
+
+
+@dataclass(frozen=True)
+class Linear:
+    """An atom ``W x + b``: what a transposed operator must agree with to be its adjoint."""
+
+    key: tuple[Any, ...]
+    weight: Tensor
+    source: str
+    norm: float
+
+
+@dataclass(frozen=True)
+class Sigma:
+    """An entrywise atom with slopes in ``[low, high]`` of a :class:`Linear` one."""
+
+    linear: Linear
+    low: Fraction
+    high: Fraction
+
+
+@dataclass(frozen=True)
+class Atom:
+    """What is proved of one tensor, as a map of the last cut.
+
+    Attributes:
+        statement: its bound.
+        spectrum: of its symmetric mean matrix, if it has one.
+        origin: how it came about, where that matters to another operator.
+    """
+
+    statement: Statement
+    spectrum: Spectrum | None = None
+    origin: Linear | Sigma | None = None
+
+
+def size_of(node: fx.Node) -> tuple[Any, ...]:
+    """The shape of a node's tensor, from the exporter."""
+    value = node.meta.get("val")
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
+
+
+def is_equal(one: Any, other: Any) -> bool:
+    """Whether two sizes are equal for every image that meets the conditions."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one == other
+    return bool(statically_known_true(one == other))
