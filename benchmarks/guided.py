@@ -183,25 +183,58 @@ def quality_table(folder: str) -> Any:
 
     def made(rows: Rows) -> str:
         levels = [str(level) for level in LEVELS[folder]]
-        heading = ["", *(f"σ = {level}" for level in levels), "proved, guide fixed", "end to end ≥"]
+        heading = [
+            "",
+            "images",
+            *(f"σ = {level}" for level in levels),
+            "proved, guide fixed",
+            "end to end ≥",
+        ]
         lines = []
         for name in ROWS:
+            if (folder, name) not in rows:
+                continue
             row = rows[(folder, name)]
             cells = [fixed(row["psnr"].get(level), 2) for level in levels]
             bounds = (
                 up(row.get("lipschitz_upper_fixed_guide"), 4),
                 down(row.get("end_to_end_gain_measured"), 2),
             )
-            lines.append([name, *cells, *bounds])
+            lines.append([name, str(row["images"]), *cells, *bounds])
         return table(heading, lines)
 
     return made
 
 
+def deblurring_table(rows: Rows) -> str:
+    """Plain and guided solves."""
+    heading = [
+        "",
+        "images",
+        "noise",
+        "PSNR",
+        "applications",
+        "seconds",
+        "theorem and tolerance met",
+    ]
+    lines = []
+    for folder in SETS:
+        for noise in NOISE:
+            for name in ("plain", "guided"):
+                row = rows.get((folder, "deblurring", f"{noise:g}", name))
+                if row is not None:
+                    met = "all" if row["converged"] and row["guaranteed"] else "not all"
+                    numbers = [fixed(row[key], 2) for key in ("psnr", "iterations", "seconds")]
+                    title = f"{TITLES[folder]}, {name}"
+                    lines.append([title, str(row["images"]), f"{noise:g}", *numbers, met])
+    return table(heading, lines)
+
+
 BENCHMARK = Benchmark(
     name="guided",
     about=__doc__ or "",
-    tables={f"guided-{folder}": quality_table(folder) for folder in SETS},
+    tables={f"guided-{folder}": quality_table(folder) for folder in SETS}
+    | {"guided-deblurring": deblurring_table},
     selecting=("sets", "rows", "deblur"),
 )
 
