@@ -22,7 +22,7 @@ from benchmarks.markdown import table
 from benchmarks.record import Row, Rows
 from pnp_lip import LipschitzDenoiser, PnpLipError
 from pnp_lip.data.photographs import photograph
-from pnp_lip.solvers import ADMM, ForwardBackward, operator_norm
+from pnp_lip.solvers import ADMM, ForwardBackward, NormSource, operator_norm
 from pnp_lip.solvers.measurements import parts_of
 
 SIDE = 16
@@ -176,6 +176,31 @@ def row(build: Callable[[], Physics], channels: int, denoiser: LipschitzDenoiser
         result |= {"upper": bound.upper, "value": bound.value, "source": bound.source.name}
         result["dense"] = largest_singular_value(operator, x)
     return result
+
+
+def _ratio(found: Row) -> str:
+    """The bound over the norm, where it is proved."""
+    if "dense" not in found:
+        return ""
+    proved = found["source"] != NormSource.ESTIMATE.name
+    return f"{found['upper'] / found['dense']:.4f}" if proved else "estimate"
+
+
+#: Words of a verdict, and what a table says for them.
+_WORDS = {
+    "Banach": "contraction",
+    "averaged maps": "averaged map",
+    "Douglas-Rachford": "firmly nonexpansive map",
+    "not the adjoint": "refused: the adjoint is wrong",
+    "only estimated": "refused: the norm is only estimated",
+    "stepsize must be": "refused: the proved norm is too loose for the step",
+    "linear deepinv physics": "refused: not linear",
+}
+
+
+def _short(verdict: str) -> str:
+    """A verdict in few words; the record has it in full."""
+    return next((said for word, said in _WORDS.items() if word in verdict), verdict[:60])
 
 
 def physics_table(rows: Rows) -> str:
