@@ -211,9 +211,9 @@ def physics_table(rows: Rows) -> str:
             [
                 names[0],
                 f"{found['dense']:.4g}" if "dense" in found else "",
-                f"{found['upper'] / found['dense']:.4f}" if "dense" in found else "",
-                str(found.get("forward_backward", found.get("physics", ""))),
-                str(found.get("admm", "")),
+                _ratio(found),
+                _short(str(found.get("forward_backward", found.get("physics", "")))),
+                _short(str(found.get("admm", ""))),
             ]
             for names, found in rows.items()
         ],
