@@ -9,6 +9,7 @@ start, so that all are after the same images. The residual is that of their comm
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ from deepinv.optim.optimizers import AndersonAccelerationConfig
 from deepinv.physics import MRI, LinearPhysics
 from torch import Tensor, nn
 
-from benchmarks.harness import Benchmark, timed
+from benchmarks.harness import Benchmark, Session, timed
 from benchmarks.markdown import fixed, table
 from benchmarks.record import Rows
 from pnp_lip.data.photographs import photograph
@@ -136,6 +137,28 @@ def residual(
     return float(norms(image - x) / norms(x))
 
 
+def as_shipped(size: int, name: str) -> Iterator[tuple[str, dict[str, float | int]]]:
+    """Our solvers with their defaults, and plain steps with the denoiser as it is, not frozen."""
+    chosen = next(problem for problem in problems(size) if problem[0] == name)
+    _, physics, y, start, truth, sigma = chosen
+    denoiser = LipschitzDenoiser(1).requires_grad_(False)
+    kinds: tuple[type[ForwardBackward] | type[ADMM], ...] = (ForwardBackward, ADMM)
+    for kind in kinds:
+        solver = kind(denoiser, sigma, tol=TOLERANCE)
+        solver.statement()
+        seconds, solution = timed(lambda: solver.solve(y, physics, init=start))  # noqa: B023
+        found = {"iterations": solution.iterations, "seconds": round(seconds, 2)}
+        yield kind.method, found | {"psnr": float(psnr(solution.x, truth))}
+    if name != "deblurring":
+        return
+    step = _step(lambda z: denoiser(z, sigma), physics, physics.A_adjoint(y), 1.9)
+    for tol in (10 * TOLERANCE, TOLERANCE):
+        rule = StoppingRule(300, tol)
+        seconds, end = timed(lambda: iterate(step, start, rule))  # noqa: B023
+        found = {"iterations": end.iterations, "seconds": round(seconds, 2)}
+        yield f"plain, not frozen, to {tol:.0e}", found | {"psnr": float(psnr(end.w, truth))}
+
+
 def overhead(size: int, steps: int = 40) -> dict[str, float]:
     """Seconds of the loop over those of a bare loop, for a network and for a trivial denoiser."""
     x = photograph("camera", size=size)
@@ -165,9 +188,9 @@ def _ratios(
 
 
 def _step(
-    denoise: Callable[[Tensor], Tensor], physics: LinearPhysics, back: Tensor
+    denoise: Callable[[Tensor], Tensor], physics: LinearPhysics, back: Tensor, gamma: float = STEP
 ) -> Callable[[Tensor], Tensor]:
-    return lambda w: denoise(w - (physics.A_adjoint_A(w) - back))
+    return lambda w: denoise(w - gamma * (physics.A_adjoint_A(w) - back))
 
 
 def _bare(step: Callable[[Tensor], Tensor], w: Tensor, steps: int) -> Tensor:
@@ -194,11 +217,23 @@ def solver_table(rows: Rows) -> str:
     )
 
 
+def shipped_table(rows: Rows) -> str:
+    """A line for each problem with the defaults."""
+    lines = [(names, row) for names, row in rows.items() if names[0] == "shipped"]
+    return table(
+        ["problem", "method", "iterations", "seconds", "PSNR"],
+        [
+            [*names[1:], str(row["iterations"]), fixed(row["seconds"], 1), fixed(row["psnr"], 2)]
+            for names, row in lines
+        ],
+    )
+
+
 BENCHMARK = Benchmark(
     "solvers",
     __doc__,
-    tables={"solvers": solver_table},
-    selecting=("problems", "methods"),
+    tables={"solvers": solver_table, "solvers-shipped": shipped_table},
+    selecting=("problems", "methods", "parts"),
     packages=("deepinv",),
 )
 
@@ -209,26 +244,37 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", help="only these")
     parser.add_argument("--size", type=int, default=128, help="pixels of a side")
     parser.add_argument("--most", type=int, default=400, help="most iterations")
+    parser.add_argument("--parts", nargs="+", default=["solve", "shipped", "overhead"])
     options = parser.parse_args()
     session = BENCHMARK.start(options, tolerance=TOLERANCE, stepsize=STEP)
-    denoiser = LipschitzDenoiser(1).requires_grad_(False)
     with torch.no_grad():
-        for name, physics, y, start, truth, sigma in problems(options.size):
-            for method, run in methods(options.most).items():
-                if (options.problems and name not in options.problems) or (
-                    options.methods and method not in options.methods
-                ):
-                    continue
-                seconds, (x, iterations) = timed(lambda: run(denoiser, sigma, physics, y, start))  # noqa: B023
-                row = {
-                    "iterations": iterations,
-                    "seconds": round(seconds, 2),
-                    "residual": residual(x, denoiser, sigma, physics, y),
-                    "psnr": float(psnr(x, truth)),
-                }
-                session.add("solve", name, method, row=row)
-        session.add("overhead", row=overhead(256))
+        if "solve" in options.parts:
+            _compare(session, options)
+        if "shipped" in options.parts:
+            for size, name in ((256, "deblurring"), (256, "inpainting 50 %"), (128, "MRI x4")):
+                for method, row in as_shipped(size, name):
+                    session.add("shipped", f"{name}, {size}", method, row=row)
+        if "overhead" in options.parts:
+            session.add("overhead", row=overhead(256))
     session.close()
+
+
+def _compare(session: Session, options: argparse.Namespace) -> None:
+    denoiser = LipschitzDenoiser(1).requires_grad_(False)
+    for name, physics, y, start, truth, sigma in problems(options.size):
+        for method, run in methods(options.most).items():
+            if (options.problems and name not in options.problems) or (
+                options.methods and method not in options.methods
+            ):
+                continue
+            seconds, (x, iterations) = timed(lambda: run(denoiser, sigma, physics, y, start))  # noqa: B023
+            row = {
+                "iterations": iterations,
+                "seconds": round(seconds, 2),
+                "residual": residual(x, denoiser, sigma, physics, y),
+                "psnr": float(psnr(x, truth)),
+            }
+            session.add("solve", name, method, row=row)
 
 
 if __name__ == "__main__":

@@ -522,6 +522,17 @@ def test_a_network_of_one_size_is_proved_for_that_size() -> None:
     assert "(2*W*H) == 32" in statement.conditions
 
 
+def test_a_network_that_takes_no_symbolic_sizes_is_proved_for_the_size_it_was_tried_on() -> None:
+    def forward(m: Any, x: Tensor) -> Tensor:
+        if not all(type(side) is int for side in x.shape):
+            raise TypeError("expected whole numbers")
+        return 2 * m.a(x)
+
+    statement = prove(Network(forward, a=_conv()), example=torch.rand(1, 2, 6, 7))
+    assert {"H == 6", "W == 7"} <= set(statement.conditions)
+    assert not admits(statement.conditions, (1, 2, 6, 8))
+
+
 def test_exporting_leaves_the_module_as_it_was() -> None:
     network = Network(lambda m, x: x + torch.ones(()) + m.c(x), c=_conv())
     network.s = ConvGradientStep(torch.ones(1, 1, 3, 3))

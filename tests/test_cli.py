@@ -534,7 +534,7 @@ def test_an_image_too_small_for_a_similarity_has_a_report_without_it(folder: Pat
 
 
 def test_twelve_bits_stay_twelve_bits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    camera = (io.imread(folder / "image.png").astype(np.uint16) * 4095) // 255
+    camera = (io.imread(folder / "image.png") * (4095 / 255)).astype(np.uint16)
     imwrite(folder / "twelve.tif", camera)
     assert run("denoise", "twelve.tif", "-o", "dark.tif", *GREY) == 0
     assert "--white-level 4095" in capsys.readouterr().out

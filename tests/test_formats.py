@@ -222,6 +222,23 @@ def test_a_stack_comes_back_with_its_axes_and_its_scale(
             assert 'PhysicalSizeX="0.25"' in (after.ome_metadata or "")
 
 
+@pytest.mark.parametrize(("shape", "options"), STACKS[:3])
+def test_an_enlarged_stack_says_that_its_pixels_are_smaller(
+    tmp_path: Path, shape: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    path, again = tmp_path / "stack.tif", tmp_path / "again.tif"
+    imwrite(path, np.zeros(shape, np.uint8), **options)
+    image = read_stack(path)
+    large = image.pixels.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    write_image(again, large, image.storage.enlarged(2))
+    small = read_stack(path).storage.scale
+    scale = read_stack(again).storage.scale
+    assert scale["resolution"] == tuple(2 * density for density in small["resolution"])
+    assert scale["metadata"].get("spacing") == small["metadata"].get("spacing")
+    if "ome" in options:
+        assert scale["metadata"]["PhysicalSizeX"] == 0.125
+
+
 def test_thumbnails_and_pyramids_do_not_count_as_pages(tmp_path: Path) -> None:
     with TiffWriter(tmp_path / "a.tif") as file:
         file.write(GREY, photometric="minisblack", subifds=1)

@@ -97,6 +97,12 @@ def test_every_recorded_table_is_shown_somewhere() -> None:
     assert [name for name in every_table() if f"<!-- results: {name} -->" not in text] == []
 
 
+def test_a_marker_within_a_sentence_does_not_begin_its_line() -> None:
+    """There Markdown would end the paragraph."""
+    for name, text in PAGES.items():
+        assert re.findall(r"^<!-- results: [\w-]+ -->.+", text, flags=re.MULTILINE) == [], name
+
+
 def test_every_table_has_its_rows() -> None:
     assert [text for text in every_table().values() if text.startswith("not complete")] == []
 

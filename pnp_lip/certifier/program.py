@@ -71,8 +71,13 @@ class Program:
         return out
 
 
-def exported(module: nn.Module, call: Call) -> Program:
+def exported(module: nn.Module, call: Call, *, fixed: bool = False) -> Program:
     """The graph of ``module`` for one way of calling it.
+
+    Args:
+        module: any module.
+        call: the way.
+        fixed: for images of just this size, instead of as many sizes as the exporter can.
 
     Raises:
         Refusal: random numbers, changed tensors, several outputs.
@@ -80,7 +85,8 @@ def exported(module: nn.Module, call: Call) -> Program:
     """
     reference = next(module.parameters(), torch.zeros(()))
     given = call.example(reference)
-    sizes = (dict.fromkeys(range(given[0].ndim), Dim.AUTO), {0: Dim.AUTO})[: len(given)]
+    free = dict.fromkeys(range(given[0].ndim), Dim.AUTO)
+    sizes = None if fixed else (free, {0: Dim.AUTO})[: len(given)]
     root = call.module(module)
     with quiet(), same_random_state(), torch.no_grad(), kept_whole(module) as problems:
         try:
@@ -155,6 +161,8 @@ def _reason(error: BaseException) -> str:
         cause = cause.__cause__ or cause.__context__
     if "data-dependent" in str(error):
         return "it decides by the values of its input"
+    if "found a fake tensor" in str(error):
+        return "it changes a tensor where the exporter cannot see it, for instance through .data"
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300]
 

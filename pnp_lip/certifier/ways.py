@@ -59,15 +59,20 @@ def _of_shape(
 def _exported(module: nn.Module, name: str, call: Call, *, optional: bool) -> Program | None:
     """``None`` where the module does not take such a call."""
     where = f"'{name or 'the network'}' ({plain_type(module).__qualname__})"
-    try:
-        return exported(module, call)
-    except Refusal as refusal:
-        text = str(refusal)
-        raise Refusal(text if text.startswith("'") else f"{where} {text}") from refusal
-    except NotExportable as error:
-        if (optional or call.place is not None) and not takes(module, call):
-            return None
-        raise Refusal(
-            f"{where} has no rule, and its graph cannot be exported for {call.what} ({error}): pass an "
-            f"input it takes with example=, or register a rule with pnp_lip.certifier.register_rule"
-        ) from error
+    problem: NotExportable | None = None
+    for fixed in (False, True):
+        try:
+            return exported(module, call, fixed=fixed)
+        except Refusal as refusal:
+            text = str(refusal)
+            raise Refusal(text if text.startswith("'") else f"{where} {text}") from refusal
+        except NotExportable as error:
+            problem = problem or error
+            if not takes(module, call):
+                break
+    if (optional or call.place is not None) and not takes(module, call):
+        return None
+    raise Refusal(
+        f"{where} has no rule, and its graph cannot be exported for {call.what} ({problem}): pass an "
+        f"input it takes with example=, or register a rule with pnp_lip.certifier.register_rule"
+    ) from problem

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -95,7 +96,15 @@ def _superresolve(options: argparse.Namespace) -> dict[str, Any]:
     def strength(noise: float) -> float:
         return superresolving.STRENGTH[options.factor] * max(noise, _LEAST_NOISE)
 
-    return _solve(source, problem, strength, options)
+    return _solve(
+        source if source.simulate else _enlarged(source, options), problem, strength, options
+    )
+
+
+def _enlarged(source: Given, options: argparse.Namespace) -> Given:
+    """The result's pixels are smaller than those of the file."""
+    storage = source.image.storage.enlarged(options.factor)
+    return replace(source, image=replace(source.image, storage=storage))
 
 
 def _kernel(options: argparse.Namespace, simulate: bool) -> Tensor:

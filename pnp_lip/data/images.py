@@ -49,7 +49,7 @@ class Image:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the stored numbers: ``uint8``, ``uint16``, ``float32``, ..."""
+        """The type of the stored numbers, such as ``uint8`` or ``float32``."""
         return self.storage.dtype
 
     def page(self, number: int) -> Image:

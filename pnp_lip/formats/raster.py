@@ -22,6 +22,8 @@ __all__ = [
 ]
 
 Numbers = NDArray[Any]
+#: Sizes of a pixel in the words of OME.
+_PIXEL_SIZES = ("PhysicalSizeX", "PhysicalSizeY")
 #: Said of an image that was stored on its side.
 TURNED = "turned as its orientation tag says"
 
@@ -51,6 +53,18 @@ class Storage:
     axes: str = ""
     shape: tuple[int, ...] = ()
     scale: Mapping[str, Any] = field(default_factory=dict)
+
+    def enlarged(self, factor: int) -> Storage:
+        """The same for ``factor`` times as many pixels a side, which are that much smaller."""
+        scale = dict(self.scale)
+        if "resolution" in scale:
+            scale["resolution"] = tuple(factor * density for density in scale["resolution"])
+        if "metadata" in scale:
+            scale["metadata"] = {
+                key: value / factor if key in _PIXEL_SIZES else value
+                for key, value in scale["metadata"].items()
+            }
+        return replace(self, scale=scale)
 
 
 @dataclass(frozen=True, eq=False)
