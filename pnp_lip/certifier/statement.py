@@ -80,8 +80,8 @@ class Statement:
         return tuple(leaf for part in self.parts for leaf in part.leaves())
 
     def named(self, name: str) -> Statement:
-        """The same statement under the path ``name``."""
-        return replace(self, name=name)
+        """The same statement under the path ``name``; itself where it has that path already."""
+        return self if name == self.name else replace(self, name=name)
 
 
 #: The identity map.
