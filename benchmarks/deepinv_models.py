@@ -50,9 +50,9 @@ _MODELS: dict[str, Callable[[], nn.Module]] = {
             in_channels=1, out_channels=1, nc=(4, 6, 8, 10), nb=1, pretrained=None
         ).student_grad.model
     ),
-    "SCUNet": lambda: dinv.models.SCUNet(in_nc=1, config=[1] * 7, dim=8, pretrained=None),
+    "SCUNet": lambda: dinv.models.SCUNet(in_nc=1, config=[1] * 7, dim=64, pretrained=None),
     "SCUNet, first convolution": lambda: (
-        dinv.models.SCUNet(in_nc=1, config=[1] * 7, dim=8, pretrained=None).m_head
+        dinv.models.SCUNet(in_nc=1, config=[1] * 7, dim=64, pretrained=None).m_head
     ),
     "SwinIR": lambda: dinv.models.SwinIR(
         img_size=16, in_chans=1, embed_dim=12, depths=[1], num_heads=[2], pretrained=None

@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike
 from torch import Tensor
 
 from pnp_lip.certifier import Statement, prove
+from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.tiled import Tiled
 from pnp_lip.errors import InputError
@@ -21,6 +22,7 @@ from pnp_lip.quality import quality
 from pnp_lip.recipes.figure import before_and_after, save_figure
 from pnp_lip.recipes.outputs import Outputs
 from pnp_lip.recipes.problem import as_observation, as_truth, gaussian_noise, require_noise
+from pnp_lip.rounding import format_up
 from pnp_lip.versions import versions
 from pnp_lip.weights import weight_hash
 
@@ -38,9 +40,10 @@ class Denoised:
         image, observation: restored and noisy, ``[1, C, H, W]``.
         truth: the clean image, where it is known.
         sigma: noise level given to the denoiser.
-        statement: what is proved of the denoiser.
+        statement: what is proved of the denoiser; with a guide, of the denoiser for a fixed guide.
         weights_sha256: hash of its weights.
         seed: of the noise that was added, where some was.
+        plain: the plain result that guides a guided one.
     """
 
     image: Tensor
@@ -50,6 +53,7 @@ class Denoised:
     statement: Statement
     weights_sha256: str
     seed: int | None = None
+    plain: Tensor | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report, as plain numbers and strings."""
@@ -65,6 +69,7 @@ class Denoised:
             "iterations": 1,
             "residual": None,
             "status": "DENOISED",
+            "guided": self.plain is not None,
             "seed": self.seed,
             "weights_sha256": self.weights_sha256,
             "versions": versions(),
@@ -77,14 +82,18 @@ class Denoised:
         if self.truth is not None:
             before, after = report["psnr_observation"], report["psnr_restoration"]
             lines.append(f"  PSNR  {before:.2f} -> {after:.2f} dB")
-        bound = (
-            f"  denoiser    Lip(D) <= {self.statement.upper:.6g} (proved), sigma {self.sigma:.4g}"
-        )
-        return "\n".join([*lines, bound])
+        bound = f"Lip(D) <= {format_up(self.statement.upper)} (proved), sigma {self.sigma:.4g}"
+        lines.append(f"  denoiser    {bound}")
+        if self.plain is not None:
+            lines.append(
+                "  guided: proved for its fixed guide; nothing is claimed from data to result"
+            )
+        return "\n".join(lines)
 
     def draw(self, path: Path) -> None:
         """Write the figure: the images and a zoom of each."""
-        save_figure(before_and_after(self.observation, self.image, self.truth), path)
+        panels = before_and_after(self.observation, self.image, self.truth, self.plain)
+        save_figure(panels, path)
 
     def save(
         self, path: str | Path, stored: Storage | DTypeLike = np.uint8, *, force: bool = False
@@ -114,6 +123,7 @@ def denoise(
     *,
     truth: Tensor | None = None,
     weights: str = "default",
+    guided: bool = False,
     seed: int | None = None,
     tile: int | None = None,
     device: str | torch.device | None = None,
@@ -125,6 +135,7 @@ def denoise(
         sigma: noise level.
         truth: the clean image, for the report.
         weights: a file, or the shipped ones.
+        guided: denoise once more with thresholds from the plain result.
         seed: of the noise, for the report.
         tile: side of the tiles in which the image goes through the network, which bounds the
             memory; 512 by default above a megapixel.
@@ -145,22 +156,30 @@ def denoise(
     y = as_observation(y, sigma)
     if tile is not None and tile < 1:
         raise InputError(f"a tile has at least one pixel a side, got {tile}")
-    network = _loaded(y.shape[1], str(weights), str(y.device if device is None else device))
+    network = _loaded(y.shape[1], str(weights), str(y.device if device is None else device), guided)
     large = y.shape[-2] * y.shape[-1] > _LARGE
     side = (_TILE if large else max(y.shape[-2:])) if tile is None else tile
     image = Tiled(network.denoiser, side, progress=large)(y, sigma).clamp_(0, 1)
-    return Denoised(image, y, truth, sigma, network.statement, network.sha256, seed)
+    plain = None
+    if isinstance(network.denoiser, GuidedDenoiser):
+        plain = Tiled(network.denoiser.plain, side)(y, sigma).clamp_(0, 1)
+    return Denoised(image, y, truth, sigma, network.statement, network.sha256, seed, plain)
 
 
 @dataclass(frozen=True, eq=False)
 class _Network:
-    denoiser: LipschitzDenoiser
+    denoiser: LipschitzDenoiser | GuidedDenoiser
     statement: Statement
     sha256: str
 
 
 @lru_cache(maxsize=2)
-def _loaded(channels: int, weights: str, device: str) -> _Network:
+def _loaded(channels: int, weights: str, device: str, guided: bool) -> _Network:
     """Many images of one kind take one reading and one proof."""
+    if guided:
+        name = "guided" if weights == "default" else weights
+        network = GuidedDenoiser(channels, pretrained=name, device=device).requires_grad_(False)
+        # Thresholds do not enter the statement: it is that of the denoiser for every fixed guide.
+        return _Network(network, prove(network.denoiser), weight_hash(network.state_dict()))
     denoiser = LipschitzDenoiser(channels, pretrained=weights, device=device).requires_grad_(False)
     return _Network(denoiser, prove(denoiser), weight_hash(denoiser.state_dict()))

@@ -23,11 +23,15 @@ Plot = Callable[[Axes], None]
 
 
 def before_and_after(
-    observation: Tensor, restoration: Tensor, truth: Tensor | None
+    observation: Tensor, restoration: Tensor, truth: Tensor | None, plain: Tensor | None = None
 ) -> list[tuple[str, Tensor]]:
-    """Titles and images, the truth first and with PSNR where it is known."""
+    """Titles and images, the truth first and with PSNR where it is known; a guided restoration beside
+    the plain one."""
     panels = [] if truth is None else [("truth", truth)]
-    for title, image in (("observation", observation), ("restoration", restoration)):
+    shown = [("observation", observation)]
+    shown += [("restoration", restoration)] if plain is None else []
+    shown += [] if plain is None else [("plain", plain), ("guided", restoration)]
+    for title, image in shown:
         label = title if truth is None else f"{title}, {psnr(image, truth):.2f} dB"
         panels.append((label, image))
     return panels

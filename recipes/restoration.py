@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
-from torch import Tensor
+from torch import Tensor, nn
 
+from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.errors import InputError
 from pnp_lip.formats.raster import Storage
@@ -18,13 +19,22 @@ from pnp_lip.quality import psnr, quality
 from pnp_lip.recipes.figure import before_and_after, curve, residual_curve, save_figure, words
 from pnp_lip.recipes.outputs import Outputs
 from pnp_lip.recipes.problem import Problem, require_noise
-from pnp_lip.solvers import ADMM, ForwardBackward, PlugAndPlay, Solution
+from pnp_lip.solvers import (
+    ADMM,
+    ForwardBackward,
+    GuidedPlugAndPlay,
+    GuidedSolution,
+    PlugAndPlay,
+    Solution,
+)
 from pnp_lip.versions import versions
 from pnp_lip.weights import weight_hash
 
 __all__ = ["SOLVERS", "Options", "Restoration", "restore"]
 
 SOLVERS = ("forward-backward", "admm")
+#: Residual at which the plain stage of a guided solve stops: its image serves as a guide only.
+_LOOSE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,8 @@ class Options:
         max_iter, tol: when to stop.
         device: where to compute.
         seed: of everything random.
-        weights: ``"default"``, ``"large"`` or a file.
+        weights: ``"default"``, ``"large"`` or a file; with ``guided`` ``"default"`` or a file.
+        guided: solve plainly, then once more with thresholds from that result.
         unproved: run where no theorem applies; the report then claims none.
         verbose: show a progress bar.
     """
@@ -51,6 +62,7 @@ class Options:
     device: str = "cpu"
     seed: int = 0
     weights: str = "default"
+    guided: bool = False
     unproved: bool = False
     verbose: bool = False
 
@@ -64,12 +76,17 @@ class Options:
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise InputError(f"{name} must be a positive number, got {value:g}")
 
-    def build(self, denoiser: LipschitzDenoiser) -> PlugAndPlay:
-        """The solver these options describe."""
+        if self.guided and self.weights == "large":
+            raise InputError(
+                "the guided network has one size: leave out the weights, or name a file"
+            )
+
+    def build(self, denoiser: nn.Module, tol: float | None = None) -> PlugAndPlay:
+        """The solver these options describe, for a denoiser and another tolerance if there is one."""
         shared: dict[str, Any] = {
             "stepsize": self.stepsize,
             "max_iter": self.max_iter,
-            "tol": self.tol,
+            "tol": tol or self.tol,
             "unproved": self.unproved,
             "verbose": self.verbose,
         }
@@ -86,15 +103,17 @@ class Restoration:
         problem, options, solution: what was asked, how, and the answer.
         image: the restored image ``[1, C, H, W]`` in the frame of the observation.
         psnr_curve: PSNR after every iteration, in dB; empty where the truth is unknown.
+        plain: of a guided solve, the result that its guide is, in the frame of the observation.
         weights_sha256: hash of the denoiser's weights.
     """
 
     problem: Problem
     options: Options
-    solution: Solution
+    solution: Solution | GuidedSolution
     image: Tensor
     psnr_curve: tuple[float, ...]
     weights_sha256: str
+    plain: Tensor | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report: results, guarantee, and everything needed to repeat the run."""
@@ -115,6 +134,7 @@ class Restoration:
             "seed": self.options.seed,
             "noise": self.problem.noise,
             "plan": plan.to_dict(),
+            "guided": self._stages(),
             "options": asdict(self.options),
             "settings": self.problem.settings,
             "remarks": self.problem.remarks,
@@ -122,23 +142,36 @@ class Restoration:
             "versions": versions(),
         }
 
+    def _stages(self) -> dict[str, Any] | None:
+        """Every stage of a guided solve, and the quality of the plain one."""
+        if self.plain is None or not isinstance(self.solution, GuidedSolution):
+            return None
+        truth = self.problem.truth
+        return self.solution.to_dict() | {
+            "psnr_plain": None if truth is None else psnr(self.plain, truth)
+        }
+
     def summary(self) -> str:
         """The report for a person."""
-        report, plan = self.to_dict(), self.solution.plan
+        report = self.to_dict()
+        solution = self.solution
+        stated = solution if isinstance(solution, GuidedSolution) else solution.plan
         return "\n".join(
             [
                 f"{self.problem.name}: {self.solution.status.value}",
                 *_gain("PSNR", report, " dB", 2),
                 *_gain("SSIM", report, "", 4),
+                *_plain(report),
                 _guarantee(report),
-                *("  " + line for line in plan.summary().splitlines()),
+                *("  " + line for line in stated.summary().splitlines()),
                 f"  iterations  {report['iterations']}, fixed-point residual {report['residual']:.2e}",
             ]
         )
 
     def draw(self, path: Path) -> None:
         """Write the figure: images with kernel or mask, the residuals, and PSNR or the report."""
-        panels = before_and_after(self.problem.observation, self.image, self.problem.truth)
+        problem = self.problem
+        panels = before_and_after(problem.observation, self.image, problem.truth, self.plain)
         second = curve(self.psnr_curve, "PSNR in dB") if self.psnr_curve else words(self.summary())
         first = residual_curve(self.solution.residuals, self.options.tol)
         save_figure(panels, path, (first, second), self.problem.inset)
@@ -170,6 +203,14 @@ def _gain(name: str, report: dict[str, Any], unit: str, digits: int) -> list[str
     return [f"  {name}  {before:.{digits}f} -> {after:.{digits}f}{unit}"]
 
 
+def _plain(report: dict[str, Any]) -> list[str]:
+    """The plain result that a guided one starts from."""
+    stages = report["guided"]
+    if stages is None or stages["psnr_plain"] is None:
+        return []
+    return [f"  plain {stages['psnr_plain']:.2f} dB, guided {report['psnr_restoration']:.2f} dB"]
+
+
 def _guarantee(report: dict[str, Any]) -> str:
     upper, averagedness = report["lipschitz_upper"], report["averagedness"]
     if upper is None:
@@ -185,8 +226,7 @@ def restore(problem: Problem, options: Options) -> Restoration:
         HypothesisViolated: the convergence theorem does not apply with these options.
     """
     channels = problem.start.shape[1]
-    denoiser = LipschitzDenoiser(channels, pretrained=options.weights, device=options.device)
-    solver = options.build(denoiser)
+    denoiser, solver = _solver(channels, options)
     curve: list[float] = []
 
     def record(iteration: int, x: Tensor) -> None:
@@ -196,6 +236,7 @@ def restore(problem: Problem, options: Options) -> Restoration:
     # An image of ADMM costs one more evaluation of the denoiser, so its curve is not recorded.
     callback = record if options.solver == "forward-backward" else None
     solution = solver.solve(problem.y, problem.physics, init=problem.start, callback=callback)
+    plain = solution.stages[0].x if isinstance(solution, GuidedSolution) else None
     return Restoration(
         problem,
         options,
@@ -203,4 +244,16 @@ def restore(problem: Problem, options: Options) -> Restoration:
         problem.in_frame(solution.x).clamp(0, 1),
         tuple(curve),
         weight_hash(denoiser.state_dict()),
+        None if plain is None else problem.in_frame(plain).clamp(0, 1),
     )
+
+
+def _solver(channels: int, options: Options) -> tuple[nn.Module, PlugAndPlay | GuidedPlugAndPlay]:
+    """The network and what solves with it."""
+    if not options.guided:
+        plain = LipschitzDenoiser(channels, pretrained=options.weights, device=options.device)
+        return plain, options.build(plain)
+    weights = "guided" if options.weights == "default" else options.weights
+    guided = GuidedDenoiser(channels, pretrained=weights, device=options.device)
+    loose = max(_LOOSE, options.tol)
+    return guided, GuidedPlugAndPlay(guided, options.build, tol=options.tol, loose=loose)

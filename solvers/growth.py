@@ -66,14 +66,16 @@ class Watch:
         self, iteration: int, pair: tuple[Tensor, Tensor], moved: Tensor, apart: Tensor
     ) -> None:
         """Compare ``moved`` with ``apart`` (``[B]``), for the iterates ``pair`` before the map."""
-        if self.growth is not None and (self.growth.proved or self._looks == 0):
+        if self._looks == 0 or not bool((moved > apart).any()):
+            return
+        if self.growth is not None and self.growth.proved:
             return
         size = norms(pair[0]) + norms(pair[1]) + moved
         share = (moved - apart) / size.clamp(min=torch.finfo(size.dtype).tiny)
         if not bool((share > _SUSPICIOUS * torch.finfo(moved.dtype).eps).any()):
             return
         image = int(share.argmax())
-        if float(share[image]) <= 2 * self._explained or self._looks == 0:
+        if float(share[image]) <= 2 * self._explained:
             return
         self._looks -= 1
         self._explained = float(share[image])

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from deepinv.models import Reconstructor
 from deepinv.physics import Physics
 from torch import Tensor, nn
@@ -68,6 +69,16 @@ class GuidedSolution:
     def iterations(self) -> int:
         """Applications of all maps together."""
         return sum(stage.iterations for stage in self.stages)
+
+    @property
+    def residual(self) -> float:
+        """Relative fixed-point residual of the last stage."""
+        return self.stages[-1].residual
+
+    @property
+    def residuals(self) -> Tensor:
+        """Those of all stages, one after the other, ``[iterations, B]``."""
+        return torch.cat([stage.residuals for stage in self.stages])
 
     @property
     def guaranteed(self) -> bool:
@@ -160,6 +171,7 @@ class GuidedPlugAndPlay(Reconstructor):
         *,
         init: Tensor | None = None,
         norm: float | None = None,
+        callback: Callable[[int, Tensor], None] | None = None,
     ) -> GuidedSolution:
         r"""Solve plainly, then guided from there.
 
@@ -168,6 +180,7 @@ class GuidedPlugAndPlay(Reconstructor):
             physics: a linear deepinv physics.
             init: first image of the plain solve; the solver's own by default.
             norm: an upper bound of :math:`\|A\|` that the caller vouches for.
+            callback: called with the iteration (from 1 in each stage) and the image.
 
         Returns:
             All stages; a stage that became infinite or NaN is the last one.
@@ -175,23 +188,24 @@ class GuidedPlugAndPlay(Reconstructor):
         Raises:
             HypothesisViolated: a hypothesis of a stage fails; the message says which and what to change.
         """
-        stages = [
-            self.build(self.denoiser.plain, self.loose).solve(y, physics, init=init, norm=norm)
-        ]
+        given: dict[str, Any] = {"norm": norm, "callback": callback}
+        plain = self.build(self.denoiser.plain, self.loose)
+        stages = [plain.solve(y, physics, init=init, **given)]
         guides: list[str] = []
         while len(guides) < self.guide_updates and stages[-1].status is not Status.NON_FINITE:
             last = len(guides) + 1 == self.guide_updates
             stage, digest = self._guided(
-                stages[-1].x, self.tol if last else self.loose, y, physics, norm
+                stages[-1].x, self.tol if last else self.loose, y, physics, given
             )
             stages.append(stage)
             guides.append(digest)
         return GuidedSolution(tuple(stages), tuple(guides))
 
     def _guided(
-        self, guide: Tensor, tol: float, y: Tensor, physics: Physics, norm: float | None
+        self, guide: Tensor, tol: float, y: Tensor, physics: Physics, given: dict[str, Any]
     ) -> tuple[Solution, str]:
         """A solve with this guide, from it, and the hash of the guide."""
         sigma = self.build(self.denoiser.plain, tol).sigma
         fixed = self.denoiser.at(guide, sigma)
-        return self.build(fixed, tol).solve(y, physics, init=guide, norm=norm), fixed.guide_sha256
+        solution = self.build(fixed, tol).solve(y, physics, init=guide, **given)
+        return solution, fixed.guide_sha256

@@ -37,7 +37,7 @@ from deepinv.physics import (
 from deepinv.physics.functional import dst1
 from torch import Tensor
 
-from pnp_lip.norms import matrix_norm
+from pnp_lip.norms import convolution_norm, matrix_norm
 from pnp_lip.rounding import multiply_up, sqrt_up
 from pnp_lip.solvers.absolute_values import absolute_norm
 from pnp_lip.solvers.convolution_rules import blur_spectrum, signed_blur_norm
@@ -105,6 +105,11 @@ def _convolution(physics: Any, x: Tensor) -> OperatorNorm | None:
     if type(physics) is Blur and stays and not signed:
         value = float(physics.filter.double().flatten(2).sum(-1).max())
         return OperatorNorm(value * (1 + _ROUNDING), NormSource.SYMBOL, value=value)
+    if type(physics) is Blur and stays:
+        # Of the symbol, for every size, as the sum of a nonnegative kernel is.
+        bounds = [convolution_norm(k[None, None]) for k in physics.filter.flatten(0, 1)]
+        upper = max(bound.upper for bound in bounds)
+        return OperatorNorm(upper, NormSource.SYMBOL, value=max(bound.lower for bound in bounds))
     best = _by_absolute_values(physics, x)
     if not signed or best is None:
         return best

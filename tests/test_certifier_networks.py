@@ -47,10 +47,12 @@ def test_spectral_norm_of_torch_is_exposed_on_a_convolution() -> None:
     _require_exposed(layer, 1.2, certificate)
 
 
-def test_the_old_spectral_norm_of_torch_is_refused_for_its_hook() -> None:
+def test_the_old_spectral_norm_of_torch_is_refused_for_the_weight_it_replaces() -> None:
     layer = nn.utils.spectral_norm(nn.Conv2d(1, 1, 3)).eval()
-    with pytest.raises(Refusal, match="forward hooks"):
+    before = layer.weight
+    with pytest.raises(Refusal, match="changes attributes of its own"):
         prove(layer)
+    assert layer.weight is before
 
 
 class StoppedEarly(nn.Module):

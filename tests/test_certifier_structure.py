@@ -229,7 +229,7 @@ CASES: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_traced_bound_is_above_every_jacobian(name: str) -> None:
+def test_an_exported_bound_is_above_every_jacobian(name: str) -> None:
     torch.manual_seed(0)
     network, shape = CASES[name]()
     _require_bound(network.eval(), *shape)

@@ -45,8 +45,8 @@ def test_one_member_is_itself() -> None:
 
 
 def test_a_member_that_is_not_known_is_refused_by_its_path() -> None:
-    with pytest.raises(Refusal, match=r"Softmax at 'members\.1'"):
-        prove(Committee([nn.Identity(), nn.Softmax(dim=1)]))
+    with pytest.raises(Refusal, match=r"'members\.1' .*normalises by statistics"):
+        prove(Committee([nn.Identity(), nn.GroupNorm(1, 2)]))
 
 
 def test_an_empty_committee_is_refused() -> None:

@@ -337,3 +337,35 @@ def test_super_resolution_gains_over_interpolation(camera: Tensor) -> None:
     restoration = restore(problem, Options(superresolve.STRENGTH[2] * 0.01))
     assert restoration.solution.plan.guaranteed
     assert gain(restoration) >= 1
+
+
+def test_a_guided_restoration_gains_over_the_plain_one_it_starts_from(
+    camera: Tensor, tmp_path: Path
+) -> None:
+    problem = deblur.simulated(camera[..., 64:192, 64:192], deblur.motion_kernel(), 0.01, seed=0)
+    restoration = restore(problem, Options(0.0075, guided=True))
+    report = restoration.to_dict()
+    assert report["psnr_restoration"] > report["guided"]["psnr_plain"] + 0.5
+    first, second = report["guided"]["stages"]
+    assert first["guide_sha256"] is None
+    assert len(second["guide_sha256"]) == 64
+    assert all("Krasnosel" in stage["plan"]["theorem"] for stage in (first, second))
+    assert "nothing is claimed" in report["guided"]["remark"]
+    assert "guided by" in restoration.summary()
+    restoration.save(tmp_path / "guided.png")
+    assert json.loads((tmp_path / "guided.json").read_text())["guided"]["stages"][1] == second
+
+
+def test_guided_denoising_keeps_the_plain_result_beside_it(camera: Tensor) -> None:
+    clean = camera[..., 64:160, 64:160]
+    noisy = add_noise(clean, 0.1, seed=0)
+    plain, guided = (denoise(noisy, 0.1, truth=clean, guided=guide) for guide in (False, True))
+    assert guided.plain is not None
+    assert guided.to_dict()["psnr_restoration"] > plain.to_dict()["psnr_restoration"] + 0.2
+    assert guided.statement.upper == 1
+    assert "nothing is claimed from data to result" in guided.summary()
+
+
+def test_there_is_no_large_guided_network() -> None:
+    with pytest.raises(InputError, match="the guided network has one size"):
+        Options(0.01, weights="large", guided=True)

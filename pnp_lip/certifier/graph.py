@@ -19,6 +19,7 @@ from pnp_lip.certifier.operators import OPERATORS, apply_operator
 from pnp_lip.certifier.program import VARYING, Program
 from pnp_lip.certifier.rules import Settings, apply_rule
 from pnp_lip.certifier.statement import IDENTITY, Statement, compose, worst
+from pnp_lip.certifier.surroundings import attributes_restored
 from pnp_lip.certifier.values import JUMPING, Dependent, Known, size_of
 from pnp_lip.certifier.walk import Walk
 from pnp_lip.certifier.ways import programs_of
@@ -35,13 +36,13 @@ def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
         Refusal: it cannot be exported, is no map of its input alone, or has an operator without a rule.
     """
     before = fingerprint(module)
-    with recorded_calls() as calls:
+    with attributes_restored(module), recorded_calls() as calls:
         programs = list(programs_of(module, name, settings))
         _require_same(before, module, name)
         statements = [_Bounder(program, name, settings, calls).run() for program in programs]
         for program in programs:
             require_faithful(module, program, name)
-    _require_same(before, module, name)
+        _require_same(before, module, name)
     return _conditioned(worst(statements), programs)
 
 

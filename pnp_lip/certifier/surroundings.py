@@ -12,10 +12,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from pnp_lip.plain_modules import Refusal
 
-__all__ = ["quiet", "same_random_state"]
+__all__ = ["attributes_restored", "quiet", "same_random_state"]
+
+
+@contextmanager
+def attributes_restored(module: nn.Module) -> Iterator[None]:
+    """At the end every part has the attributes it had: an exporter's tensors are left on none."""
+    before = [(part, dict(vars(part))) for part in module.modules()]
+    try:
+        yield
+    finally:
+        for part, attributes in before:
+            now = vars(part)
+            for key in now.keys() - attributes.keys():
+                del now[key]
+            now.update(attributes)
 
 
 @contextmanager

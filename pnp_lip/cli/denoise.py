@@ -35,6 +35,7 @@ def _denoise(options: argparse.Namespace) -> dict[str, Any]:
             sigma,
             truth=page if source.simulate else None,
             weights=options.weights,
+            guided=options.guided,
             seed=options.seed if source.simulate else None,
             tile=options.tile,
             device=options.device,

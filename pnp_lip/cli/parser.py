@@ -326,6 +326,19 @@ def _solving(parser: argparse.ArgumentParser) -> None:
 
 
 def _computing(parser: argparse.ArgumentParser) -> None:
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--guided",
+        action="store_true",
+        help="restore twice, the second time with thresholds from the first result: sharper, each solve "
+        "with its theorem, but a small change of the data may change the result by more than itself",
+    )
+    choice.add_argument(
+        "--plain",
+        dest="guided",
+        action="store_false",
+        help="the robust denoiser, of which nonexpansiveness is proved from data to result (default)",
+    )
     parser.add_argument(
         "--weights",
         default="default",

@@ -22,7 +22,7 @@ from pnp_lip.recipes import inpaint as inpainting
 from pnp_lip.recipes import superresolve as superresolving
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.recipes.restoration import Options, restore
-from pnp_lip.solvers import Solution, Status
+from pnp_lip.solvers import GuidedSolution, Solution, Status
 
 __all__ = ["deblur", "inpaint", "superresolve"]
 
@@ -165,12 +165,13 @@ def _options(options: argparse.Namespace, sigma: float) -> Options:
         device=options.device,
         seed=options.seed,
         weights=options.weights,
+        guided=options.guided,
         unproved=options.unproved,
         verbose=True,
     )
 
 
-def _advice(failed: list[Solution], options: argparse.Namespace) -> str:
+def _advice(failed: list[Solution | GuidedSolution], options: argparse.Namespace) -> str:
     """What to do where an iteration did not converge."""
     if any(solution.status is not Status.MAX_ITERATIONS for solution in failed):
         return f"did not converge: {failed[0].status.value}"
