@@ -443,7 +443,7 @@ def test_a_solver_refuses_a_size_for_which_nothing_is_proved() -> None:
     denoiser = Levelled(lambda m, x, s: _padded(m, x) / 2, c=identity(1))
     solver = ForwardBackward(denoiser, 0.1)
     physics = Denoising(GaussianNoise(0.1))
-    with pytest.raises(HypothesisViolated, match=r"proved for images with .*W % 8"):
+    with pytest.raises(HypothesisViolated, match=r"holds for images with .*W % 8"):
         solver.solve(torch.rand(1, 1, 16, 20), physics)
     assert solver.solve(torch.rand(1, 1, 16, 24), physics).plan.guaranteed
 

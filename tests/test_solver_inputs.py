@@ -120,7 +120,7 @@ def test_blocks_are_those_of_the_denoiser(small_denoiser: LipschitzDenoiser) -> 
             for t in range(3):
                 alone = small_denoiser(w[b, c, t][None, None], float(sigma[b]))
                 assert torch.allclose(out[b, c, t], alone[0, 0], atol=1e-6)
-    colour = LipschitzDenoiser(3, depth=1, nf=27, kernel_size=3, pretrained=None)
+    colour = LipschitzDenoiser(3, depth=1, nf=24, kernel_size=3, pretrained=None)
     video = torch.rand(2, 3, 4, 8, 9)
     moved = Blocks.of(colour, 0.1, video)(video)
     assert torch.allclose(moved[:, :, 1], colour(video[:, :, 1], 0.1), atol=1e-6)

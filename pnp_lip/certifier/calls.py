@@ -24,6 +24,8 @@ NUMBERS = (0.1, 0.013, 0.7)
 #: Names under which denoisers take a noise level.
 _LEVELS = ("sigma", "noise_level", "noise", "level", "sigma_denoiser")
 _SIDES = (64, 96, 32)
+#: Sides of small square images, such as digits.
+_SMALL_SIDES = (28, 32, 16, 8)
 _ANY_CHANNELS = 12
 
 
@@ -190,4 +192,6 @@ def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tupl
     found = [channels] + [p.shape[1] for p in network.parameters() if p.ndim > 2]
     likely = dict.fromkeys(c for c in (*found, _ANY_CHANNELS, 3, 1, 2, 4) if isinstance(c, int))
     shapes += [(3, c, *_SIDES[:axes]) for c in likely]
-    return shapes + [(3, p.shape[1]) for p in network.parameters() if p.ndim == 2][:1]
+    shapes += [(3, p.shape[1]) for p in network.parameters() if p.ndim == 2][:1]
+    # What ends in a dense layer takes images of one size only.
+    return shapes + [(3, c, *[side] * axes) for side in _SMALL_SIDES for c in (1, 3)]

@@ -75,11 +75,13 @@ class ModuleRule:
         prove: the rule.
         keeps_shape: whether the outputs of a module have the shape of its input.
         arguments: names of further arguments, on any value of which the statement holds.
+        features: of a module from ``[B, ...]`` to ``[B, features]``, how many; ``None`` elsewhere.
     """
 
     prove: Rule
     keeps_shape: Callable[[nn.Module], bool]
     arguments: tuple[str, ...]
+    features: Callable[[nn.Module], int] | None = None
 
 
 _RULES: dict[type[nn.Module], ModuleRule] = {}
@@ -90,6 +92,7 @@ def register_rule(
     *kinds: type[nn.Module],
     keeps_shape: bool | Callable[[nn.Module], bool] = False,
     arguments: tuple[str, ...] = ("sigma",),
+    features: Callable[[nn.Module], int] | None = None,
 ) -> Callable[[Rule], Rule]:
     """Decorator: this function proves a bound for modules of exactly these classes.
 
@@ -104,6 +107,8 @@ def register_rule(
             module; needed where such a module is a part of a network without a rule.
         arguments: names of arguments of ``forward``, besides the first, on any value of which the
             rule's statement holds; a call with another one is refused.
+        features: of classes from ``[B, ...]`` to ``[B, features]`` whose ``forward`` decides by
+            values, how many; other shapes are found by running the module.
 
     Example:
         >>> @register_rule(MyLayer, keeps_shape=True)
@@ -115,7 +120,7 @@ def register_rule(
 
     def add(rule: Rule) -> Rule:
         for kind in kinds:
-            _RULES[kind] = ModuleRule(rule, known, arguments)
+            _RULES[kind] = ModuleRule(rule, known, arguments, features)
         return rule
 
     return add

@@ -58,6 +58,8 @@ def _of_shape(
 
 def _exported(module: nn.Module, name: str, call: Call, *, optional: bool) -> Program | None:
     """``None`` where the module does not take such a call."""
+    if optional and not takes(module, call):
+        return None
     where = f"'{name or 'the network'}' ({plain_type(module).__qualname__})"
     problem: NotExportable | None = None
     for fixed in (False, True):
@@ -68,9 +70,9 @@ def _exported(module: nn.Module, name: str, call: Call, *, optional: bool) -> Pr
             raise Refusal(text if text.startswith("'") else f"{where} {text}") from refusal
         except NotExportable as error:
             problem = problem or error
-            if not takes(module, call):
+            if not optional and not takes(module, call):
                 break
-    if (optional or call.place is not None) and not takes(module, call):
+    if call.place is not None and not takes(module, call):
         return None
     raise Refusal(
         f"{where} has no rule, and its graph cannot be exported for {call.what} ({problem}): pass an "

@@ -32,12 +32,14 @@ class WholeCall:
         module, path: which.
         run: the call again, with the image and the tensors among the other arguments.
         keeps_shape: of its class.
+        features: of its outputs, where its class says so.
     """
 
     module: nn.Module
     path: str
     run: Callable[[Tensor, list[Tensor]], Tensor]
     keeps_shape: bool
+    features: int | None
 
 
 _CALLS: dict[int, WholeCall] = {}
@@ -53,6 +55,9 @@ def _whole(x: Tensor, others: list[Tensor], call: int) -> Tensor:
 def _(x: Tensor, others: list[Tensor], call: int) -> Tensor:
     if _CALLS[call].keeps_shape:
         return torch.empty_like(x)
+    features = _CALLS[call].features
+    if features is not None:
+        return x.new_empty(x.shape[0], features)
     return _CALLS[call].run(x, others)
 
 
@@ -135,7 +140,8 @@ def _recorder(module: nn.Module, path: str, problems: list[Refusal]) -> Callable
             return out
 
         number = next(_NUMBERS)
-        _CALLS[number] = WholeCall(module, path, run, rule.keeps_shape(module))
+        features = None if rule.features is None else rule.features(module)
+        _CALLS[number] = WholeCall(module, path, run, rule.keeps_shape(module), features)
         out: Tensor = WHOLE(x, [bound.arguments[name] for name in others], number)
         return out
 

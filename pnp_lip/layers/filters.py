@@ -47,14 +47,23 @@ def colour_dct_filters(size: int, count: int) -> Tensor:
 
     Half of the filters see the luminance (1, 1, 1)/√3, the rest is shared by the two chromatic axes
     (1, 0, -1)/√2 and (1, -2, 1)/√6: where natural images have little detail, low frequencies do.
+
+    Raises:
+        ValueError: more filters asked for than three bases have.
     """
-    chromatic = min(count // 4, size * size - 1)
-    shares = (min(count - 2 * chromatic, size * size - 1), chromatic, chromatic)
+    most = size * size - 1
+    if not 1 <= count <= 3 * most:
+        raise ValueError(
+            f"three {size} x {size} DCT bases have {3 * most} zero-mean filters, asked for {count}"
+        )
+    chromatic = max(count // 4, -(-(count - most) // 2))
+    shares = (count - 2 * chromatic, chromatic, chromatic)
     axes = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
     axes = axes / torch.linalg.vector_norm(axes, dim=1, keepdim=True)
     return torch.cat(
         [
             dct_filters(size, share) * axis[:, None, None]
             for share, axis in zip(shares, axes, strict=True)
+            if share > 0
         ]
     )

@@ -91,7 +91,7 @@ def _fixed_width(module: nn.Module, name: str, settings: Settings) -> Statement:
     return compose([*body, readout], "network of fixed width")
 
 
-@register_rule(NearestPrototype)
+@register_rule(NearestPrototype, features=lambda head: len(cast(NearestPrototype, head).prototypes))
 def _nearest_prototype(module: nn.Module, name: str, settings: Settings) -> Statement:
     """A max-min of gradients of length 1; the bound holds with the sum norm of the logits as well."""
     classes, count = cast(NearestPrototype, module).prototypes.shape[:2]
