@@ -6,62 +6,22 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from pnp_lip.certifier import Refusal, prove
 from pnp_lip.certifier.operators import OPERATORS
 from pnp_lip.certifier.operators.entrywise import SLOPES
-from pnp_lip.certifier.slopes import _SLOPES, logistic_up, slope_interval
-from pnp_lip.layers import Clip, ConvGradientStep, MonotoneSpline, NoiseClip, ReLU
-
-flint = pytest.importorskip("flint")
-
-
-@given(t=st.floats(-2e6, 2e6))
-def test_the_logistic_bound_is_above_the_exact_value(t: float) -> None:
-    flint.ctx.prec = 200
-    exact = 1 / (1 + (-flint.arb(t)).exp())
-    bound = flint.arb(logistic_up(t))
-    assert bool(bound >= exact) or logistic_up(t) == 1.0
-    if abs(t) < 20:
-        assert bool(bound <= exact * (1 + 1e-3))
-
-
-def test_a_flat_spline_makes_a_longer_step_admissible() -> None:
-    torch.manual_seed(0)
-    spline = MonotoneSpline(4)
-    spline.logits.data.fill_(-1.0)
-    step = ConvGradientStep(3 * torch.randn(4, 1, 3, 3), spline)
-    steep = ConvGradientStep(step.weight.detach())
-    assert prove(step).upper > 1
-    # Beyond nonexpansiveness the bound is tau |W|^2 slope - 1.
-    ratio = (prove(step).upper + 1) / (prove(steep).upper + 1)
-    assert ratio == pytest.approx(logistic_up(-1.0), rel=1e-6)
-
-
-def test_the_slope_of_the_steepest_piece_counts() -> None:
-    spline = MonotoneSpline(2)
-    spline.logits.data.fill_(-5.0)
-    spline.logits.data[1, 3] = 2.0
-    upper = prove(spline).upper
-    t = torch.linspace(-1.5, 1.5, 3001, dtype=torch.float64).reshape(1, 1, -1).repeat(1, 2, 1)
-    values = spline.double()(t)
-    steepest = float((values.diff(dim=2) / t.diff(dim=2)).max().detach())
-    assert steepest <= upper * (1 + 1e-9)
-    assert upper == pytest.approx(steepest, rel=1e-4)
+from pnp_lip.certifier.slopes import _SLOPES, slope_interval
+from pnp_lip.layers import Clip, NoiseClip, ReLU
 
 
 def _modules() -> dict[type[nn.Module], nn.Module]:
     """One of each class with a declared slope, not with default arguments where there are some."""
     torch.manual_seed(0)
-    spline = MonotoneSpline(1, pieces=6, radius=2.0)
-    nn.init.normal_(spline.logits, std=2.0)
     clip = NoiseClip(1, (0.1, 0.5), (1.0, 0.3))
     nn.init.normal_(clip.logits)
     return {
-        ReLU: ReLU(), Clip: Clip(1, 0.7), NoiseClip: clip, MonotoneSpline: spline,
+        ReLU: ReLU(), Clip: Clip(1, 0.7), NoiseClip: clip,
         nn.Softsign: nn.Softsign(), nn.Tanhshrink: nn.Tanhshrink(),
     }  # fmt: skip
 

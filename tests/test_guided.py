@@ -15,7 +15,7 @@ from pnp_lip.certifier import prove
 from pnp_lip.certifier.guided_rules import change_of_guide
 from pnp_lip.constraints import project
 from pnp_lip.denoisers import GuideError, Tiled, pruned
-from pnp_lip.layers import ConvGradientStep, MonotoneSpline, NoiseClip
+from pnp_lip.layers import ConvGradientStep, NoiseClip, ReLU
 from pnp_lip.layers.folding import FoldedStep
 from pnp_lip.layers.guided import guided_step
 
@@ -179,7 +179,7 @@ def test_the_rule_refuses_a_bias_and_other_activations() -> None:
     with pytest.raises(Refusal, match="has a bias: a saturated clip with a bias is a constant"):
         prove(fixed)
     layer.bias = None
-    clips, layer.activation = layer.activation, MonotoneSpline(len(layer.weight))
+    clips, layer.activation = layer.activation, ReLU()
     with pytest.raises(Refusal, match="maps scale the thresholds of Clip and NoiseClip only"):
         prove(fixed)
     layer.activation = clips

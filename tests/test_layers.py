@@ -15,7 +15,6 @@ from pnp_lip.layers import (
     Clip,
     ConvGradientStep,
     GradientStep,
-    MonotoneSpline,
     NoiseClip,
     ReLU,
 )
@@ -32,7 +31,6 @@ def activations(channels: int) -> list[Activation]:
         ReLU(),
         Clip(channels, 0.4),
         NoiseClip(channels, (0.01, 0.05, 0.2), (3.0, 0.7)),
-        MonotoneSpline(channels),
     ]
     for activation in made:
         for parameter in activation.parameters():
@@ -81,7 +79,6 @@ def test_noise_clip_without_a_noise_level_says_so() -> None:
     ("build", "message"),
     [
         (lambda: NoiseClip(1, (0.2, 0.1)), "increasing"),
-        (lambda: MonotoneSpline(1, pieces=3), "even"),
         (lambda: GradientStep(2, 2, tau=-1.0), "tau"),
         (lambda: GradientStep(2, 2, tau=float("nan")), "tau"),
         (lambda: ConvGradientStep(torch.zeros(2, 1, 4, 4)), "odd k"),

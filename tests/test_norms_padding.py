@@ -44,17 +44,15 @@ def test_the_factor_times_the_norm_bounds_the_operator(
     for factor in (
         padding_factor(mode, (k,), p, dilation, stride=stride),
         padding_factor(mode, (k,), p, dilation, stride=stride, size=(n,)),
-        padding_factor(mode, (k,), p, dilation, stride=stride, min_size=n),
     ):
         assert value <= factor * bound.upper
 
 
 def test_two_axes_multiply_and_large_images_cost_less() -> None:
     assert padding_factor("reflect", (3, 3), 1, size=(32, 32)) == pytest.approx(2.0)
-    assert padding_factor("reflect", (3, 3), 1, min_size=4) == pytest.approx(2.0)
     assert padding_factor("reflect", (3, 3), 1) == pytest.approx(3.0)
-    assert padding_factor("reflect", (3, 1), (1, 0), min_size=4) == pytest.approx(math.sqrt(2))
-    assert padding_factor("replicate", (5, 5), 2, min_size=2) == pytest.approx(3.0)
+    assert padding_factor("reflect", (3, 1), (1, 0), size=(4, 4)) == pytest.approx(math.sqrt(2))
+    assert padding_factor("replicate", (5, 5), 2, size=(9, 9)) == pytest.approx(3.0)
     assert padding_factor("replicate", (5, 5), 2) == pytest.approx(5.0)
     assert padding_factor("zeros", (3, 3), 9) == 1.0
     assert padding_factor("circular", (3, 3), 1) == 1.0
@@ -66,7 +64,7 @@ def test_torch_pads_an_even_kernel_by_one_more_sample_after() -> None:
     layer = torch.nn.Conv1d(1, 1, 2, padding="same", padding_mode="replicate", bias=False).double()
     layer.weight.data = weight
     value = dense_norm(lambda x: layer(x).detach(), (1, 4))
-    assert value == pytest.approx(padding_factor("replicate", (2,), "same", min_size=2))
+    assert value == pytest.approx(padding_factor("replicate", (2,), "same", size=(4,)))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -12,7 +11,7 @@ from torch import nn
 from pnp_lip.certifier.execution import Execution
 from pnp_lip.certifier.rules import Settings, register_rule, undone
 from pnp_lip.certifier.statement import Statement, symmetric
-from pnp_lip.layers import Clip, MonotoneSpline, NoiseClip, ReLU
+from pnp_lip.layers import Clip, NoiseClip, ReLU
 from pnp_lip.plain_modules import Refusal, plain_type, require_plain
 
 __all__ = ["register_slope", "roundings_of", "slope_interval"]
@@ -63,28 +62,8 @@ def _entrywise(module: nn.Module, name: str, settings: Settings) -> Statement:
     return replace(statement, execution=Execution.exact()) if exact else statement
 
 
-def _spline(module: nn.Module) -> Interval:
-    """The largest of the learned slopes, which are logistic functions of the parameters."""
-    logits = module.logits.detach().double()  # type: ignore[operator]
-    return 0.0, logistic_up(float(logits.max()))
-
-
-def logistic_up(t: float) -> float:
-    r"""At least :math:`1/(1+e^{-t})`, because :math:`e^{-t} \ge (1 - t/n)^n` for :math:`t \le n = 2^{20}`.
-
-    The power is 20 squarings, each rounded downward.
-    """
-    power = math.nextafter(1 - t / 2**20, -math.inf)
-    if power <= 0:
-        return 1.0
-    for _ in range(20):
-        power = math.nextafter(power * power, 0.0)
-    return min(1.0, math.nextafter(1 / math.nextafter(1 + power, 0.0), math.inf))
-
-
 for _kind in (ReLU, Clip, NoiseClip):
     register_slope(_kind, lambda _: (0.0, 1.0))
-register_slope(MonotoneSpline, _spline)
 # Written as quotients or differences, which are not seen to have these slopes.
 register_slope(nn.Softsign, lambda _: (0.0, 1.0))
 register_slope(nn.Tanhshrink, lambda _: (0.0, 1.0))

@@ -1,6 +1,6 @@
 """The layers of 1-Lipschitz residual networks."""
 
-from pnp_lip.layers.activations import Activation, Clip, MonotoneSpline, NoiseClip, ReLU
+from pnp_lip.layers.activations import Activation, Clip, NoiseClip, ReLU
 from pnp_lip.layers.gradient_step import ConvGradientStep, GradientStep
 from pnp_lip.layers.held import Constrained, Held
 
@@ -11,7 +11,6 @@ __all__ = [
     "ConvGradientStep",
     "GradientStep",
     "Held",
-    "MonotoneSpline",
     "NoiseClip",
     "ReLU",
 ]

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pnp_lip.layers.clipping import clip_mixture, on_channel_axis
+from pnp_lip.layers.clipping import clip_mixture
 
-__all__ = ["Activation", "Clip", "MonotoneSpline", "NoiseClip", "ReLU"]
+__all__ = ["Activation", "Clip", "NoiseClip", "ReLU"]
 
 #: Steepness of the parametrisation of positive factors, which are about 0.01 to 1, and the least
 #: value that is set.
@@ -135,40 +135,3 @@ class NoiseClip(Activation):
             raise TypeError("NoiseClip needs the noise level: call the layer with sigma")
         shares = torch.softmax(self.logits, dim=0)[:, None]
         return clip_mixture(t, self.thresholds(sigma), shares)
-
-
-class MonotoneSpline(Activation):
-    r"""A learnable continuous piecewise linear :math:`\sigma` with every slope in [0, 1].
-
-    With knots :math:`t_j = -r + 2rj/n` and slopes :math:`m_j = \mathrm{sigmoid}(\theta_j)`,
-    :math:`\sigma(t) = \sum_j m_j\,|[t_j, t_{j+1}] \cap [0, t]|` with the sign of :math:`t`,
-    constant outside :math:`[-r, r]`. The reparametrisation keeps the slopes for all
-    :math:`\theta`. (Learned splines with bounded slope: Bohra et al. 2020.)
-
-    Args:
-        channels: number of channels ``K``.
-        pieces: number of linear pieces ``n`` on ``[-radius, radius]``; even, so that 0 is a knot.
-        radius: half-width ``r`` of the interval outside which the function is constant.
-    """
-
-    radius: Tensor
-
-    def __init__(self, channels: int, pieces: int = 10, radius: float = 1.0) -> None:
-        super().__init__()
-        if pieces < 2 or pieces % 2:
-            raise ValueError(f"pieces must be even and at least 2, got {pieces}")
-        self.register_buffer("radius", torch.tensor(float(radius)))
-        self.logits = nn.Parameter(torch.zeros(channels, pieces))
-
-    def forward(self, t: Tensor, sigma: Tensor | None = None) -> Tensor:
-        slopes = torch.sigmoid(self.logits)
-        pieces = slopes.shape[1]
-        width = 2 * self.radius / pieces
-        out = torch.zeros_like(t)
-        for j in range(pieces):
-            left = -self.radius + j * width
-            slope = on_channel_axis(slopes[None, :, j], t)
-            piece = (t - left).clamp(torch.zeros_like(width), width)
-            at_zero = width if j < pieces // 2 else torch.zeros_like(width)
-            out = out + slope * (piece - at_zero)
-        return out

@@ -33,7 +33,6 @@ def padding_factor(
     *,
     stride: int | tuple[int, ...] = 1,
     size: tuple[int, ...] | None = None,
-    min_size: int = 1,
 ) -> float:
     """The factor by which a padding mode can exceed `convolution_norm`, rounded up.
 
@@ -44,7 +43,6 @@ def padding_factor(
         dilation: per axis, or one for all.
         stride: per axis, or one for all.
         size: the sides of the images; every side that the mode allows if not given.
-        min_size: with ``size`` not given, only sides from here on.
 
     Returns:
         At least 1.
@@ -64,7 +62,7 @@ def padding_factor(
     copies = 1
     for axis, (left, right) in enumerate(_sides(padding, kernel_size, spacings)):
         reach = spacings[axis] * (kernel_size[axis] - 1)
-        smallest = max(min_size, _smallest(mode, left, right))
+        smallest = _smallest(mode, left, right)
         if size is None:
             # Beyond this side nothing changes but the remainder modulo the stride.
             sizes = range(smallest, max(smallest, left + right + 2) + reach + 2 * steps[axis] + 1)
