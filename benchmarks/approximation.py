@@ -168,16 +168,16 @@ def main() -> None:
     parser = BENCHMARK.parser()
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="points of the grids")
     options = parser.parse_args()
-    session = BENCHMARK.start(options, function="cos(x) cos(y)", half_side=HALF)
+    recording = BENCHMARK.start(options, function="cos(x) cos(y)", half_side=HALF)
     shown = None
     for side in options.sides:
         network, row = compiled(side)
-        session.add(str(side**2), row=row)
+        recording.add(str(side**2), row=row)
         shown = network if side == SHOWN else shown
     if shown is not None:
-        path = session.figure("approximation.png")
-        print("wrote", draw(shown, list(session.record.rows.values()), path))
-    session.close()
+        path = recording.figure("approximation.png")
+        print("wrote", draw(shown, list(recording.record.rows.values()), path))
+    recording.close()
 
 
 if __name__ == "__main__":

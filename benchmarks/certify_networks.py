@@ -170,13 +170,13 @@ def main() -> None:
     parser.add_argument("--networks", type=int, help="only the first networks")
     parser.add_argument("--sides", type=int, nargs="*", default=(64, 256), help="for the guard")
     options = parser.parse_args()
-    session = BENCHMARK.start(options)
+    recording = BENCHMARK.start(options)
     for one in islice(networks(), options.networks):
         row = asdict(measure(*one))
-        session.add(row.pop("network"), row=row)
+        recording.add(row.pop("network"), row=row)
     for side in options.sides:
-        session.add(GUARD, str(side), row={"share": guard_overhead(side)})
-    session.close()
+        recording.add(GUARD, str(side), row={"share": guard_overhead(side)})
+    recording.close()
 
 
 if __name__ == "__main__":

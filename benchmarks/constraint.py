@@ -107,10 +107,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5e-4, help="of the filters")
     parser.add_argument("--scale", type=float, default=1.0, help="of the filters at the start")
     options = parser.parse_args()
-    session = BENCHMARK.start(options)
+    recording = BENCHMARK.start(options)
     for how in WAYS:
-        session.add(how, row=train(how, options.steps, options.rate, options.scale))
-    session.close()
+        recording.add(how, row=train(how, options.steps, options.rate, options.scale))
+    recording.close()
 
 
 if __name__ == "__main__":

@@ -81,11 +81,11 @@ def main() -> None:
     parser = BENCHMARK.parser()
     parser.add_argument("--repetitions", type=int, default=25)
     options = parser.parse_args()
-    session = BENCHMARK.start(options)
+    recording = BENCHMARK.start(options)
     for width, batch in SIZES:
         row = dense(width, batch, options.repetitions)
-        session.add(f"width {width}, batch {batch}", row=row)
-    session.close()
+        recording.add(f"width {width}, batch {batch}", row=row)
+    recording.close()
 
 
 if __name__ == "__main__":

@@ -66,11 +66,11 @@ def main() -> None:
     parser = BENCHMARK.parser()
     parser.add_argument("--repeats", type=int, default=15)
     options = parser.parse_args()
-    session = BENCHMARK.start(options, batch=256)
+    recording = BENCHMARK.start(options, batch=256)
     for width in (50, 200):
         for depth in (5, 10, 20):
-            session.add(f"{width}x{depth}", row=run(width, depth, options.repeats))
-    session.close()
+            recording.add(f"{width}x{depth}", row=run(width, depth, options.repeats))
+    recording.close()
 
 
 if __name__ == "__main__":

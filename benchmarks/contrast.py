@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=8, help="of the noise for every pattern")
     options = parser.parse_args()
     details = patterns()
-    session = BENCHMARK.start(
+    recording = BENCHMARK.start(
         options, sigma=LEVEL, side=SIDE, window=WINDOW, patterns=len(details), contrasts=CONTRASTS
     )
     models: dict[str, nn.Module] = {
@@ -103,12 +103,12 @@ def main() -> None:
     for name, model in models.items():
         curve = torch.stack([removed(model, q, options.draws) for q in details]).mean(0)
         decrease = float((-curve.diff()).max())
-        session.add(name, row={"removed": curve.tolist(), "largest_decrease": decrease})
+        recording.add(name, row={"removed": curve.tolist(), "largest_decrease": decrease})
         curves[name] = curve
-    path = session.figure("contrast.png")
+    path = recording.figure("contrast.png")
     draw(curves, path)
     print("wrote", path)
-    session.close()
+    recording.close()
 
 
 if __name__ == "__main__":

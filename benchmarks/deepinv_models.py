@@ -151,10 +151,10 @@ def main() -> None:
     parser = BENCHMARK.parser()
     parser.add_argument("--only", nargs="*", choices=sorted(_MODELS), help="these models alone")
     options = parser.parse_args()
-    session = BENCHMARK.start(options)
+    recording = BENCHMARK.start(options)
     for name in options.only or _MODELS:
-        session.add(name, row=outcome(_MODELS[name]))
-    session.close()
+        recording.add(name, row=outcome(_MODELS[name]))
+    recording.close()
 
 
 if __name__ == "__main__":

@@ -131,15 +131,15 @@ def main() -> None:
     )
     parser.add_argument("--count", type=int, help="only the first images of every set")
     options = parser.parse_args()
-    session = BENCHMARK.start(options)
+    recording = BENCHMARK.start(options)
     for folder in options.sets:
         images: list[Any] = read_folder(folder, SETS[folder])[: options.count]
         for name in options.weights:
-            session.add(folder, name, row=evaluate(images, name))
+            recording.add(folder, name, row=evaluate(images, name))
         if options.tv:
             row = evaluate_total_variation(images, list(options.tv))
-            session.add(folder, VARIATION, row=row)
-    session.close()
+            recording.add(folder, VARIATION, row=row)
+    recording.close()
 
 
 if __name__ == "__main__":

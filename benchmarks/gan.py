@@ -140,15 +140,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600, help="of the generator")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    session = BENCHMARK.start(options, points=COUNT)
+    recording = BENCHMARK.start(options, points=COUNT)
     digits = load_mnist()
     for name in CRITICS:
         seconds, (maker, critic) = timed(
             lambda: trained(name, digits.images, options.steps, options.seed)  # noqa: B023
         )
         row = measured(maker, critic, digits.test_images, options.seed)
-        session.add(name, row=row | {"seconds": seconds})
-    session.close()
+        recording.add(name, row=row | {"seconds": seconds})
+    recording.close()
 
 
 if __name__ == "__main__":

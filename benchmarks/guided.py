@@ -259,13 +259,13 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
     parser.add_argument("--deblur", type=int, default=4, help="images to deblur, 0 for none")
     options: argparse.Namespace = parser.parse_args()
-    session = BENCHMARK.start(options, level=LEVEL, crops=CROPS, side=SIDE)
+    recording = BENCHMARK.start(options, level=LEVEL, crops=CROPS, side=SIDE)
     for folder in options.sets:
         everything = read_folder(folder, SETS[folder])
-        session.add(folder, "seconds of an application", row=application(SETS[folder]))
+        recording.add(folder, "seconds of an application", row=application(SETS[folder]))
         for name in options.rows:
             row = denoising(name, everything[:: options.every], LEVELS[folder])
-            session.add(folder, name, row=row)
+            recording.add(folder, name, row=row)
             print(row["psnr"], flush=True)
         if options.deblur:
             chosen = everything[:: len(everything) // options.deblur][: options.deblur]
@@ -274,8 +274,8 @@ def main() -> None:
                 found = [deblurring(image, noise, guided) for image in chosen]
                 for name in ("plain", "guided"):
                     row = mean_row([rows[name] for rows in found])
-                    session.add(folder, "deblurring", f"{noise:g}", name, row=row)
-    session.close()
+                    recording.add(folder, "deblurring", f"{noise:g}", name, row=row)
+    recording.close()
 
 
 if __name__ == "__main__":

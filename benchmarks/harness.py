@@ -14,7 +14,7 @@ import torch
 from benchmarks.provenance import ROOT, provenance
 from benchmarks.record import RESULTS, Record, Rows, read
 
-__all__ = ["Benchmark", "Session", "made", "timed"]
+__all__ = ["Benchmark", "Recording", "made", "timed"]
 
 _Result = TypeVar("_Result")
 
@@ -61,7 +61,7 @@ class Benchmark:
         )
         return parser
 
-    def start(self, options: argparse.Namespace, **settings: Any) -> Session:
+    def start(self, options: argparse.Namespace, **settings: Any) -> Recording:
         """Set the threads and open the record; ``settings`` are constants worth recording."""
         if options.show:
             raise SystemExit(self.shown(read(options.results / f"{self.name}.json")))
@@ -74,7 +74,7 @@ class Benchmark:
         } | provenance(self.packages)
         run = _plain(run)
         path = options.results / f"{self.name}.json"
-        return Session(self, Record(path, run, replace=options.replace))
+        return Recording(self, Record(path, run, replace=options.replace))
 
     def rows(self) -> Rows:
         """The rows that come with the source tree."""
@@ -90,7 +90,7 @@ _COMMON = {"threads", "results", "replace", "show"}
 
 
 @dataclass(frozen=True)
-class Session:
+class Recording:
     """One run of a benchmark."""
 
     benchmark: Benchmark

@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true", help="time the compiled form as well")
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
     options = parser.parse_args()
-    session = BENCHMARK.start(options)
+    recording = BENCHMARK.start(options)
     for title in options.networks:
         channels, name = NETWORKS[title]
         x = noisy(photograph(name), SIGMA).to(options.device)
@@ -187,9 +187,9 @@ def main() -> None:
             rows = candidates(network, options.compile)
             times = with_ratios(measure(rows, x, options.device, options.repetitions))
             for row, values in times.items():
-                session.add(f"{title}, {weights}", row, row=values)
-            session.add(f"{title}, {weights}", ERROR, row=errors(network, x))
-    session.close()
+                recording.add(f"{title}, {weights}", row, row=values)
+            recording.add(f"{title}, {weights}", ERROR, row=errors(network, x))
+    recording.close()
 
 
 if __name__ == "__main__":

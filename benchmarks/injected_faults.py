@@ -226,14 +226,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="only these")
     parser.add_argument("--runs", type=int, default=84, help="of each kind")
     options = parser.parse_args()
-    session = BENCHMARK.start(options, side=SIDE)
+    recording = BENCHMARK.start(options, side=SIDE)
     torch.manual_seed(0)
     denoiser = LipschitzDenoiser(1, depth=2, nf=8, kernel_size=3, pretrained=None)
     denoiser.requires_grad_(False).eval()
     for name, run in FAULTS.items():
         if not options.only or name in options.only:
-            session.add(name, row=row(run, options.runs, denoiser))
-    session.close()
+            recording.add(name, row=row(run, options.runs, denoiser))
+    recording.close()
 
 
 if __name__ == "__main__":

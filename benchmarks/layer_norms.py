@@ -227,11 +227,11 @@ def main() -> None:
     parser.add_argument("--attempts", type=int, default=10_000)
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=list(PARTS))
     options = parser.parse_args()
-    session = BENCHMARK.start(options, seed=SEED)
+    recording = BENCHMARK.start(options, seed=SEED)
     for part in options.parts:
         for key, row in PARTS[part](options.attempts):
-            session.add(part, *key, row=row)
-    session.close()
+            recording.add(part, *key, row=row)
+    recording.close()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import Benchmark, Session, timed
+from benchmarks.harness import Benchmark, Recording, timed
 from benchmarks.markdown import fixed, table
 from benchmarks.record import Row, Rows
 from pnp_lip.data.mnist import Mnist, load_mnist, shifted
@@ -123,12 +123,12 @@ BENCHMARK = Benchmark(
 )
 
 
-def keep(session: Session, name: str, row: Row, validate: bool) -> None:
+def keep(recording: Recording, name: str, row: Row, validate: bool) -> None:
     """Record a row; what was measured on held-out images is only printed."""
     if validate:
         print(name, row, flush=True)
     else:
-        session.add(name, row=row)
+        recording.add(name, row=row)
 
 
 def main() -> None:
@@ -140,13 +140,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--validate", action="store_true", help="on held-out images")
     options = parser.parse_args()
-    session = BENCHMARK.start(options, attacked=ATTACKED, norm="mixed", augmentation="shifts by 1")
+    recording = BENCHMARK.start(
+        options, attacked=ATTACKED, norm="mixed", augmentation="shifts by 1"
+    )
     fit = Fit(options.epochs, 256, options.rate, options.temperature, seed=options.seed)
     digits = load_mnist()
     digits = digits.hold_out(HELD_OUT) if options.validate else digits
     for name in options.cells:
-        keep(session, name, run(*CELLS[name], digits, fit), options.validate)
-    session.close()
+        keep(recording, name, run(*CELLS[name], digits, fit), options.validate)
+    recording.close()
 
 
 if __name__ == "__main__":

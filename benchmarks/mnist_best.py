@@ -211,14 +211,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, help="instead of those of the recipe")
     parser.add_argument("--validate", action="store_true", help="on held-out images")
     options = parser.parse_args()
-    session = BENCHMARK.start(options, attacked=ATTACKED, norm="l1")
+    recording = BENCHMARK.start(options, attacked=ATTACKED, norm="l1")
     digits = load_mnist()
     digits = digits.hold_out(HELD_OUT) if options.validate else digits
     for name in options.models:
         recipe = RECIPES[name]
         recipe = replace(recipe, epochs=options.epochs) if options.epochs else recipe
-        keep(session, name, run(name, digits, recipe), options.validate)
-    session.close()
+        keep(recording, name, run(name, digits, recipe), options.validate)
+    recording.close()
 
 
 if __name__ == "__main__":

@@ -138,12 +138,12 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=4, help="take every n-th image")
     options = parser.parse_args()
     images = read_folder("bsd68", 1)[:: options.every]
-    session = BENCHMARK.start(options, images=len(images))
+    recording = BENCHMARK.start(options, images=len(images))
     for level in options.levels:
         for name, model in models(options.folder, level, options.models).items():
             row = evaluate(model, images, level, f"{name}, sigma {level}")
-            session.add(name, str(level), row=row)
-    session.close()
+            recording.add(name, str(level), row=row)
+    recording.close()
 
 
 if __name__ == "__main__":

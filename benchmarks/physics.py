@@ -233,7 +233,7 @@ def main() -> None:
     parser = BENCHMARK.parser()
     parser.add_argument("--only", nargs="+", help="only these")
     options = parser.parse_args()
-    session = BENCHMARK.start(options, side=SIDE)
+    recording = BENCHMARK.start(options, side=SIDE)
     torch.manual_seed(0)
     denoiser = LipschitzDenoiser(1, depth=2, nf=8, kernel_size=3, pretrained=None)
     denoiser.requires_grad_(False).eval()
@@ -242,8 +242,8 @@ def main() -> None:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            session.add(name, row=row(build, channels, denoiser))
-    session.close()
+            recording.add(name, row=row(build, channels, denoiser))
+    recording.close()
 
 
 if __name__ == "__main__":

@@ -125,12 +125,12 @@ def main() -> None:
     parser.add_argument("--depths", type=int, nargs="+", default=[2, 8])
     parser.add_argument("--epochs", type=int, default=25)
     options = parser.parse_args()
-    session = BENCHMARK.start(options, width=32, temperature=15.0, rate=1e-2, batch=256)
+    recording = BENCHMARK.start(options, width=32, temperature=15.0, rate=1e-2, batch=256)
     moons = two_moons(seed=0)
     for name in CONSTRAINTS:
         for depth in options.depths:
-            session.add(name, str(depth), row=run(name, depth, options.epochs, moons))
-    session.close()
+            recording.add(name, str(depth), row=run(name, depth, options.epochs, moons))
+    recording.close()
 
 
 if __name__ == "__main__":

@@ -129,15 +129,15 @@ def main() -> None:
     parser.add_argument("--bounds", type=float, nargs="+", default=_BOUNDS)
     parser.add_argument("--images", type=int, default=32, help="of the validation images")
     options = parser.parse_args()
-    session = BENCHMARK.start(options, sigma=_LEVEL, **_SIZES)
+    recording = BENCHMARK.start(options, sigma=_LEVEL, **_SIZES)
     images = validation_images(1, count=options.images)
     for bound in options.bounds:
         torch.manual_seed(0)
         model = train(bound, options.steps)
         quality = validation_psnr(model, images, _LEVEL / 255)
         gain = measured_gain(model, images[0])
-        session.add(f"{bound:g}", row={"bound": bound, "psnr_25": quality, "gain": gain})
-    session.close()
+        recording.add(f"{bound:g}", row={"bound": bound, "psnr_25": quality, "gain": gain})
+    recording.close()
 
 
 if __name__ == "__main__":

@@ -59,15 +59,15 @@ def main() -> None:
     parser.add_argument("--times", type=int, nargs="+", default=REPETITIONS)
     parser.add_argument("--images", type=int, default=32, help="of the validation images")
     options = parser.parse_args()
-    session = BENCHMARK.start(options)
+    recording = BENCHMARK.start(options)
     for name, channels in (("grey", 1), ("colour", 3)):
         images = validation_images(channels, count=options.images)
         shipped = LipschitzDenoiser(channels)
         for times in options.times:
             deeper = shipped.repeated(times)
             row = {"times": times, "layers": len(deeper.layers)} | run(deeper, images)
-            session.add(name, str(times), row=row)
-    session.close()
+            recording.add(name, str(times), row=row)
+    recording.close()
 
 
 if __name__ == "__main__":

@@ -89,14 +89,14 @@ def main() -> None:
     parser = BENCHMARK.parser()
     parser.add_argument("--problems", nargs="+", help="only these")
     options = parser.parse_args()
-    session = BENCHMARK.start(options, noise=NOISE)
+    recording = BENCHMARK.start(options, noise=NOISE)
     for name, problem, strengths in problems(photograph("camera")):
         if options.problems and name not in options.problems:
             continue
         for solver in SOLVERS:
             report = restore(problem, Options(strengths[solver], solver)).to_dict()
-            session.add(name, solver, row={key: report[key] for key in KEPT})
-    session.close()
+            recording.add(name, solver, row={key: report[key] for key in KEPT})
+    recording.close()
 
 
 if __name__ == "__main__":

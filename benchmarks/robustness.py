@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the clones")
     parser.add_argument("--length", type=float, default=1.0, help="norm of the perturbation")
     options = parser.parse_args()
-    session = BENCHMARK.start(options, sigma=LEVEL)
+    recording = BENCHMARK.start(options, sigma=LEVEL)
     clean = photograph("camera", size=128)
     y = noisy(clean, LEVEL / 255)
     models: dict[str, nn.Module] = {
@@ -74,11 +74,11 @@ def main() -> None:
             before, after = (model(z, LEVEL / 255) for z in (witness.x, witness.y))
         rows[name] = [before, witness.y - witness.x, after - before]
         gains[name] = witness.gain
-        session.add(name, row={"gain": witness.gain, "psnr": psnr(before.float(), clean)})
-    path = session.figure("robustness.png")
+        recording.add(name, row={"gain": witness.gain, "psnr": psnr(before.float(), clean)})
+    path = recording.figure("robustness.png")
     draw(rows, gains, path)
     print("wrote", path)
-    session.close()
+    recording.close()
 
 
 if __name__ == "__main__":

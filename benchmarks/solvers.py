@@ -20,7 +20,7 @@ from deepinv.optim.optimizers import AndersonAccelerationConfig
 from deepinv.physics import MRI, LinearPhysics
 from torch import Tensor, nn
 
-from benchmarks.harness import Benchmark, Session, timed
+from benchmarks.harness import Benchmark, Recording, timed
 from benchmarks.markdown import fixed, table
 from benchmarks.record import Rows
 from pnp_lip.data.photographs import photograph
@@ -246,22 +246,22 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=400, help="most iterations")
     parser.add_argument("--parts", nargs="+", default=["solve", "shipped", "overhead"])
     options = parser.parse_args()
-    session = BENCHMARK.start(options, tolerance=TOLERANCE, stepsize=STEP)
+    recording = BENCHMARK.start(options, tolerance=TOLERANCE, stepsize=STEP)
     with torch.no_grad():
         if "solve" in options.parts:
-            _compare(session, options)
+            _compare(recording, options)
         if "shipped" in options.parts:
             for size, name in ((256, "deblurring"), (256, "inpainting 50 %"), (128, "MRI x4")):
                 if options.problems and name not in options.problems:
                     continue
                 for method, row in as_shipped(size, name):
-                    session.add("shipped", f"{name}, {size}", method, row=row)
+                    recording.add("shipped", f"{name}, {size}", method, row=row)
         if "overhead" in options.parts:
-            session.add("overhead", row=overhead(256))
-    session.close()
+            recording.add("overhead", row=overhead(256))
+    recording.close()
 
 
-def _compare(session: Session, options: argparse.Namespace) -> None:
+def _compare(recording: Recording, options: argparse.Namespace) -> None:
     denoiser = LipschitzDenoiser(1).requires_grad_(False)
     for name, physics, y, start, truth, sigma in problems(options.size):
         for method, run in methods(options.most).items():
@@ -276,7 +276,7 @@ def _compare(session: Session, options: argparse.Namespace) -> None:
                 "residual": residual(x, denoiser, sigma, physics, y),
                 "psnr": float(psnr(x, truth)),
             }
-            session.add("solve", name, method, row=row)
+            recording.add("solve", name, method, row=row)
 
 
 if __name__ == "__main__":

@@ -67,11 +67,11 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", default=list(_ROWS), help="names of the rows to train")
     parser.add_argument("--images", type=int, default=32, help="of the validation images")
     options = parser.parse_args()
-    session = BENCHMARK.start(options, sigma=_LEVEL)
+    recording = BENCHMARK.start(options, sigma=_LEVEL)
     images = validation_images(1, count=options.images)
     for name in options.rows:
-        session.add(name, row=_train(name, options.steps, images))
-    session.close()
+        recording.add(name, row=_train(name, options.steps, images))
+    recording.close()
 
 
 def _train(name: str, steps: int, images: list[torch.Tensor]) -> Row:

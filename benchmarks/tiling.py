@@ -137,11 +137,11 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=10_000)
     parser.add_argument("--tile", type=int, default=512)
     options = parser.parse_args()
-    session = BENCHMARK.start(options)
-    session.add("shipped", row=shipped_network(min(1400, options.side), options.tile))
+    recording = BENCHMARK.start(options)
+    recording.add("shipped", row=shipped_network(min(1400, options.side), options.tile))
     with tempfile.TemporaryDirectory() as folder:
-        session.add("large", row=large_image(Path(folder), options.side, options.tile))
-    session.close()
+        recording.add("large", row=large_image(Path(folder), options.side, options.tile))
+    recording.close()
 
 
 if __name__ == "__main__":

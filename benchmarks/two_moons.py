@@ -234,16 +234,16 @@ def main() -> None:
     options = parser.parse_args()
     fit = Fit(epochs=options.epochs, temperature=options.temperature, constraint=options.constraint)
     fixed_settings = {"batch": fit.batch, "rate": fit.rate, "data_seed": 0}
-    session = BENCHMARK.start(options, **fixed_settings)
+    recording = BENCHMARK.start(options, **fixed_settings)
     for name in options.architectures:
         for depth in options.depths:
             kind = options.constraint + (", few" if options.few else "")
-            session.add(kind, name, str(depth), row=cell(name, depth, fit, options))
+            recording.add(kind, name, str(depth), row=cell(name, depth, fit, options))
     if options.constraint == "orthogonal" and not options.few:
         moons = two_moons(seed=0)
         networks = {name: trained(name, options.width, 8, fit, moons) for name in ARCHITECTURES}
-        print("wrote", draw(networks, moons, session.figure("two_moons.png")))
-    session.close()
+        print("wrote", draw(networks, moons, recording.figure("two_moons.png")))
+    recording.close()
 
 
 def cell(name: str, depth: int, fit: Fit, options: argparse.Namespace) -> Row:

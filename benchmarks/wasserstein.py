@@ -148,11 +148,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=CriticFit().steps, help="of every critic")
     options = parser.parse_args()
     fit = CriticFit(steps=options.steps)
-    session = BENCHMARK.start(options, **asdict(fit) | {"confidence": 0.95, "held_out": 0.2})
+    recording = BENCHMARK.start(options, **asdict(fit) | {"confidence": 0.95, "held_out": 0.2})
     for count in options.counts:
         for name in options.problems:
-            session.add(str(count), name, row=run(name, count, fit, options.seeds))
-    session.close()
+            recording.add(str(count), name, row=run(name, count, fit, options.seeds))
+    recording.close()
 
 
 if __name__ == "__main__":

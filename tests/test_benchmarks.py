@@ -59,8 +59,8 @@ def test_what_only_chooses_rows_is_no_setting(tmp_path: Path) -> None:
     parser.add_argument("--only")
     parser.add_argument("--steps", type=int, default=5)
     for name in ("a", "b"):
-        session = benchmark.start(parser.parse_args(["--only", name, "--results", str(tmp_path)]))
-        session.add(name, row={"seconds": 1.0})
+        recording = benchmark.start(parser.parse_args(["--only", name, "--results", str(tmp_path)]))
+        recording.add(name, row={"seconds": 1.0})
     assert list(read(tmp_path / "speed.json")) == [("a",), ("b",)]
 
 
