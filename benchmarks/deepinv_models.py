@@ -141,7 +141,7 @@ def _outcomes(rows: Rows) -> str:
 BENCHMARK = Benchmark(
     "deepinv_models",
     __doc__,
-    {"outcomes": _outcomes},
+    {"deepinv-models": _outcomes},
     selecting=("only",),
     packages=("deepinv",),
 )
