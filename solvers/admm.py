@@ -61,7 +61,7 @@ class ADMM(PlugAndPlay):
             norm=bounds,
             scheme=self.scheme,
             violations=tuple(violations),
-            remarks=_remarks(statement, bounds, data),
+            remarks=_remarks(statement, weight, bounds, data),
             contraction=contraction,
             exists=contraction is not None,
             firm=weight,
@@ -100,9 +100,11 @@ def _prox_violations(data: DataTerm, stepsize: float) -> list[str]:
     ]
 
 
-def _remarks(applied: Statement | None, norm: OperatorNorm, data: DataTerm) -> tuple[str, ...]:
+def _remarks(
+    applied: Statement | None, weight: float, norm: OperatorNorm, data: DataTerm
+) -> tuple[str, ...]:
     remarks = []
-    if applied is not None and applied.parts and applied.rule.startswith("(1"):
+    if applied is not None and weight != 1:
         remarks.append(f"the denoiser is applied as {applied.rule}, which is firmly nonexpansive")
     if not data.exact_prox:
         remarks.append(

@@ -6,10 +6,8 @@ It is :math:`(1-\lambda)I + \lambda D` with :math:`\lambda = 1/(2\alpha)`, for a
 
 from __future__ import annotations
 
-from torch import nn
-
 from pnp_lip.certifier import Statement, averaged_with_identity
-from pnp_lip.denoisers.relaxed import firmly_nonexpansive
+from pnp_lip.denoisers.relaxed import firm_weight
 from pnp_lip.rounding import format_up
 
 __all__ = ["firm_statement"]
@@ -33,5 +31,5 @@ def firm_statement(statement: Statement, method: str) -> tuple[Statement, float,
         )
     if statement.averagedness <= 0.5:
         return statement, 1.0, []
-    weight = float(firmly_nonexpansive(nn.Identity(), statement.averagedness).relaxation)
+    weight = firm_weight(statement.averagedness)
     return averaged_with_identity(statement, weight), weight, []

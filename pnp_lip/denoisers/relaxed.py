@@ -14,7 +14,7 @@ import torch
 from deepinv.models import Denoiser
 from torch import Tensor
 
-__all__ = ["Relaxed", "firmly_nonexpansive"]
+__all__ = ["Relaxed", "firm_weight", "firmly_nonexpansive"]
 
 
 class Relaxed(Denoiser):
@@ -42,8 +42,19 @@ class Relaxed(Denoiser):
         return x + self.relaxation.to(x.dtype) * (self.denoiser(x, sigma, **kwargs) - x)
 
 
+def firm_weight(averagedness: float) -> float:
+    r""":math:`\lambda = (1 - 2^{-20})/(2\alpha)`: room for a float32 state dict.
+
+    Raises:
+        ValueError: ``averagedness`` outside (0, 1].
+    """
+    if not 0 < averagedness <= 1:
+        raise ValueError(f"averagedness must lie in (0, 1], got {averagedness}")
+    return 0.5 / averagedness * (1 - 2.0**-20)
+
+
 def firmly_nonexpansive(denoiser: torch.nn.Module, averagedness: float) -> Relaxed:
-    r"""``Relaxed`` with :math:`\lambda = (1 - 2^{-20})/(2\alpha)`: room for a float32 state dict.
+    r"""``Relaxed`` with the :math:`\lambda` of :func:`firm_weight`.
 
     Args:
         denoiser: an ``averagedness``-averaged denoiser.
@@ -52,6 +63,4 @@ def firmly_nonexpansive(denoiser: torch.nn.Module, averagedness: float) -> Relax
     Raises:
         ValueError: ``averagedness`` outside (0, 1].
     """
-    if not 0 < averagedness <= 1:
-        raise ValueError(f"averagedness must lie in (0, 1], got {averagedness}")
-    return Relaxed(denoiser, 0.5 / averagedness * (1 - 2.0**-20))
+    return Relaxed(denoiser, firm_weight(averagedness))
