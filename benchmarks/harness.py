@@ -26,13 +26,19 @@ Table = Callable[[Rows], str]
 class Benchmark:
     """One command, one file of results, and the tables that documents show of it.
 
-    Attributes:
-        name: of the file of results.
-        about: what is measured and how, shown by ``--help``.
-        tables: by the names that documents use for them.
-        selecting: arguments that only choose which rows are measured. All others are settings: rows of
-            one file share them.
-        packages: whose versions matter, beside those always recorded.
+    Attributes
+    ----------
+    name
+        of the file of results.
+    about
+        what is measured and how, shown by ``--help``.
+    tables
+        by the names that documents use for them.
+    selecting
+        arguments that only choose which rows are measured. All others are settings: rows of
+        one file share them.
+    packages
+        whose versions matter, beside those always recorded.
     """
 
     name: str

@@ -52,15 +52,24 @@ Member = tuple[nn.Sequential, NearestPrototype]
 class Recipe:
     """How to train.
 
-    Attributes:
-        members: of the committee, alike but for their seeds.
-        prototypes: for each class.
-        epochs, batch: passes over the data, examples a step.
-        margin: distance to the boundary, in pixel units, above which there is nothing to gain.
-        right: extra weight of being right at all, by a distance of 0.5.
-        warp: strength of the random affine maps of training images.
-        rate, feature_rate: largest learning rates, of the prototypes and of the features.
-        seed: of everything random in the first member.
+    Attributes
+    ----------
+    members
+        of the committee, alike but for their seeds.
+    prototypes
+        for each class.
+    epochs, batch
+        passes over the data, examples a step.
+    margin
+        distance to the boundary, in pixel units, above which there is nothing to gain.
+    right
+        extra weight of being right at all, by a distance of 0.5.
+    warp
+        strength of the random affine maps of training images.
+    rate, feature_rate
+        largest learning rates, of the prototypes and of the features.
+    seed
+        of everything random in the first member.
     """
 
     prototypes: int

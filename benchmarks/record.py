@@ -28,13 +28,19 @@ Rows = Mapping[Key, Row]
 class Record:
     """The rows of one file; every added row is written at once.
 
-    Args:
-        path: the file.
-        run: what measures the rows that are added: arguments, commit, machine, versions.
-        replace: drop recorded rows that were measured with other settings.
+    Parameters
+    ----------
+    path
+        the file.
+    run
+        what measures the rows that are added: arguments, commit, machine, versions.
+    replace
+        drop recorded rows that were measured with other settings.
 
-    Raises:
-        SystemExit: rows with other settings are recorded, and they were not to be dropped.
+    Raises
+    ------
+    SystemExit
+        rows with other settings are recorded, and they were not to be dropped.
     """
 
     def __init__(self, path: Path, run: dict[str, Any], *, replace: bool = False) -> None:

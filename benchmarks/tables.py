@@ -59,8 +59,10 @@ def every_table() -> dict[str, str]:
 def filled(text: str, tables: dict[str, str]) -> str:
     """The text with every marked part made anew.
 
-    Raises:
-        KeyError: a table that no benchmark makes.
+    Raises
+    ------
+    KeyError
+        a table that no benchmark makes.
     """
 
     def fresh(part: re.Match[str]) -> str:

@@ -47,9 +47,9 @@ autodoc_default_options = {"members": True, "imported-members": True, "show-inhe
 # A ``forward`` without a docstring would show torch's.
 autodoc_inherit_docstrings = False
 autosummary_generate = False
-napoleon_numpy_docstring = False
+napoleon_google_docstring = False
 napoleon_use_rtype = False
-# "x, y: inputs" names two attributes at once, as it does among arguments.
+# "x, y" names two attributes at once, as it does among parameters.
 napoleon_custom_sections = [("Attributes", "params_style")]
 
 html_theme = "furo"

@@ -17,6 +17,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that replaces it when the block ends without an error.
 
     The temporary name keeps the suffix, which image writers go by. The folder is created.
+
+    Yields
+    ------
+    Path
+        the temporary path.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,6 +43,15 @@ def require_writable(path: str | Path) -> None:
     """Raise :class:`OSError` if ``path`` cannot be written; to be asked before long work.
 
     No folder is created: one that does not exist is more often a typing error than a wish.
+
+    Raises
+    ------
+    FileNotFoundError
+        the folder does not exist.
+    IsADirectoryError
+        ``path`` is a folder.
+    OSError
+        writing is not allowed.
     """
     path = Path(path)
     if path.is_dir():

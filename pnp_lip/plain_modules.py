@@ -30,9 +30,11 @@ class Refusal(PnpLipError, ValueError):
 def require_plain(module: nn.Module, name: str) -> None:
     """Refuse what could make a module compute something else than its class does.
 
-    Raises:
-        Refusal: hooks, a compiled call, methods replaced on the instance, parametrisations in
-            training mode or that give another value each time, or tensors that are not finite.
+    Raises
+    ------
+    Refusal
+        hooks, a compiled call, methods replaced on the instance, parametrisations in
+        training mode or that give another value each time, or tensors that are not finite.
     """
     where = f"'{name or 'the network'}'"
     everywhere = nn.modules.module
@@ -66,8 +68,10 @@ def require_plain_parts(
 def require_finite(value: Tensor, name: str) -> None:
     """Refuse a tensor that holds NaN or infinity, or that has no values.
 
-    Raises:
-        Refusal: as said.
+    Raises
+    ------
+    Refusal
+        as said.
     """
     if value.device.type == "meta":
         raise Refusal(f"'{name}' is on the meta device, without values: load the weights first")
@@ -93,8 +97,10 @@ def plain_type(module: nn.Module) -> type[nn.Module]:
 
 
 def network_kind(module: nn.Module) -> str:
-    """How certificates name the class of a network: ours by its name alone, which outlives the file
-    it stands in; another class with its module."""
+    """How certificates name the class of a network.
+
+    Ours by its name alone, which outlives the file it stands in; another class with its module.
+    """
     kind = plain_type(module)
     ours = kind.__module__.split(".")[0] == "pnp_lip"
     return kind.__qualname__ if ours else f"{kind.__module__}.{kind.__qualname__}"

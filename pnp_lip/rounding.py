@@ -106,11 +106,12 @@ def sqrt_down(value: Fraction) -> float:
 def format_up(value: float, digits: int = 6) -> str:
     """Decimal text of at most ``digits`` significant digits whose float is not below ``value``.
 
-    Example:
-        >>> format_up(1.8046626)
-        '1.80467'
-        >>> format_up(0.5)
-        '0.5'
+    Examples
+    --------
+    >>> format_up(1.8046626)
+    '1.80467'
+    >>> format_up(0.5)
+    '0.5'
     """
     if not math.isfinite(value):
         return str(value)

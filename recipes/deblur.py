@@ -36,8 +36,10 @@ def motion_kernel(size: int = 25, seed: int = 3) -> Tensor:
 def check_kernel(kernel: Tensor, image: Tensor) -> Tensor:
     """A kernel ``[1, 1, h, w]`` scaled to sum 1, after checking it.
 
-    Raises:
-        InputError: negative or not finite entries, sum zero, or larger than the image.
+    Raises
+    ------
+    InputError
+        negative or not finite entries, sum zero, or larger than the image.
     """
     kernel = normalised(kernel)
     if any(k > n for k, n in zip(kernel.shape[2:], image.shape[2:], strict=True)):
@@ -51,9 +53,11 @@ def check_kernel(kernel: Tensor, image: Tensor) -> Tensor:
 def simulated(x: Tensor, kernel: Tensor, noise: float, seed: int) -> Problem:
     """Blur ``x`` (``[B, C, H, W]`` in [0, 1]) periodically, the field's benchmark, and add noise.
 
-    Raises:
-        InputError: a bad kernel, see :func:`check_kernel`, an image outside [0, 1], or a noise level
-            outside [0, 1).
+    Raises
+    ------
+    InputError
+        a bad kernel, see :func:`check_kernel`, an image outside [0, 1], or a noise level
+        outside [0, 1).
     """
     x, noise = as_truth(x), require_noise(noise)
     kernel = check_kernel(kernel, x)
@@ -67,9 +71,11 @@ def simulated(x: Tensor, kernel: Tensor, noise: float, seed: int) -> Problem:
 def observed(y: Tensor, kernel: Tensor, noise: float) -> Problem:
     """A real observation ``y``: nothing is assumed beyond its frame (a "valid" convolution).
 
-    Raises:
-        InputError: a bad kernel, see :func:`check_kernel`, pixels in other units than [0, 1], or a
-            noise level outside [0, 1).
+    Raises
+    ------
+    InputError
+        a bad kernel, see :func:`check_kernel`, pixels in other units than [0, 1], or a
+        noise level outside [0, 1).
     """
     noise = require_noise(noise)
     y = as_observation(y, noise)

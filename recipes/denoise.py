@@ -36,14 +36,22 @@ _LARGE, _TILE = 2**20, 512
 class Denoised:
     """A denoised image.
 
-    Attributes:
-        image, observation: restored and noisy, ``[1, C, H, W]``.
-        truth: the clean image, where it is known.
-        sigma: noise level given to the denoiser.
-        statement: what is proved of the denoiser; with a guide, of the denoiser for a fixed guide.
-        weights_sha256: hash of its weights.
-        seed: of the noise that was added, where some was.
-        plain: the plain result that guides a guided one.
+    Attributes
+    ----------
+    image, observation
+        restored and noisy, ``[1, C, H, W]``.
+    truth
+        the clean image, where it is known.
+    sigma
+        noise level given to the denoiser.
+    statement
+        what is proved of the denoiser; with a guide, of the denoiser for a fixed guide.
+    weights_sha256
+        hash of its weights.
+    seed
+        of the noise that was added, where some was.
+    plain
+        the plain result that guides a guided one.
     """
 
     image: Tensor
@@ -100,8 +108,10 @@ class Denoised:
     ) -> tuple[Path, ...]:
         """Write the image to ``path``, ``NAME.figure.png`` and ``NAME.json``; return the paths.
 
-        Raises:
-            InputError: a place that cannot be written, or a file of the user's there.
+        Raises
+        ------
+        InputError
+            a place that cannot be written, or a file of the user's there.
         """
         return Outputs(Path(path), force).write(self.image, stored, self.draw, self.to_dict())
 
@@ -109,8 +119,10 @@ class Denoised:
 def add_noise(x: Tensor, noise: float, seed: int) -> Tensor:
     """``x`` (in [0, 1]) with Gaussian noise of standard deviation ``noise``.
 
-    Raises:
-        InputError: an image outside [0, 1], or a noise level outside [0, 1).
+    Raises
+    ------
+    InputError
+        an image outside [0, 1], or a noise level outside [0, 1).
     """
     x = as_truth(x)
     return x + gaussian_noise(x, require_noise(noise), seed)
@@ -130,27 +142,40 @@ def denoise(
 ) -> Denoised:
     """Denoise ``y`` (``[1, C, H, W]``) with strength ``sigma`` (in [0, 1)).
 
-    Args:
-        y: the noisy image, in [0, 1] up to noise.
-        sigma: noise level.
-        truth: the clean image, for the report.
-        weights: a file, or the shipped ones.
-        guided: denoise once more with thresholds from the plain result.
-        seed: of the noise, for the report.
-        tile: side of the tiles in which the image goes through the network, which bounds the
-            memory; 512 by default above a megapixel.
-        device: of the network; that of ``y`` by default.
+    Parameters
+    ----------
+    y
+        the noisy image, in [0, 1] up to noise.
+    sigma
+        noise level.
+    truth
+        the clean image, for the report.
+    weights
+        a file, or the shipped ones.
+    guided
+        denoise once more with thresholds from the plain result.
+    seed
+        of the noise, for the report.
+    tile
+        side of the tiles in which the image goes through the network, which bounds the
+        memory; 512 by default above a megapixel.
+    device
+        of the network; that of ``y`` by default.
 
-    Raises:
-        InputError: pixels in other units than [0, 1], a noise level outside [0, 1), or a tile
-            without pixels.
-        WeightsError: no such weights.
+    Raises
+    ------
+    InputError
+        pixels in other units than [0, 1], a noise level outside [0, 1), or a tile
+        without pixels.
+    WeightsError
+        no such weights.
 
-    Example:
-        >>> from pnp_lip.data import photograph
-        >>> from pnp_lip.recipes.denoise import add_noise, denoise
-        >>> noisy = add_noise(photograph("camera"), 0.1, seed=0)
-        >>> denoise(noisy, 0.1).save("clean.png")  # doctest: +SKIP
+    Examples
+    --------
+    >>> from pnp_lip.data import photograph
+    >>> from pnp_lip.recipes.denoise import add_noise, denoise
+    >>> noisy = add_noise(photograph("camera"), 0.1, seed=0)
+    >>> denoise(noisy, 0.1).save("clean.png")  # doctest: +SKIP
     """
     sigma = require_noise(sigma, "sigma")
     y = as_observation(y, sigma)

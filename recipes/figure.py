@@ -25,8 +25,10 @@ Plot = Callable[[Axes], None]
 def before_and_after(
     observation: Tensor, restoration: Tensor, truth: Tensor | None, plain: Tensor | None = None
 ) -> list[tuple[str, Tensor]]:
-    """Titles and images, the truth first and with PSNR where it is known; a guided restoration beside
-    the plain one."""
+    """Titles and images, the truth first and with PSNR where it is known.
+
+    A guided restoration stands beside the plain one.
+    """
     panels = [] if truth is None else [("truth", truth)]
     shown = [("observation", observation)]
     shown += [("restoration", restoration)] if plain is None else []
@@ -45,11 +47,16 @@ def save_figure(
 ) -> None:
     """Draw the images with a zoom below each, and up to two plots beside; written atomically.
 
-    Args:
-        panels: titles and images ``[1, C, H, W]`` in [0, 1], all of one size.
-        path: where to write, as PNG.
-        plots: functions that draw into axes.
-        inset: a kernel or a mask ``[1, 1, h, w]``, drawn into a corner of the observation.
+    Parameters
+    ----------
+    panels
+        titles and images ``[1, C, H, W]`` in [0, 1], all of one size.
+    path
+        where to write, as PNG.
+    plots
+        functions that draw into axes.
+    inset
+        a kernel or a mask ``[1, 1, h, w]``, drawn into a corner of the observation.
     """
     columns = len(panels) + bool(plots)
     figure = Figure(figsize=(3.8 * columns, 7.4), layout="constrained")

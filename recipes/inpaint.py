@@ -28,8 +28,10 @@ _ONE_VALUE = 2 / 255
 def random_mask(x: Tensor, missing: float, seed: int) -> Tensor:
     """A mask ``[1, 1, H, W]`` with 0 at about a share ``missing`` of the pixels, drawn one by one.
 
-    Raises:
-        InputError: a share outside [0, 1).
+    Raises
+    ------
+    InputError
+        a share outside [0, 1).
     """
     if not 0 <= missing < 1:
         raise InputError(f"the share of missing pixels must lie in [0, 1), got {missing}")
@@ -41,13 +43,18 @@ def random_mask(x: Tensor, missing: float, seed: int) -> Tensor:
 def check_mask(mask: Tensor, image: Tensor) -> Tensor:
     """A mask as zeros (missing) and ones (known), ``[1, 1, H, W]``, after checking it.
 
-    Args:
-        mask: ``[1, C, H, W]``, boolean or in [0, 1]; a pixel is known where all channels exceed one
-            half.
-        image: the image it belongs to.
+    Parameters
+    ----------
+    mask
+        ``[1, C, H, W]``, boolean or in [0, 1]; a pixel is known where all channels exceed one
+        half.
+    image
+        the image it belongs to.
 
-    Raises:
-        InputError: another size than the image, or no known pixel.
+    Raises
+    ------
+    InputError
+        another size than the image, or no known pixel.
     """
     if mask.ndim != 4 or mask.shape[2:] != image.shape[2:]:
         raise InputError(
@@ -63,9 +70,11 @@ def check_mask(mask: Tensor, image: Tensor) -> Tensor:
 def simulated(x: Tensor, mask: Tensor, noise: float, seed: int) -> Problem:
     """Hide the pixels of ``x`` (``[B, C, H, W]`` in [0, 1]) where ``mask`` is 0, add noise to the others.
 
-    Raises:
-        InputError: a bad mask, see :func:`check_mask`, an image outside [0, 1], or a noise level
-            outside [0, 1).
+    Raises
+    ------
+    InputError
+        a bad mask, see :func:`check_mask`, an image outside [0, 1], or a noise level
+        outside [0, 1).
     """
     x, noise = as_truth(x), require_noise(noise)
     mask = check_mask(mask, x)
@@ -76,9 +85,11 @@ def simulated(x: Tensor, mask: Tensor, noise: float, seed: int) -> Problem:
 def observed(y: Tensor, mask: Tensor, noise: float) -> Problem:
     """A real image ``y`` of which the pixels where ``mask`` is 0 are to be replaced.
 
-    Raises:
-        InputError: a bad mask, see :func:`check_mask`, pixels in other units than [0, 1], or a noise
-            level outside [0, 1).
+    Raises
+    ------
+    InputError
+        a bad mask, see :func:`check_mask`, pixels in other units than [0, 1], or a noise
+        level outside [0, 1).
     """
     noise = require_noise(noise)
     mask = check_mask(mask, y)

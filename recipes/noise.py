@@ -19,11 +19,15 @@ def estimated_noise(y: Tensor) -> float:
     After Chen, Zhu and Heng 2015, by deepinv. Fine texture counts as noise, so a clean photograph
     does not give 0.
 
-    Args:
-        y: one image ``[1, C, H, W]`` in [0, 1] up to noise.
+    Parameters
+    ----------
+    y
+        one image ``[1, C, H, W]`` in [0, 1] up to noise.
 
-    Raises:
-        InputError: an image of less than 32 pixels a side, or one without any variation.
+    Raises
+    ------
+    InputError
+        an image of less than 32 pixels a side, or one without any variation.
     """
     if min(y.shape[-2:]) < _SMALLEST:
         raise InputError(

@@ -30,9 +30,12 @@ class Outputs:
     The report holds the hashes of the two pictures. A later run replaces the three if these hashes
     still hold: then they are its own, unchanged. Whatever else lies there is the user's.
 
-    Attributes:
-        image: where the restored image goes; its suffix chooses the format.
-        force: overwrite anything.
+    Attributes
+    ----------
+    image
+        where the restored image goes; its suffix chooses the format.
+    force
+        overwrite anything.
     """
 
     image: Path
@@ -56,13 +59,17 @@ class Outputs:
     def require_free(self, inputs: Sequence[Path] = ()) -> None:
         """Check before long work that all three can be written, and that nothing is lost by it.
 
-        Args:
-            inputs: files that are read.
+        Parameters
+        ----------
+        inputs
+            files that are read.
 
-        Raises:
-            InputError: an unknown suffix, a folder that does not exist or cannot be written, a folder
-                in the place of a file; and unless ``force`` is set: an input, a link, or a file that
-                an earlier run did not write.
+        Raises
+        ------
+        InputError
+            an unknown suffix, a folder that does not exist or cannot be written, a folder
+            in the place of a file; and unless ``force`` is set: an input, a link, or a file that
+            an earlier run did not write.
         """
         require_suffix(self.image)
         for path in self.paths:
@@ -86,11 +93,16 @@ class Outputs:
     ) -> tuple[Path, ...]:
         """Write the three, the report last, and return their paths.
 
-        Args:
-            pixels: the image.
-            stored: how to store it, see :func:`pnp_lip.data.images.write_image`.
-            draw: writes the figure to the path it is given.
-            report: plain numbers and strings.
+        Parameters
+        ----------
+        pixels
+            the image.
+        stored
+            how to store it, see :func:`pnp_lip.data.images.write_image`.
+        draw
+            writes the figure to the path it is given.
+        report
+            plain numbers and strings.
         """
         self.require_free()
         write_image(self.image, pixels, stored)

@@ -24,18 +24,30 @@ _ROUNDING = 1e-6
 class Problem:
     """What a recipe hands to a solver.
 
-    Attributes:
-        name: what is done, for titles.
-        physics: how the observation came about.
-        y: the observation as the physics gives it.
-        start: first image of the iteration, ``[1, C, H, W]``.
-        observation: the observation as an image, for pictures and for its PSNR.
-        truth: the image before degradation, where it is known.
-        margin: rows and columns by which the reconstruction exceeds the frame of ``observation``.
-        noise: standard deviation of the noise, in [0, 1].
-        settings: what else a repetition needs.
-        remarks: what a person should know before waiting for the result, one sentence each.
-        inset: kernel or mask ``[1, 1, h, w]``, drawn into the observation.
+    Attributes
+    ----------
+    name
+        what is done, for titles.
+    physics
+        how the observation came about.
+    y
+        the observation as the physics gives it.
+    start
+        first image of the iteration, ``[1, C, H, W]``.
+    observation
+        the observation as an image, for pictures and for its PSNR.
+    truth
+        the image before degradation, where it is known.
+    margin
+        rows and columns by which the reconstruction exceeds the frame of ``observation``.
+    noise
+        standard deviation of the noise, in [0, 1].
+    settings
+        what else a repetition needs.
+    remarks
+        what a person should know before waiting for the result, one sentence each.
+    inset
+        kernel or mask ``[1, 1, h, w]``, drawn into the observation.
     """
 
     name: str
@@ -66,8 +78,10 @@ def gaussian_noise(x: Tensor, noise: float, seed: int) -> Tensor:
 def require_noise(noise: float, name: str = "the noise") -> float:
     """``noise`` if it is a standard deviation in units of the full range.
 
-    Raises:
-        InputError: negative, not finite, or 1 and more: then it is in units of 1/255 as a rule.
+    Raises
+    ------
+    InputError
+        negative, not finite, or 1 and more: then it is in units of 1/255 as a rule.
     """
     noise = float(noise)
     if math.isfinite(noise) and noise >= 1:
@@ -85,8 +99,10 @@ def as_observation(y: Tensor, noise: float) -> Tensor:
 
     Noise may carry pixels out of [0, 1], by a few standard deviations.
 
-    Raises:
-        InputError: another shape or type, NaN, infinity, or numbers of another unit.
+    Raises
+    ------
+    InputError
+        another shape or type, NaN, infinity, or numbers of another unit.
     """
     y = _as_images(y)
     low, high = float(y.min()), float(y.max())
@@ -99,8 +115,10 @@ def as_observation(y: Tensor, noise: float) -> Tensor:
 def as_truth(x: Tensor) -> Tensor:
     """A clean image as float32 ``[B, C, H, W]`` in [0, 1].
 
-    Raises:
-        InputError: as :func:`as_observation`, or any pixel outside [0, 1].
+    Raises
+    ------
+    InputError
+        as :func:`as_observation`, or any pixel outside [0, 1].
     """
     x = _as_images(x)
     low, high = float(x.min()), float(x.max())

@@ -41,17 +41,28 @@ _LOOSE = 1e-4
 class Options:
     """How to solve; the defaults of the command line.
 
-    Attributes:
-        sigma: strength of the denoiser in [0, 1].
-        solver: one of :data:`SOLVERS`.
-        stepsize: ``None`` takes it from the theorem.
-        max_iter, tol: when to stop.
-        device: where to compute.
-        seed: of everything random.
-        weights: ``"default"``, ``"large"`` or a file; with ``guided`` ``"default"`` or a file.
-        guided: solve plainly, then once more with thresholds from that result.
-        unproved: run where no theorem applies; the report then claims none.
-        verbose: show a progress bar.
+    Attributes
+    ----------
+    sigma
+        strength of the denoiser in [0, 1].
+    solver
+        one of :data:`SOLVERS`.
+    stepsize
+        ``None`` takes it from the theorem.
+    max_iter, tol
+        when to stop.
+    device
+        where to compute.
+    seed
+        of everything random.
+    weights
+        ``"default"``, ``"large"`` or a file; with ``guided`` ``"default"`` or a file.
+    guided
+        solve plainly, then once more with thresholds from that result.
+    unproved
+        run where no theorem applies; the report then claims none.
+    verbose
+        show a progress bar.
     """
 
     sigma: float
@@ -99,12 +110,18 @@ class Options:
 class Restoration:
     """A solved problem.
 
-    Attributes:
-        problem, options, solution: what was asked, how, and the answer.
-        image: the restored image ``[1, C, H, W]`` in the frame of the observation.
-        psnr_curve: PSNR after every iteration, in dB; empty where the truth is unknown.
-        plain: of a guided solve, the result that its guide is, in the frame of the observation.
-        weights_sha256: hash of the denoiser's weights.
+    Attributes
+    ----------
+    problem, options, solution
+        what was asked, how, and the answer.
+    image
+        the restored image ``[1, C, H, W]`` in the frame of the observation.
+    psnr_curve
+        PSNR after every iteration, in dB; empty where the truth is unknown.
+    plain
+        of a guided solve, the result that its guide is, in the frame of the observation.
+    weights_sha256
+        hash of the denoiser's weights.
     """
 
     problem: Problem
@@ -181,16 +198,24 @@ class Restoration:
     ) -> tuple[Path, ...]:
         """Write the image to ``path``, the figure to ``NAME.figure.png``, the report to ``NAME.json``.
 
-        Args:
-            path: where to write the image; its suffix chooses the format.
-            stored: how to store the pixels: a type, or the storage of the image they came from.
-            force: overwrite files that no earlier run wrote.
+        Parameters
+        ----------
+        path
+            where to write the image; its suffix chooses the format.
+        stored
+            how to store the pixels: a type, or the storage of the image they came from.
+        force
+            overwrite files that no earlier run wrote.
 
-        Returns:
+        Returns
+        -------
+        tuple[Path, ...]
             The three paths.
 
-        Raises:
-            InputError: a place that cannot be written, or a file of the user's there.
+        Raises
+        ------
+        InputError
+            a place that cannot be written, or a file of the user's there.
         """
         return Outputs(Path(path), force).write(self.image, stored, self.draw, self.to_dict())
 
@@ -222,8 +247,10 @@ def _guarantee(report: dict[str, Any]) -> str:
 def restore(problem: Problem, options: Options) -> Restoration:
     """Solve ``problem`` with the shipped (or given) denoiser.
 
-    Raises:
-        HypothesisViolated: the convergence theorem does not apply with these options.
+    Raises
+    ------
+    HypothesisViolated
+        the convergence theorem does not apply with these options.
     """
     channels = problem.start.shape[1]
     denoiser, solver = _solver(channels, options)

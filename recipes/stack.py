@@ -32,8 +32,10 @@ class Result(Protocol):
 class Stack:
     """Results of the pages as one result; the figure shows the page in the middle.
 
-    Args:
-        pages: the results, in the order of the pages.
+    Parameters
+    ----------
+    pages
+        the results, in the order of the pages.
     """
 
     def __init__(self, pages: Sequence[Result]) -> None:

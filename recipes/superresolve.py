@@ -41,8 +41,10 @@ def sampling_kernel(factor: int) -> Tensor:
 
     Its middle lies ``(f - 1) / 2`` pixels before its centre pixel, see above.
 
-    Raises:
-        InputError: a factor that is not 2, 3 or 4.
+    Raises
+    ------
+    InputError
+        a factor that is not 2, 3 or 4.
     """
     if factor not in FACTORS:
         raise InputError(f"the factor is 2, 3 or 4, got {factor}")
@@ -56,9 +58,11 @@ def sampling_kernel(factor: int) -> Tensor:
 def simulated(x: Tensor, factor: int, noise: float, seed: int) -> Problem:
     """Make ``x`` (``[B, C, H, W]`` in [0, 1]) smaller; sides are cut to multiples of the factor.
 
-    Raises:
-        InputError: an unknown factor, an image outside [0, 1] or smaller than the factor, or a
-            noise level outside [0, 1).
+    Raises
+    ------
+    InputError
+        an unknown factor, an image outside [0, 1] or smaller than the factor, or a
+        noise level outside [0, 1).
     """
     x, noise = as_truth(x), require_noise(noise)
     height, width = (side - side % factor for side in x.shape[-2:])
@@ -74,9 +78,11 @@ def simulated(x: Tensor, factor: int, noise: float, seed: int) -> Problem:
 def observed(y: Tensor, factor: int, noise: float) -> Problem:
     """A real small image ``y`` that is to be ``factor`` times as large.
 
-    Raises:
-        InputError: an unknown factor, pixels in other units than [0, 1], or a noise level
-            outside [0, 1).
+    Raises
+    ------
+    InputError
+        an unknown factor, pixels in other units than [0, 1], or a noise level
+        outside [0, 1).
     """
     noise = require_noise(noise)
     y = as_observation(y, noise)

@@ -30,8 +30,9 @@ _PROX_TOLERANCE = 1e-3
 
 
 class ADMM(PlugAndPlay):
-    r"""Plug-and-Play ADMM, see the module; arguments are those of
-    :class:`~pnp_lip.solvers.plug_and_play.PlugAndPlay`.
+    r"""Plug-and-Play ADMM, see the module.
+
+    Arguments are those of :class:`~pnp_lip.solvers.plug_and_play.PlugAndPlay`.
 
     ``stepsize`` is :math:`\gamma`, by default :math:`1/L` with :math:`L = \|A\|^2/s^2`: any
     positive value converges, this one balances the two terms.

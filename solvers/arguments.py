@@ -19,8 +19,10 @@ __all__ = ["condition_violations", "first_variable", "noise_level", "usable_norm
 def noise_level(sigma: Any) -> float | Tensor:
     """A number, or a tensor with one level per image.
 
-    Raises:
-        ValueError: a schedule, another shape, or a level that is negative or not finite.
+    Raises
+    ------
+    ValueError
+        a schedule, another shape, or a level that is negative or not finite.
     """
     if isinstance(sigma, (list, tuple)):
         raise ValueError(
@@ -36,14 +38,21 @@ def noise_level(sigma: Any) -> float | Tensor:
 def usable_norm(data: DataTerm, x: Tensor, given: float | None) -> OperatorNorm:
     """Bounds of ``|A|``; the upper one is the caller's if there is one.
 
-    Args:
-        data: holds the physics.
-        x: a real variable of the shape to be used.
-        given: the bound that the caller vouches for.
+    Parameters
+    ----------
+    data
+        holds the physics.
+    x
+        a real variable of the shape to be used.
+    given
+        the bound that the caller vouches for.
 
-    Raises:
-        ValueError: a bound that is not a positive number.
-        ObservationError: the physics sees nothing.
+    Raises
+    ------
+    ValueError
+        a bound that is not a positive number.
+    ObservationError
+        the physics sees nothing.
     """
     if given is not None and not (math.isfinite(given) and given > 0):
         raise ValueError(f"norm must be a positive bound of |A|, got {given}")
@@ -60,8 +69,10 @@ def usable_norm(data: DataTerm, x: Tensor, given: float | None) -> OperatorNorm:
 def first_variable(data: DataTerm, norm: OperatorNorm, init: Tensor | None) -> Tensor:
     r"""The first image as a real variable; :math:`A^*y/\|A\|^2` without one.
 
-    Raises:
-        ObservationError: an image that is not finite, or of another shape than the physics takes.
+    Raises
+    ------
+    ObservationError
+        an image that is not finite, or of another shape than the physics takes.
     """
     if init is None:
         return data.adjoint_of_y / norm.value**2

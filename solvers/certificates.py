@@ -18,8 +18,10 @@ _KNOWN: OrderedDict[str, Statement] = OrderedDict()
 def statement_of(denoiser: nn.Module) -> Statement:
     """The statement about ``denoiser`` as it is now.
 
-    Raises:
-        Refusal: some part of it has no rule, named together with the remedy.
+    Raises
+    ------
+    Refusal
+        some part of it has no rule, named together with the remedy.
     """
     # A part that cannot be read gives another digest every time, and nothing is remembered.
     key = digest(denoiser)

@@ -25,11 +25,16 @@ def blur_spectrum(kernel: Tensor, size: tuple[int, int]) -> tuple[float, float, 
     place, so with ``n`` terms the error is below :math:`(n + 16)\,2^{-50}\sum|h|`. A kernel larger
     than the image wraps around, as in deepinv's padding with a negative width it is cropped.
 
-    Args:
-        kernel: ``[B, C, h, w]``.
-        size: ``(H, W)``.
+    Parameters
+    ----------
+    kernel
+        ``[B, C, h, w]``.
+    size
+        ``(H, W)``.
 
-    Returns:
+    Returns
+    -------
+    tuple[float, float, float]
         Smallest and largest modulus over all filters, and the error of both.
     """
     kernel = kernel[..., : size[0], : size[1]].double()

@@ -57,24 +57,37 @@ class DataTerm:
 
     Variables are real: complex images ``[B, ...]`` stand as ``[B, 2, ...]``.
 
-    Args:
-        y: observation ``[B, ...]``, or a deepinv ``TensorList`` of them. Integers and truth values
-            become ``dtype``, and so do other real types if ``dtype`` is given.
-        physics: a deepinv linear physics.
-        data_fidelity: a deepinv ``L2``, whose ``sigma`` is the noise level :math:`s`: a number, one per
-            image, or one per entry of ``y``; for stacked physics a ``StackedPhysicsDataFidelity`` of them.
-        dtype: the real type to compute in.
-        prox_error: ``c`` relative to the size of the images. A residual below it says nothing about a
-            map that contains the proximity operator.
+    Parameters
+    ----------
+    y
+        observation ``[B, ...]``, or a deepinv ``TensorList`` of them. Integers and truth values
+        become ``dtype``, and so do other real types if ``dtype`` is given.
+    physics
+        a deepinv linear physics.
+    data_fidelity
+        a deepinv ``L2``, whose ``sigma`` is the noise level :math:`s`: a number, one per
+        image, or one per entry of ``y``; for stacked physics a ``StackedPhysicsDataFidelity`` of them.
+    dtype
+        the real type to compute in.
+    prox_error
+        ``c`` relative to the size of the images. A residual below it says nothing about a
+        map that contains the proximity operator.
 
-    Attributes:
-        weight, smallest_weight: the extreme entries of ``W``.
-        adjoint_of_y: :math:`A^*y`, as a real variable.
-        missed: calls of :meth:`prox` whose error could not be made as small as it has to be.
+    Attributes
+    ----------
+    weight, smallest_weight
+        the extreme entries of ``W``.
+    adjoint_of_y
+        :math:`A^*y`, as a real variable.
+    missed
+        calls of :meth:`prox` whose error could not be made as small as it has to be.
 
-    Raises:
-        DataTermError: the physics is not linear, or the fidelity is not ``L2``.
-        ObservationError: the observation is not finite.
+    Raises
+    ------
+    DataTermError
+        the physics is not linear, or the fidelity is not ``L2``.
+    ObservationError
+        the observation is not finite.
     """
 
     def __init__(

@@ -19,10 +19,14 @@ __all__ = ["folded", "in_double", "real_type", "unfolded"]
 def folded(denoiser: nn.Module, sigma: float | Tensor, dtype: torch.dtype | None) -> nn.Module:
     """The same function with its noise level folded into the kernels, where that is possible.
 
-    Args:
-        denoiser: a denoiser without hooks, as a proof requires.
-        sigma: the noise level; a tensor of several leaves the denoiser as it is.
-        dtype: of the folded kernels; that of the weights if ``None``.
+    Parameters
+    ----------
+    denoiser
+        a denoiser without hooks, as a proof requires.
+    sigma
+        the noise level; a tensor of several leaves the denoiser as it is.
+    dtype
+        of the folded kernels; that of the weights if ``None``.
     """
     if isinstance(sigma, Tensor):
         return denoiser

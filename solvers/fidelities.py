@@ -46,8 +46,10 @@ Prox = Callable[[Tensor, float], Tensor]
 def proximity_operators(fidelity: DataFidelity, parts: list[Tensor]) -> list[Prox]:
     """One proximity operator for every part of the observation.
 
-    Raises:
-        DataTermError: a fidelity that is not convex or not known here, or of another number of parts.
+    Raises
+    ------
+    DataTermError
+        a fidelity that is not convex or not known here, or of another number of parts.
     """
     if isinstance(fidelity, StackedPhysicsDataFidelity):
         each = list(fidelity.data_fidelity_list)

@@ -14,11 +14,14 @@ __all__ = ["firm_statement"]
 
 
 def firm_statement(statement: Statement, method: str) -> tuple[Statement, float, list[str]]:
-    """What is proved of the relaxed denoiser, its :math:`\\lambda`, and what is missing for it.
+    r"""What is proved of the relaxed denoiser, its :math:`\lambda`, and what is missing for it.
 
-    Args:
-        statement: about the denoiser.
-        method: for the message.
+    Parameters
+    ----------
+    statement
+        about the denoiser.
+    method
+        for the message.
     """
     if statement.averagedness is None:
         return (

@@ -43,14 +43,17 @@ _SHARE = 0.95
 class ForwardBackward(PlugAndPlay):
     r""":math:`x_{k+1} = D(x_k - \gamma\nabla f(x_k), s)`, see the module.
 
-    Args:
-        box: keep the images in this interval, which guarantees that a fixed point exists.
-        firm: apply the denoiser relaxed to be firmly nonexpansive, as ADMM does; with the same
-            stepsize both then find the same images.
-
-    The others are those of :class:`~pnp_lip.solvers.plug_and_play.PlugAndPlay`; ``stepsize`` is
+    Further arguments are those of :class:`~pnp_lip.solvers.plug_and_play.PlugAndPlay`; ``stepsize`` is
     :math:`\gamma`, by default :math:`1.9/L` with :math:`L` from the norm as computed: the proved bound
     only decides whether that is admissible.
+
+    Parameters
+    ----------
+    box
+        keep the images in this interval, which guarantees that a fixed point exists.
+    firm
+        apply the denoiser relaxed to be firmly nonexpansive, as ADMM does; with the same
+        stepsize both then find the same images.
     """
 
     method = "forward-backward"

@@ -34,11 +34,16 @@ _LOOKS = 8
 class Growth:
     """Two iterates that the map moved apart.
 
-    Attributes:
-        iteration: the application of the map that showed it, counted from 1.
-        image: index in the batch.
-        ratio: ``|T(a) - T(b)| / |a - b|``, in float64 if ``proved``.
-        proved: whether the excess remained in float64.
+    Attributes
+    ----------
+    iteration
+        the application of the map that showed it, counted from 1.
+    image
+        index in the batch.
+    ratio
+        ``|T(a) - T(b)| / |a - b|``, in float64 if ``proved``.
+    proved
+        whether the excess remained in float64.
     """
 
     iteration: int
@@ -50,9 +55,12 @@ class Growth:
 class Watch:
     """Looks at every pair of successive iterates.
 
-    Args:
-        exact: makes the map for float64; ``None`` or one that fails leaves a suspicion a suspicion.
-        size: the norm ``[B]`` in which the map is nonexpansive.
+    Parameters
+    ----------
+    exact
+        makes the map for float64; ``None`` or one that fails leaves a suspicion a suspicion.
+    size
+        the norm ``[B]`` in which the map is nonexpansive.
     """
 
     def __init__(self, exact: Callable[[], Map] | None = None, size: Map | None = None) -> None:

@@ -42,9 +42,12 @@ _THROUGH_THE_GUIDE = (
 class GuidedSolution:
     """A reconstruction in stages.
 
-    Attributes:
-        stages: the plain solve, then one guided solve for each guide.
-        guides: hashes of the guides, one for each guided solve.
+    Attributes
+    ----------
+    stages
+        the plain solve, then one guided solve for each guide.
+    guides
+        hashes of the guides, one for each guided solve.
     """
 
     stages: tuple[Solution, ...]
@@ -119,28 +122,37 @@ class GuidedSolution:
 class GuidedPlugAndPlay(Reconstructor):
     r"""A deepinv reconstructor that solves in stages, see the module.
 
-    Args:
-        denoiser: the guided denoiser ``G``. The first stage uses ``G.plain``, the others ``G.at(z, s)``
-            with the noise level ``s`` of their solver.
-        build: makes the solver of a stage from its denoiser and its tolerance.
-        tol: relative fixed-point residual of the last stage.
-        loose: that of the stages before it, whose images only serve as guides.
-        guide_updates: number of guides, at least 1.
+    Parameters
+    ----------
+    denoiser
+        the guided denoiser ``G``. The first stage uses ``G.plain``, the others ``G.at(z, s)``
+        with the noise level ``s`` of their solver.
+    build
+        makes the solver of a stage from its denoiser and its tolerance.
+    tol
+        relative fixed-point residual of the last stage.
+    loose
+        that of the stages before it, whose images only serve as guides.
+    guide_updates
+        number of guides, at least 1.
 
-    Raises:
-        InputError: a tolerance that is not positive, or less than one guide.
+    Raises
+    ------
+    InputError
+        a tolerance that is not positive, or less than one guide.
 
-    Example:
-        >>> import torch
-        >>> from deepinv.physics import Denoising
-        >>> from pnp_lip import GuidedDenoiser
-        >>> from pnp_lip.solvers import ForwardBackward, GuidedPlugAndPlay
-        >>> def build(denoiser, tol):
-        ...     return ForwardBackward(denoiser, sigma=0.05, tol=tol, box=(0, 1))
-        >>> solver = GuidedPlugAndPlay(GuidedDenoiser(1), build)
-        >>> solution = solver.solve(torch.rand(1, 1, 16, 16), Denoising())
-        >>> solution.guaranteed, len(solution.stages)
-        (True, 2)
+    Examples
+    --------
+    >>> import torch
+    >>> from deepinv.physics import Denoising
+    >>> from pnp_lip import GuidedDenoiser
+    >>> from pnp_lip.solvers import ForwardBackward, GuidedPlugAndPlay
+    >>> def build(denoiser, tol):
+    ...     return ForwardBackward(denoiser, sigma=0.05, tol=tol, box=(0, 1))
+    >>> solver = GuidedPlugAndPlay(GuidedDenoiser(1), build)
+    >>> solution = solver.solve(torch.rand(1, 1, 16, 16), Denoising())
+    >>> solution.guaranteed, len(solution.stages)
+    (True, 2)
     """
 
     def __init__(
@@ -175,18 +187,28 @@ class GuidedPlugAndPlay(Reconstructor):
     ) -> GuidedSolution:
         r"""Solve plainly, then guided from there.
 
-        Args:
-            y: observation ``[B, ...]``.
-            physics: a linear deepinv physics.
-            init: first image of the plain solve; the solver's own by default.
-            norm: an upper bound of :math:`\|A\|` that the caller vouches for.
-            callback: called with the iteration (from 1 in each stage) and the image.
+        Parameters
+        ----------
+        y
+            observation ``[B, ...]``.
+        physics
+            a linear deepinv physics.
+        init
+            first image of the plain solve; the solver's own by default.
+        norm
+            an upper bound of :math:`\|A\|` that the caller vouches for.
+        callback
+            called with the iteration (from 1 in each stage) and the image.
 
-        Returns:
+        Returns
+        -------
+        GuidedSolution
             All stages; a stage that became infinite or NaN is the last one.
 
-        Raises:
-            HypothesisViolated: a hypothesis of a stage fails; the message says which and what to change.
+        Raises
+        ------
+        HypothesisViolated
+            a hypothesis of a stage fails; the message says which and what to change.
         """
         given: dict[str, Any] = {"norm": norm, "callback": callback}
         plain = self.build(self.denoiser.plain, self.loose)

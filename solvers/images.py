@@ -36,11 +36,16 @@ def to_native(w: Tensor, is_complex: bool) -> Tensor:
 class Blocks:
     """How a real variable is cut into images of a denoiser.
 
-    Attributes:
-        denoiser: takes ``[N, channels, H, W]`` and a noise level.
-        sigma: the noise level, a number or one per image of the batch.
-        frames: whether axis 2 is time or depth, to be moved behind the batch.
-        channels: those of one block; ``None`` hands the variable over as it is.
+    Attributes
+    ----------
+    denoiser
+        takes ``[N, channels, H, W]`` and a noise level.
+    sigma
+        the noise level, a number or one per image of the batch.
+    frames
+        whether axis 2 is time or depth, to be moved behind the batch.
+    channels
+        those of one block; ``None`` hands the variable over as it is.
     """
 
     denoiser: nn.Module
@@ -52,8 +57,10 @@ class Blocks:
     def of(cls, denoiser: nn.Module, sigma: float | Tensor, w: Tensor) -> Blocks:
         """The way that fits the shape of ``w``.
 
-        Raises:
-            ImageError: there is none.
+        Raises
+        ------
+        ImageError
+            there is none.
         """
         channels = getattr(denoiser, "in_channels", None)
         if not isinstance(channels, int) or (w.ndim == 4 and w.shape[1] == channels):

@@ -25,10 +25,14 @@ __all__ = ["attach_gradient"]
 def attach_gradient(fixed_point: FixedPointMap, w: Tensor, rule: StoppingRule) -> Tensor:
     """The image of the fixed point ``w``, with the gradient of the fixed point.
 
-    Args:
-        fixed_point: the map, whose parameters are to receive gradients.
-        w: its fixed point.
-        rule: for the linear system of the backward pass.
+    Parameters
+    ----------
+    fixed_point
+        the map, whose parameters are to receive gradients.
+    w
+        its fixed point.
+    rule
+        for the linear system of the backward pass.
     """
     image = fixed_point.step(w.detach())
     if not image.requires_grad:

@@ -45,12 +45,18 @@ class Status(Enum):
 class StoppingRule:
     """When the loop ends, and what is known before it starts.
 
-    Attributes:
-        max_iter: most applications of the map.
-        tol: largest relative residual, for every image of the batch.
-        stop_on_growth: end at the first proved growth instead of recording it only.
-        scale: ``c`` of the residual, in (0, 1].
-        exists: whether a fixed point is known to exist.
+    Attributes
+    ----------
+    max_iter
+        most applications of the map.
+    tol
+        largest relative residual, for every image of the batch.
+    stop_on_growth
+        end at the first proved growth instead of recording it only.
+    scale
+        ``c`` of the residual, in (0, 1].
+    exists
+        whether a fixed point is known to exist.
     """
 
     max_iter: int
@@ -72,13 +78,20 @@ class StoppingRule:
 class Iteration:
     """What the loop returns.
 
-    Attributes:
-        w: ``T`` of the last iterate ``[B, ...]``, or the last finite iterate.
-        status: how it ended.
-        iterations: applications of the map with a finite result.
-        residuals: relative residuals ``[iterations, B]``.
-        lengths: ``|T(w) - w|`` of the last iterate ``[B]``.
-        growth: two iterates that moved apart, if there were any.
+    Attributes
+    ----------
+    w
+        ``T`` of the last iterate ``[B, ...]``, or the last finite iterate.
+    status
+        how it ended.
+    iterations
+        applications of the map with a finite result.
+    residuals
+        relative residuals ``[iterations, B]``.
+    lengths
+        ``|T(w) - w|`` of the last iterate ``[B]``.
+    growth
+        two iterates that moved apart, if there were any.
     """
 
     w: Tensor
@@ -102,19 +115,30 @@ def iterate(
 ) -> Iteration:
     """Iterate the map from ``w`` (``[B, ...]``, real).
 
-    Args:
-        fixed_point_map: ``T``, acting on every image of the batch by itself.
-        w: start.
-        rule: when to stop.
-        scheme: how steps are made; those of Picard, ``w = T(w)``, without it.
-        exact: makes the map for float64, to decide whether a growth is a proof. A map on float64
-            is its own.
-        measure: the norm ``[B]`` in which ``T`` is nonexpansive; the Euclidean one without it.
-        callback: called with the iteration (from 1) and ``T`` of the iterate.
-        progress: label of a progress bar on a terminal; none without it.
+    Parameters
+    ----------
+    fixed_point_map
+        ``T``, acting on every image of the batch by itself.
+    w
+        start.
+    rule
+        when to stop.
+    scheme
+        how steps are made; those of Picard, ``w = T(w)``, without it.
+    exact
+        makes the map for float64, to decide whether a growth is a proof. A map on float64
+        is its own.
+    measure
+        the norm ``[B]`` in which ``T`` is nonexpansive; the Euclidean one without it.
+    callback
+        called with the iteration (from 1) and ``T`` of the iterate.
+    progress
+        label of a progress bar on a terminal; none without it.
 
-    Raises:
-        MapError: the map changed its argument in place, or returned another shape.
+    Raises
+    ------
+    MapError
+        the map changed its argument in place, or returned another shape.
     """
     if exact is None and w.dtype == torch.float64:
         exact = lambda: fixed_point_map  # noqa: E731

@@ -26,13 +26,19 @@ def solve_shifted(
 ) -> tuple[Tensor, Tensor]:
     """The solution, and the norm of its residual ``[B]``.
 
-    Args:
-        normal: ``N``, acting on every image of the batch by itself.
-        b: right-hand sides ``[B, ...]``.
-        start: where to begin.
-        tolerance: of the norm of each residual, ``[B]``. Iterations also end where the arithmetic
-            makes no progress any more.
-        max_iter: most applications of ``N``.
+    Parameters
+    ----------
+    normal
+        ``N``, acting on every image of the batch by itself.
+    b
+        right-hand sides ``[B, ...]``.
+    start
+        where to begin.
+    tolerance
+        of the norm of each residual, ``[B]``. Iterations also end where the arithmetic
+        makes no progress any more.
+    max_iter
+        most applications of ``N``.
     """
     x = start
     residual = b - x - normal(x)

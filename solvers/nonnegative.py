@@ -37,15 +37,23 @@ def collatz_wielandt(
 ) -> tuple[float, float]:
     r"""``(upper, value)`` with :math:`\|A\| \le` ``upper``.
 
-    Args:
-        normal: :math:`v \mapsto A^\top Av`, with nonnegative entries, computed by sums of products.
-        v: a tensor of the shape, type and device to compute with; its values are not used.
-        roundings: at least the roundings on the path of each term of :math:`A^\top Av`.
-        gap: stop when the bound of the square exceeds the Rayleigh quotient by less than this share.
-        steps: most power steps.
+    Parameters
+    ----------
+    normal
+        :math:`v \mapsto A^\top Av`, with nonnegative entries, computed by sums of products.
+    v
+        a tensor of the shape, type and device to compute with; its values are not used.
+    roundings
+        at least the roundings on the path of each term of :math:`A^\top Av`.
+    gap
+        stop when the bound of the square exceeds the Rayleigh quotient by less than this share.
+    steps
+        most power steps.
 
-    Raises:
-        ValueError: the operator gives a negative or infinite entry.
+    Raises
+    ------
+    ValueError
+        the operator gives a negative or infinite entry.
     """
     v = torch.ones_like(v)
     lost = (roundings + 2) * torch.finfo(v.dtype).eps

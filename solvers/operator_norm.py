@@ -48,11 +48,16 @@ class NormSource(Enum):
 class OperatorNorm:
     r"""Bounds of the singular values of ``A``.
 
-    Attributes:
-        upper: :math:`\|A\| \le` this, if ``source.proved``.
-        source: where the numbers come from.
-        lower: :math:`\|Ax\| \ge` this times :math:`\|x\|` for all ``x``; 0 where nothing is known.
-        value: the norm as computed, from which stepsizes are chosen; ``upper`` without it.
+    Attributes
+    ----------
+    upper
+        :math:`\|A\| \le` this, if ``source.proved``.
+    source
+        where the numbers come from.
+    lower
+        :math:`\|Ax\| \ge` this times :math:`\|x\|` for all ``x``; 0 where nothing is known.
+    value
+        the norm as computed, from which stepsizes are chosen; ``upper`` without it.
     """
 
     upper: float

@@ -30,11 +30,16 @@ def physics_violations(
 ) -> list[str]:
     """What is wrong with ``physics`` on images like ``x`` and measurements like ``y``, in words.
 
-    Args:
-        physics: what is to be tried.
-        x: images ``[B, ...]`` of the shape and type that ``A`` takes.
-        y: the observation.
-        norm: the bound of ``|A|`` that will be used.
+    Parameters
+    ----------
+    physics
+        what is to be tried.
+    x
+        images ``[B, ...]`` of the shape and type that ``A`` takes.
+    y
+        the observation.
+    norm
+        the bound of ``|A|`` that will be used.
     """
     generator = torch.Generator().manual_seed(0)
     u, other = (_draw(x, generator) for _ in range(2))

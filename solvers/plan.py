@@ -23,21 +23,36 @@ class HypothesisViolated(PnpLipError, ValueError):
 class Plan:
     r"""How a solver is going to run, and what is guaranteed of it.
 
-    Attributes:
-        method: name of the iteration.
-        theorem: the theorem whose hypotheses were checked, ``None`` if one of them fails.
-        stepsize: the step or penalty parameter used.
-        denoiser: what is proved of the denoiser as the method applies it.
-        norm: bounds of the singular values of the physics.
-        scheme: how steps are made.
-        violations: hypotheses that fail, each with its remedy; empty if the theorem applies.
-        remarks: what a reader should know besides.
-        contraction: a proved rate ``q < 1`` of the map that is iterated, if there is one.
-        exists: whether a fixed point is proved to exist.
-        firm: :math:`\lambda` of the denoiser :math:`(1-\lambda)I + \lambda D` that is applied.
-        anchor: :math:`\rho` of the map :math:`(1-\rho)T + \rho x_\mathrm{ref}` that is iterated.
-        scale: the share of the natural step :math:`1/L`, at most 1; residuals are divided by it.
-        stability: a bound of the change of the solution by a change of ``y``, for a fixed reference.
+    Attributes
+    ----------
+    method
+        name of the iteration.
+    theorem
+        the theorem whose hypotheses were checked, ``None`` if one of them fails.
+    stepsize
+        the step or penalty parameter used.
+    denoiser
+        what is proved of the denoiser as the method applies it.
+    norm
+        bounds of the singular values of the physics.
+    scheme
+        how steps are made.
+    violations
+        hypotheses that fail, each with its remedy; empty if the theorem applies.
+    remarks
+        what a reader should know besides.
+    contraction
+        a proved rate ``q < 1`` of the map that is iterated, if there is one.
+    exists
+        whether a fixed point is proved to exist.
+    firm
+        :math:`\lambda` of the denoiser :math:`(1-\lambda)I + \lambda D` that is applied.
+    anchor
+        :math:`\rho` of the map :math:`(1-\rho)T + \rho x_\mathrm{ref}` that is iterated.
+    scale
+        the share of the natural step :math:`1/L`, at most 1; residuals are divided by it.
+    stability
+        a bound of the change of the solution by a change of ``y``, for a fixed reference.
     """
 
     method: str

@@ -45,27 +45,42 @@ Denoise = Callable[[Tensor], Tensor]
 class PlugAndPlay(Reconstructor, ABC):
     r"""A deepinv reconstructor that runs a fixed-point map whose hypotheses it has checked.
 
-    Args:
-        denoiser: a denoiser ``D(x, sigma)`` with rules known to the certifier.
-        sigma: noise level given to the denoiser, a number or one per image ``[B]``: the strength of the
-            regularisation.
-        stepsize: of the method; ``None`` takes it from the norm of the physics.
-        data_fidelity: deepinv's ``L2``, with weight 1 by default.
-        max_iter: most iterations.
-        tol: relative fixed-point residual at which to stop.
-        scheme: how steps are made: ``"anderson"``, ``"krasnoselskii-mann"``, ``"halpern"``, or an object
-            of :mod:`pnp_lip.solvers.schemes`.
-        anchor: :math:`\rho` in [0, 1): iterate :math:`(1-\rho)T + \rho x_\mathrm{ref}`, which contracts for
-            every physics, so that the solution is unique and its distance certified.
-        kernels: type of the folded kernels of a frozen denoiser; ``torch.bfloat16`` is faster and
-            ends near a residual of 1e-3.
-        differentiable: let gradients flow through a call, by implicit differentiation at the fixed
-            point; :meth:`solve` never has any.
-        unproved: run even though a hypothesis fails or cannot be checked. The plan then says so.
-        verbose: show a progress bar.
+    Parameters
+    ----------
+    denoiser
+        a denoiser ``D(x, sigma)`` with rules known to the certifier.
+    sigma
+        noise level given to the denoiser, a number or one per image ``[B]``: the strength of the
+        regularisation.
+    stepsize
+        of the method; ``None`` takes it from the norm of the physics.
+    data_fidelity
+        deepinv's ``L2``, with weight 1 by default.
+    max_iter
+        most iterations.
+    tol
+        relative fixed-point residual at which to stop.
+    scheme
+        how steps are made: ``"anderson"``, ``"krasnoselskii-mann"``, ``"halpern"``, or an object
+        of :mod:`pnp_lip.solvers.schemes`.
+    anchor
+        :math:`\rho` in [0, 1): iterate :math:`(1-\rho)T + \rho x_\mathrm{ref}`, which contracts for
+        every physics, so that the solution is unique and its distance certified.
+    kernels
+        type of the folded kernels of a frozen denoiser; ``torch.bfloat16`` is faster and
+        ends near a residual of 1e-3.
+    differentiable
+        let gradients flow through a call, by implicit differentiation at the fixed
+        point; :meth:`solve` never has any.
+    unproved
+        run even though a hypothesis fails or cannot be checked. The plan then says so.
+    verbose
+        show a progress bar.
 
-    Raises:
-        ValueError: a parameter out of range.
+    Raises
+    ------
+    ValueError
+        a parameter out of range.
     """
 
     #: How the field calls the method.
@@ -130,18 +145,29 @@ class PlugAndPlay(Reconstructor, ABC):
     ) -> Solution:
         r"""Check the hypotheses, then iterate.
 
-        Args:
-            y: observation ``[B, ...]``.
-            physics: a linear deepinv physics.
-            init: first image ``[B, C, H, W]``; :math:`A^*y/\|A\|^2` by default.
-            norm: an upper bound of :math:`\|A\|` that the caller vouches for.
-            callback: called with the iteration and the current image.
+        Parameters
+        ----------
+        y
+            observation ``[B, ...]``.
+        physics
+            a linear deepinv physics.
+        init
+            first image ``[B, C, H, W]``; :math:`A^*y/\|A\|^2` by default.
+        norm
+            an upper bound of :math:`\|A\|` that the caller vouches for.
+        callback
+            called with the iteration and the current image.
 
-        Raises:
-            HypothesisViolated: a hypothesis fails; the message says which and what to change.
-            DataTermError: the physics is not linear, or the data fidelity not ``L2``.
-            ObservationError: observation or start with NaN or infinity.
-            ImageError: images that the denoiser does not take.
+        Raises
+        ------
+        HypothesisViolated
+            a hypothesis fails; the message says which and what to change.
+        DataTermError
+            the physics is not linear, or the data fidelity not ``L2``.
+        ObservationError
+            observation or start with NaN or infinity.
+        ImageError
+            images that the denoiser does not take.
         """
         return self._solve(y, physics, init=init, norm=norm, callback=callback)[0]
 
@@ -214,11 +240,16 @@ class PlugAndPlay(Reconstructor, ABC):
     ) -> FixedPointMap:
         """The map ``T`` of the method with the parameters of ``plan``.
 
-        Args:
-            data: the data term.
-            plan: the parameters.
-            start: the first image, as a real variable.
-            denoiser: the denoiser as it is to be run; the solver's own without it.
+        Parameters
+        ----------
+        data
+            the data term.
+        plan
+            the parameters.
+        start
+            the first image, as a real variable.
+        denoiser
+            the denoiser as it is to be run; the solver's own without it.
         """
 
     def anchored_map(

@@ -49,15 +49,17 @@ _SHARE = 0.9
 class PrimalDual(PlugAndPlay):
     r"""Plug-and-Play primal-dual splitting, see the module.
 
-    Args:
-        data_fidelity: deepinv's ``PoissonLikelihood``, ``L1``, ``IndicatorL2``, ``L2``,
-            ``ZeroFidelity``, or a ``StackedPhysicsDataFidelity`` of them.
-
-    The others are those of :class:`~pnp_lip.solvers.plug_and_play.PlugAndPlay`, without ``anchor``.
+    Further arguments are those of :class:`~pnp_lip.solvers.plug_and_play.PlugAndPlay`, without ``anchor``.
     ``stepsize`` is :math:`\tau`, which weighs the data term against the denoiser as :math:`\gamma` does in
     the other methods. By default it is one over the curvature of the data term at the observation
     (``L2``: :math:`s^2/\|A\|^2`; Poisson, gain ``g``: :math:`g\,\mathrm{mean}(y)/\|A\|^2`), the noise
     level of the denoiser for ``L1``, and :math:`1/\|A\|^2` where the solution does not depend on it.
+
+    Parameters
+    ----------
+    data_fidelity
+        deepinv's ``PoissonLikelihood``, ``L1``, ``IndicatorL2``, ``L2``,
+        ``ZeroFidelity``, or a ``StackedPhysicsDataFidelity`` of them.
     """
 
     method = "primal-dual"

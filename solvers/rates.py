@@ -60,13 +60,20 @@ def residual_bound(
     :math:`\sqrt{\beta/(1-\beta)}\,d_0/(\lambda\sqrt{k+1})`. With a box, its diameter bounds the distance to
     the fixed points.
 
-    Args:
-        scheme: how steps are made.
-        averagedness: of ``T``, in (0, 1].
-        distance: from the start to the fixed points.
-        steps: ``k``, at least 0.
+    Parameters
+    ----------
+    scheme
+        how steps are made.
+    averagedness
+        of ``T``, in (0, 1].
+    distance
+        from the start to the fixed points.
+    steps
+        ``k``, at least 0.
 
-    Returns:
+    Returns
+    -------
+    float | None
         The bound, or ``None`` where none is known (Anderson; a map that is only nonexpansive without
         relaxation).
     """

@@ -34,10 +34,14 @@ class Steps(ABC):
     def __call__(self, w: Tensor, image: Tensor, change: tuple[Tensor, Tensor] | None) -> Tensor:
         """The next iterate.
 
-        Args:
-            w: the iterate ``[B, ...]``.
-            image: ``T(w)``.
-            change: ``w`` and ``T(w)`` minus those of the step before; ``None`` in the first.
+        Parameters
+        ----------
+        w
+            the iterate ``[B, ...]``.
+        image
+            ``T(w)``.
+        change
+            ``w`` and ``T(w)`` minus those of the step before; ``None`` in the first.
         """
 
 
@@ -107,11 +111,16 @@ class _Anchored(Steps):
 class Anderson(Scheme):
     r"""Safeguarded type-II Anderson acceleration of every image of a batch by itself.
 
-    Args:
-        memory: differences kept; each costs two images of the variable.
-        relaxation: :math:`\lambda` of the step that is corrected, in (0, 1]: 1 for an averaged map.
-        safeguard: ``D``, how many first residuals a correction may be long.
-        restart: forget the differences where the residual grew by more than this factor.
+    Parameters
+    ----------
+    memory
+        differences kept; each costs two images of the variable.
+    relaxation
+        :math:`\lambda` of the step that is corrected, in (0, 1]: 1 for an averaged map.
+    safeguard
+        ``D``, how many first residuals a correction may be long.
+    restart
+        forget the differences where the residual grew by more than this factor.
     """
 
     memory: int = 10
@@ -140,9 +149,12 @@ class Anderson(Scheme):
 
 
 class _Mixing(Steps):
-    r"""With :math:`g_k = Tw_k - w_k` and :math:`s_k = w_k + \lambda g_k`:
+    r"""The extrapolated step.
+
+    With :math:`g_k = Tw_k - w_k` and :math:`s_k = w_k + \lambda g_k` it is
     :math:`w_{k+1} = s_k - \sum_j c_j\,\Delta s_j`, where :math:`c` minimises
-    :math:`\|g_k - \sum_j c_j\,\Delta g_j\|`."""
+    :math:`\|g_k - \sum_j c_j\,\Delta g_j\|`.
+    """
 
     def __init__(self, scheme: Anderson, w: Tensor) -> None:
         count, size = len(w), w[0].numel()
@@ -209,8 +221,10 @@ SCHEMES: dict[str, type[Scheme]] = {
 def scheme_named(scheme: str | Scheme) -> Scheme:
     """A scheme by its name, or the one given.
 
-    Raises:
-        ValueError: an unknown name.
+    Raises
+    ------
+    ValueError
+        an unknown name.
     """
     if isinstance(scheme, Scheme):
         return scheme

@@ -20,11 +20,16 @@ __all__ = ["FixedPointMap", "Solution"]
 class FixedPointMap:
     """A map on one image tensor, and how an image is read off its variable.
 
-    Attributes:
-        step: ``T``.
-        image: the real image that belongs to a variable ``w``.
-        start: the first variable.
-        measure: the norm in which ``T`` is nonexpansive, up to a factor; the Euclidean one without it.
+    Attributes
+    ----------
+    step
+        ``T``.
+    image
+        the real image that belongs to a variable ``w``.
+    start
+        the first variable.
+    measure
+        the norm in which ``T`` is nonexpansive, up to a factor; the Euclidean one without it.
     """
 
     step: Callable[[Tensor], Tensor]
@@ -37,17 +42,27 @@ class FixedPointMap:
 class Solution:
     """A reconstruction and how it came about.
 
-    Attributes:
-        x: images ``[B, C, H, W]``, or as the physics takes them.
-        status: how the iteration ended.
-        iterations: applications of the map.
-        residuals: relative fixed-point residuals ``[iterations, B]`` on the method's own variable.
-        plan: parameters, theorem and hypotheses.
-        tol: the residual to be reached.
-        growth: two iterates that the map moved apart, if any.
-        distance: a certified bound of the distance of the method's variable from its only fixed point,
-            rounding included, the largest of the batch; ``None`` without a contraction.
-        inexact: steps in which a proximity operator missed the accuracy that the theorem asks.
+    Attributes
+    ----------
+    x
+        images ``[B, C, H, W]``, or as the physics takes them.
+    status
+        how the iteration ended.
+    iterations
+        applications of the map.
+    residuals
+        relative fixed-point residuals ``[iterations, B]`` on the method's own variable.
+    plan
+        parameters, theorem and hypotheses.
+    tol
+        the residual to be reached.
+    growth
+        two iterates that the map moved apart, if any.
+    distance
+        a certified bound of the distance of the method's variable from its only fixed point,
+        rounding included, the largest of the batch; ``None`` without a contraction.
+    inexact
+        steps in which a proximity operator missed the accuracy that the theorem asks.
     """
 
     x: Tensor

@@ -27,10 +27,14 @@ _FAR = 1000.0
 class Theorem:
     """A convergence theorem.
 
-    Attributes:
-        name: how the field calls it.
-        conclusion: what it promises, as a sentence.
-        reference: where it is proved.
+    Attributes
+    ----------
+    name
+        how the field calls it.
+    conclusion
+        what it promises, as a sentence.
+    reference
+        where it is proved.
     """
 
     name: str

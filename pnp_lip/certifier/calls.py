@@ -33,10 +33,14 @@ _ANY_CHANNELS = 12
 class Call:
     """One way of calling a network.
 
-    Attributes:
-        shape: of the images ``[B, C, ...]``.
-        place: name of the argument that is the noise level, ``None`` if none is passed.
-        number: the noise level, where it is a number; otherwise it is a tensor ``[B]``.
+    Attributes
+    ----------
+    shape
+        of the images ``[B, C, ...]``.
+    place
+        name of the argument that is the noise level, ``None`` if none is passed.
+    number
+        the noise level, where it is a number; otherwise it is a tensor ``[B]``.
     """
 
     shape: tuple[int, ...]
@@ -135,8 +139,15 @@ for _name in (
 def calls_of(network: nn.Module, name: str, shape: tuple[int, ...]) -> Iterator[Call]:
     """Every way to call ``network`` on images like ``shape``; those of one kind of level in a row.
 
-    Raises:
-        Refusal: ``forward`` needs arguments besides the image and a noise level.
+    Yields
+    ------
+    Call
+        on images like ``shape``.
+
+    Raises
+    ------
+    Refusal
+        ``forward`` needs arguments besides the image and a noise level.
     """
     place, optional = _level_of(network, name)
     kinds = [] if place is None else [Call(shape, place), *(Call(shape, place, n) for n in NUMBERS)]
@@ -171,9 +182,12 @@ def _level_of(network: nn.Module, name: str) -> tuple[str | None, bool]:
 def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tuple[int, ...]]:
     """Shapes of images that ``network`` may take, the likeliest first.
 
-    Args:
-        network: any module.
-        seen: the arguments it was given on an example.
+    Parameters
+    ----------
+    network
+        any module.
+    seen
+        the arguments it was given on an example.
     """
     if seen:
         return [tuple(seen[0].shape)]

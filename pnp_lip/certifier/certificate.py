@@ -28,13 +28,20 @@ FORMAT = "pnp_lip certificate 2"
 class Certificate:
     """The answer of :func:`pnp_lip.certify`.
 
-    Attributes:
-        statement: what is proved of the network, with the statements about its layers.
-        witness: a pair of inputs that attains a gain, or ``None`` if none was looked for.
-        sha256: hash of the weights this is about, see :func:`pnp_lip.weights.weight_hash`.
-        gap: the relative distance asked for between the bounds of each weight's norm.
-        versions: of the programs that computed it.
-        network: the class of the network, with its module.
+    Attributes
+    ----------
+    statement
+        what is proved of the network, with the statements about its layers.
+    witness
+        a pair of inputs that attains a gain, or ``None`` if none was looked for.
+    sha256
+        hash of the weights this is about, see :func:`pnp_lip.weights.weight_hash`.
+    gap
+        the relative distance asked for between the bounds of each weight's norm.
+    versions
+        of the programs that computed it.
+    network
+        the class of the network, with its module.
     """
 
     statement: Statement
@@ -134,9 +141,12 @@ class Certificate:
     def load(cls, path: str | Path) -> Certificate:
         """The inverse of :meth:`save`. Nothing is proved by reading: see ``check_certificate``.
 
-        Raises:
-            FileNotFoundError: no such file.
-            ValueError: not a certificate, or incomplete.
+        Raises
+        ------
+        FileNotFoundError
+            no such file.
+        ValueError
+            not a certificate, or incomplete.
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
@@ -147,8 +157,10 @@ class Certificate:
     def from_dict(cls, data: dict[str, Any]) -> Certificate:
         """The inverse of :meth:`to_dict`.
 
-        Raises:
-            ValueError: another format.
+        Raises
+        ------
+        ValueError
+            another format.
         """
         if data.get("format") != FORMAT:
             raise ValueError(f"expected format '{FORMAT}', got {data.get('format')!r}")

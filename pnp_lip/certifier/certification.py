@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-import pnp_lip.certifier.denoiser_rules
-import pnp_lip.certifier.guided_rules
+import pnp_lip.certifier.denoiser_rules  # noqa: F401
+import pnp_lip.certifier.guided_rules  # noqa: F401
 import pnp_lip.certifier.layer_rules  # noqa: F401  (all register their rules)
 from pnp_lip.certifier.certificate import Certificate
 from pnp_lip.certifier.examples import default_inputs, inputs_of_modules, measure
@@ -39,18 +39,27 @@ class Contradiction(PnpLipError):
 def prove(network: nn.Module, *, gap: float = 1e-3, example: Tensor | None = None) -> Statement:
     """The proved half of :func:`certify`: no measurement.
 
-    Args:
-        network: as in :func:`certify`.
-        gap: as in :func:`certify`.
-        example: an input; needed only where the shape of inputs cannot be told from the layers of a
-            module without a rule.
+    Parameters
+    ----------
+    network
+        as in :func:`certify`.
+    gap
+        as in :func:`certify`.
+    example
+        an input; needed only where the shape of inputs cannot be told from the layers of a
+        module without a rule.
 
-    Returns:
+    Returns
+    -------
+    Statement
         The statement; ``conditions`` says for which sizes it holds, none for all.
 
-    Raises:
-        ValueError: the network does not take the example.
-        Refusal: some part of the network has no rule, named together with the remedy.
+    Raises
+    ------
+    ValueError
+        the network does not take the example.
+    Refusal
+        some part of the network has no rule, named together with the remedy.
     """
     seen = {} if example is None else inputs_of_modules(network, example)
     return apply_rule(network, "", Settings(gap, seen, bound_graph))
@@ -69,21 +78,32 @@ def certify(
     the stored weights, at every noise level and for every image size that meets the statement's
     conditions.
 
-    Args:
-        network: any module, in the mode it will be used in: by the rule of its class, or else through
-            the graph of operators that it runs.
-        gap: relative distance allowed between the two bounds of each weight's norm.
-        images: inputs ``[N, C, H, W]`` from each of which a witness is sought; by default parts of
-            photographs with the channels of the first layer, or noise for a network on vectors.
-        sigma: noise levels at which a denoiser is tried.
+    Parameters
+    ----------
+    network
+        any module, in the mode it will be used in: by the rule of its class, or else through
+        the graph of operators that it runs.
+    gap
+        relative distance allowed between the two bounds of each weight's norm.
+    images
+        inputs ``[N, C, H, W]`` from each of which a witness is sought; by default parts of
+        photographs with the channels of the first layer, or noise for a network on vectors.
+    sigma
+        noise levels at which a denoiser is tried.
 
-    Returns:
+    Returns
+    -------
+    Certificate
         The certificate: ``upper`` (proved), ``lower`` (measured), ``averagedness``.
 
-    Raises:
-        ValueError: the network does not take the images.
-        Refusal: some part of the network has no rule, named together with the remedy.
-        Contradiction: a measured gain is above the proved bound.
+    Raises
+    ------
+    ValueError
+        the network does not take the images.
+    Refusal
+        some part of the network has no rule, named together with the remedy.
+    Contradiction
+        a measured gain is above the proved bound.
     """
     example = None if images is None else images[:1].to(_dtype(network))
     statement = prove(network, gap=gap, example=example)

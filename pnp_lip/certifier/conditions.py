@@ -17,12 +17,17 @@ __all__ = ["admits", "axis_letters", "conditions_of"]
 def admits(conditions: Sequence[str], shape: Sequence[int]) -> bool:
     """Whether images of a shape meet the conditions of a statement.
 
-    Args:
-        conditions: texts such as ``"H % 4 == 0"``.
-        shape: of the images, ``[B, C, ...]``.
+    Parameters
+    ----------
+    conditions
+        texts such as ``"H % 4 == 0"``.
+    shape
+        of the images, ``[B, C, ...]``.
 
-    Raises:
-        ValueError: a text that is no comparison of sizes.
+    Raises
+    ------
+    ValueError
+        a text that is no comparison of sizes.
     """
     known: dict[str, Any] = dict(zip(axis_letters(len(shape)), map(int, shape), strict=True))
     known |= {"torch": torch, "math": math}

@@ -104,8 +104,10 @@ def _distributed(module: nn.Module, name: str, settings: Settings) -> Statement:
 def require_windows(processing: DistributedProcessing, name: str) -> HaloTiling:
     """The tiling of a distributed denoiser, where it keeps the function.
 
-    Raises:
-        Refusal: deepinv's own tiling, or windows that are too small.
+    Raises
+    ------
+    Refusal
+        deepinv's own tiling, or windows that are too small.
     """
     tiling = processing.strategy
     if type(tiling) is not HaloTiling:
@@ -120,8 +122,10 @@ def require_windows(processing: DistributedProcessing, name: str) -> HaloTiling:
 def require_same_function(denoiser: nn.Module, halo: int, name: str) -> None:
     """Refuse windows that may change the function.
 
-    Raises:
-        Refusal: the receptive radius is not known, or the halo is below it.
+    Raises
+    ------
+    Refusal
+        the receptive radius is not known, or the halo is below it.
     """
     radius, where = receptive_radius(denoiser), name or "the network"
     if radius is None or not keeps_shape(denoiser):

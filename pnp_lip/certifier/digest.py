@@ -36,11 +36,16 @@ def digest(module: nn.Module, *, unreadable: Callable[[Any], str] | None = None)
     An attribute that cannot be read (an open file, an object of a compiled class) makes the answer
     different every time: a kept proof is then never taken for valid.
 
-    Args:
-        module: any module.
-        unreadable: a name for an attribute that cannot be read; a new one every time by default.
+    Parameters
+    ----------
+    module
+        any module.
+    unreadable
+        a name for an attribute that cannot be read; a new one every time by default.
 
-    Returns:
+    Returns
+    -------
+    str
         64 hexadecimal digits.
     """
     reader = _Reader(unreadable or (lambda value: uuid.uuid4().hex))

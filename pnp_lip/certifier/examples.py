@@ -52,8 +52,10 @@ def default_inputs(network: nn.Module) -> list[Tensor]:
 def inputs_of_modules(network: nn.Module, example: Tensor) -> dict[int, tuple[Any, ...]]:
     """Run ``network`` on ``example`` and note what every module inside is given first.
 
-    Raises:
-        ValueError: the network does not take the example.
+    Raises
+    ------
+    ValueError
+        the network does not take the example.
     """
     seen: dict[int, tuple[Any, ...]] = {}
 
@@ -78,9 +80,11 @@ def inputs_of_modules(network: nn.Module, example: Tensor) -> dict[int, tuple[An
 def measure(
     network: nn.Module, inputs: Sequence[Tensor], sigma: tuple[float, ...]
 ) -> Witness | None:
-    """The best witness over inputs, distances and noise levels; ``None`` if there is no input or the
-    network does not take it. For every distance the best pair of the power method is the
-    start of an ascent, all with a float64 copy of the network."""
+    """The best witness over inputs, distances and noise levels.
+
+    ``None`` if there is no input or the network does not take it. For every distance the best pair of
+    the power method is the start of an ascent, all with a float64 copy of the network.
+    """
     device = next((p.device for p in network.parameters()), torch.device("cpu"))
     exact = copy.deepcopy(network).double()
     levels: tuple[float | None, ...] = sigma if isinstance(network, Denoiser) else (None,)

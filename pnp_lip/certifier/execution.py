@@ -42,9 +42,12 @@ _UNIT = Fraction(1, 2**24)
 class Execution:
     """``|fl(T(x)) - T(x)| <= relative |x| + offset sqrt(P)`` in float32.
 
-    Attributes:
-        relative, offset: the error.
-        growth, shift: ``|T(x)| <= growth |x| + shift sqrt(P)``.
+    Attributes
+    ----------
+    relative, offset
+        the error.
+    growth, shift
+        ``|T(x)| <= growth |x| + shift sqrt(P)``.
     """
 
     relative: float
@@ -113,14 +116,22 @@ def step_execution(
 
     Every quantity is affine in :math:`(\|x\|, \sqrt P)`; the code carries the two coefficients.
 
-    Args:
-        norm: bound of :math:`\|W\|`.
-        absolute_norm: bound of :math:`\||W|\|`, the operator of absolute values.
-        bias: :math:`\|b\|`, over the channels.
-        tau: step length, nonnegative.
-        growth: bound of the Lipschitz constant of the step.
-        terms: :math:`(n_1, n_2)`, the roundings on a path through ``W`` and through its transpose.
-        roundings: :math:`a`, those of the activation.
+    Parameters
+    ----------
+    norm
+        bound of :math:`\|W\|`.
+    absolute_norm
+        bound of :math:`\||W|\|`, the operator of absolute values.
+    bias
+        :math:`\|b\|`, over the channels.
+    tau
+        step length, nonnegative.
+    growth
+        bound of the Lipschitz constant of the step.
+    terms
+        :math:`(n_1, n_2)`, the roundings on a path through ``W`` and through its transpose.
+    roundings
+        :math:`a`, those of the activation.
     """
     one, root = (1.0, 0.0), (0.0, 1.0)
     exact_r = _sum(_times(norm, one), _times(bias, root))
@@ -136,21 +147,28 @@ def step_execution(
 
 
 def affine_execution(*, norm: float, absolute_norm: float, bias: float, terms: int) -> Execution:
-    r"""Of :math:`Wx + b`, onto no more pixels than ``x`` has: off by
-    :math:`\gamma_{n+1}(\||W|\|\,\|x\| + \|b\|\sqrt P)` for sums of ``n = terms`` products.
+    r"""Execution of :math:`Wx + b`, onto no more pixels than ``x`` has.
 
-    Args:
-        norm, absolute_norm: bounds of the norms of ``W`` and of the operator of absolute values.
-        bias: :math:`\|b\|`, over the channels.
-        terms: products in one entry of ``Wx``.
+    It is off by :math:`\gamma_{n+1}(\||W|\|\,\|x\| + \|b\|\sqrt P)` for sums of ``n = terms`` products.
+
+    Parameters
+    ----------
+    norm, absolute_norm
+        bounds of the norms of ``W`` and of the operator of absolute values.
+    bias
+        :math:`\|b\|`, over the channels.
+    terms
+        products in one entry of ``Wx``.
     """
     error = gamma32(terms + 1)
     return Execution(multiply_up(error, absolute_norm), multiply_up(error, bias), norm, bias)
 
 
 def relaxed_execution(inner: Execution | None, weight: float) -> Execution | None:
-    r"""Of :math:`x + \lambda(D(x) - x)`: three roundings of
-    :math:`\|x\| + \lambda(\|\hat D(x)\| + \|x\|)`."""
+    r"""Execution of :math:`x + \lambda(D(x) - x)`.
+
+    Three roundings of :math:`\|x\| + \lambda(\|\hat D(x)\| + \|x\|)`.
+    """
     if inner is None:
         return None
     image = (add_up(inner.growth, inner.relative), add_up(inner.shift, inner.offset))
@@ -173,8 +191,10 @@ def bias_norm(bias: Tensor | None) -> float:
 
 
 def absolute_norm(taps: Tensor) -> float:
-    r"""At least :math:`\||W|\|`: of the matrix of tap sums, because
-    :math:`|\hat w_{ij}(\omega)| \le \sum_a |w_{ij}(a)|`, and :math:`\|A\|^2 \le \|A\|_1\|A\|_\infty`."""
+    r"""At least :math:`\||W|\|`, from the matrix of tap sums.
+
+    :math:`|\hat w_{ij}(\omega)| \le \sum_a |w_{ij}(a)|`, and :math:`\|A\|^2 \le \|A\|_1\|A\|_\infty`.
+    """
     sums = taps.abs().sum(2)
     slack = 1 + Fraction(1, 2**30)  # float64 sums of fewer than 2**20 terms
     largest = Fraction(float(sums.sum(0).max())) * Fraction(float(sums.sum(1).max()))

@@ -22,8 +22,10 @@ _TOLERANCE = 1e-4
 
 
 def fingerprint(module: nn.Module) -> str:
-    """A digest that stays the same as long as nothing changes: what cannot be read is told apart by
-    its identity."""
+    """A digest that stays the same as long as nothing changes.
+
+    What cannot be read is told apart by its identity.
+    """
     return digest(module, unreadable=lambda value: str(id(value)))
 
 
@@ -45,8 +47,10 @@ def require_faithful(module: nn.Module, program: Program, name: str) -> None:
     Compared on random images of two sizes, with entries of size 0.1, 1 and 100; the module is run
     twice, once with gradients.
 
-    Raises:
-        Refusal: they differ, the module gives two answers, or no example meets the conditions.
+    Raises
+    ------
+    Refusal
+        they differ, the module gives two answers, or no example meets the conditions.
     """
     reference = next(module.parameters(), torch.zeros(()))
     where = f"'{name or 'the network'}'"

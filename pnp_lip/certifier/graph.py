@@ -32,8 +32,10 @@ __all__ = ["bound_graph"]
 def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
     """What is proved of ``module`` by bounding the operators that it runs, for every way to call it.
 
-    Raises:
-        Refusal: it cannot be exported, is no map of its input alone, or has an operator without a rule.
+    Raises
+    ------
+    Refusal
+        it cannot be exported, is no map of its input alone, or has an operator without a rule.
     """
     before = fingerprint(module)
     with attributes_restored(module), recorded_calls() as calls:

@@ -67,8 +67,10 @@ def _guided(module: nn.Module, name: str, settings: Settings) -> Statement:
 def _require_thresholds_only(layer: nn.Module, where: str) -> None:
     """Maps may scale clips of responses, and nothing else.
 
-    Raises:
-        Refusal: another layer, a bias, or an activation that is no clip.
+    Raises
+    ------
+    Refusal
+        another layer, a bias, or an activation that is no clip.
     """
     if type(layer) is not ConvGradientStep:
         raise Refusal(f"{where} is a {type(layer).__name__}: expected a ConvGradientStep")
@@ -90,13 +92,19 @@ def change_of_guide(
 ) -> float:
     r"""A bound of :math:`\|D_z(x) - D_{z'}(x)\|` over all images ``x``; see the module.
 
-    Args:
-        first, second: the denoiser with two guides, for single images.
-        sigma: noise level.
-        statement: what :func:`~pnp_lip.certifier.prove` says of ``first``; its layers are bounded.
+    Parameters
+    ----------
+    first, second
+        the denoiser with two guides, for single images.
+    sigma
+        noise level.
+    statement
+        what :func:`~pnp_lip.certifier.prove` says of ``first``; its layers are bounded.
 
-    Raises:
-        ValueError: guides of different denoisers or sizes.
+    Raises
+    ------
+    ValueError
+        guides of different denoisers or sizes.
     """
     if first.denoiser is not second.denoiser or first.scales[0].shape != second.scales[0].shape:
         raise ValueError("expected two guides of the same size for the same denoiser")

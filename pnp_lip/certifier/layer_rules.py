@@ -45,8 +45,10 @@ def _gradient_step(module: nn.Module, name: str, settings: Settings) -> Statemen
 
 
 def _euler_step(step: Fraction, bound: NormBound) -> Statement:
-    r"""The Jacobian is symmetric with spectrum in :math:`[1 - t, 1]`, :math:`t = \tau s^2` (or in
-    :math:`[1, 1 - t]` for a negative ``t``, where the flow runs uphill)."""
+    r"""The Jacobian is symmetric with spectrum in :math:`[1 - t, 1]`, :math:`t = \tau s^2`.
+
+    For a negative ``t``, where the flow runs uphill, in :math:`[1, 1 - t]`.
+    """
     rule = f"gradient step, tau |W|^2 <= {format_up(round_up(step))}"
     if step < 0:
         return lipschitz("uphill " + rule, round_up(1 - step), bound=bound)

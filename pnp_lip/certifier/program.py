@@ -37,14 +37,22 @@ class NotExportable(Exception):
 class Program:
     """A graph with what it was made for.
 
-    Attributes:
-        graph: functional, in the order of execution.
-        call: how the module was called.
-        constants: values of placeholders other than the arguments, and how the module calls them.
-        names: of constants in the module.
-        arguments: names of the placeholders of the image and of a tensor of noise levels.
-        conditions: what the exporter assumed about sizes.
-        varying: arguments of nodes with :data:`VARYING` in the places that depend on the level.
+    Attributes
+    ----------
+    graph
+        functional, in the order of execution.
+    call
+        how the module was called.
+    constants
+        values of placeholders other than the arguments, and how the module calls them.
+    names
+        of constants in the module.
+    arguments
+        names of the placeholders of the image and of a tensor of noise levels.
+    conditions
+        what the exporter assumed about sizes.
+    varying
+        arguments of nodes with :data:`VARYING` in the places that depend on the level.
     """
 
     graph: fx.GraphModule
@@ -74,14 +82,21 @@ class Program:
 def exported(module: nn.Module, call: Call, *, fixed: bool = False) -> Program:
     """The graph of ``module`` for one way of calling it.
 
-    Args:
-        module: any module.
-        call: the way.
-        fixed: for images of just this size, instead of as many sizes as the exporter can.
+    Parameters
+    ----------
+    module
+        any module.
+    call
+        the way.
+    fixed
+        for images of just this size, instead of as many sizes as the exporter can.
 
-    Raises:
-        Refusal: random numbers, changed tensors, several outputs.
-        NotExportable: the exporter or the module raised an error.
+    Raises
+    ------
+    Refusal
+        random numbers, changed tensors, several outputs.
+    NotExportable
+        the exporter or the module raised an error.
     """
     reference = next(module.parameters(), torch.zeros(()))
     given = call.example(reference)
@@ -108,8 +123,10 @@ def exported(module: nn.Module, call: Call, *, fixed: bool = False) -> Program:
 def with_varying_level(programs: Sequence[Program]) -> Program:
     """One program for several noise levels given as numbers, which may differ in constants alone.
 
-    Raises:
-        Refusal: they are not the same graph.
+    Raises
+    ------
+    Refusal
+        they are not the same graph.
     """
     first = programs[0]
     varying: dict[str, tuple[Any, Any]] = {}

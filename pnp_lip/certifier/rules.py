@@ -44,12 +44,17 @@ class _Memory:
 class Settings:
     """What rules may depend on.
 
-    Attributes:
-        gap: relative distance allowed between the upper and the lower bound of a norm.
-        inputs: the arguments that each submodule received in a forward pass on the example, keyed
-            by ``id(module)``.
-        without_rule: bounds a module whose class has no rule.
-        memory: of this proof alone.
+    Attributes
+    ----------
+    gap
+        relative distance allowed between the upper and the lower bound of a norm.
+    inputs
+        the arguments that each submodule received in a forward pass on the example, keyed
+        by ``id(module)``.
+    without_rule
+        bounds a module whose class has no rule.
+    memory
+        of this proof alone.
     """
 
     gap: float = 1e-3
@@ -71,11 +76,16 @@ Rule = Callable[[nn.Module, str, Settings], Statement]
 class ModuleRule:
     """A rule with what is known of the class.
 
-    Attributes:
-        prove: the rule.
-        keeps_shape: whether the outputs of a module have the shape of its input.
-        arguments: names of further arguments, on any value of which the statement holds.
-        features: of a module from ``[B, ...]`` to ``[B, features]``, how many; ``None`` elsewhere.
+    Attributes
+    ----------
+    prove
+        the rule.
+    keeps_shape
+        whether the outputs of a module have the shape of its input.
+    arguments
+        names of further arguments, on any value of which the statement holds.
+    features
+        of a module from ``[B, ...]`` to ``[B, features]``, how many; ``None`` elsewhere.
     """
 
     prove: Rule
@@ -101,21 +111,26 @@ def register_rule(
     a wrong rule makes wrong certificates. So is the class: its ``forward`` must neither change its
     arguments nor return one of them, or a view of one.
 
-    Args:
-        kinds: the classes.
-        keeps_shape: the output always has the shape of the input, or a function that says so of a
-            module; needed where such a module is a part of a network without a rule.
-        arguments: names of arguments of ``forward``, besides the first, on any value of which the
-            rule's statement holds; a call with another one is refused.
-        features: of classes from ``[B, ...]`` to ``[B, features]`` whose ``forward`` decides by
-            values, how many; other shapes are found by running the module.
+    Parameters
+    ----------
+    kinds
+        the classes.
+    keeps_shape
+        the output always has the shape of the input, or a function that says so of a
+        module; needed where such a module is a part of a network without a rule.
+    arguments
+        names of arguments of ``forward``, besides the first, on any value of which the
+        rule's statement holds; a call with another one is refused.
+    features
+        of classes from ``[B, ...]`` to ``[B, features]`` whose ``forward`` decides by
+        values, how many; other shapes are found by running the module.
 
-    Example:
-        >>> @register_rule(MyLayer, keeps_shape=True)
-        ... def _my_layer(module, name, settings):
-        ...     return lipschitz("my theorem", 1.0)
+    Examples
+    --------
+    >>> @register_rule(MyLayer, keeps_shape=True)
+    ... def _my_layer(module, name, settings):
+    ...     return lipschitz("my theorem", 1.0)
     """
-
     known = keeps_shape if callable(keeps_shape) else lambda module: keeps_shape
 
     def add(rule: Rule) -> Rule:
@@ -134,12 +149,14 @@ def undone(registry: dict[Any, Any]) -> dict[Any, Any]:
 
 @contextmanager
 def local_rules() -> Iterator[None]:
-    """Undo, at the end of the block, every rule that was registered in it: of modules, slopes and
-    operators.
+    """Undo, at the end of the block, every rule that was registered in it.
 
-    Example:
-        >>> with local_rules():
-        ...     register_slope(Cube, lambda module: (0.0, 1.0))
+    That is every rule of modules, slopes and operators.
+
+    Examples
+    --------
+    >>> with local_rules():
+    ...     register_slope(Cube, lambda module: (0.0, 1.0))
     """
     before = [dict(registry) for registry in _REGISTRIES]
     try:
@@ -169,9 +186,11 @@ def keeps_shape(module: nn.Module) -> bool:
 def apply_rule(module: nn.Module, name: str, settings: Settings) -> Statement:
     """What is proved of ``module``: by the rule of its class, else through its graph.
 
-    Raises:
-        Refusal: an operator without a rule, a graph that cannot be exported; or, for a class with a
-            rule, hooks or replaced methods of the module or of a part that its rule relies on.
+    Raises
+    ------
+    Refusal
+        an operator without a rule, a graph that cannot be exported; or, for a class with a
+        rule, hooks or replaced methods of the module or of a part that its rule relies on.
     """
     settings.memory.handed[-1].add(id(module))
     rule = rule_of(module)

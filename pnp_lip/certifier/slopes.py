@@ -29,8 +29,10 @@ def register_slope(kind: type[nn.Module], interval: Callable[[nn.Module], Interv
 def slope_interval(module: nn.Module, name: str) -> Interval:
     """``(low, high)`` such that every difference quotient of the nonlinearity lies between them.
 
-    Raises:
-        Refusal: a nonlinearity nobody has declared, hooks, or parameters that are not finite.
+    Raises
+    ------
+    Refusal
+        a nonlinearity nobody has declared, hooks, or parameters that are not finite.
     """
     require_plain(module, name)
     kind = plain_type(module)

@@ -34,16 +34,25 @@ __all__ = [
 class Statement:
     r"""A proved bound of one map.
 
-    Attributes:
-        rule: the argument, in a few words.
-        upper: :math:`u`, finite and nonnegative.
-        averagedness: :math:`\alpha`, or ``None`` where :math:`u > 1`.
-        name: path of the layer in the network, empty for the whole.
-        bound: the norm of the layer's weight with its proof, if it has a weight.
-        execution: what float32 arithmetic adds, ``None`` where it is not known.
-        parts: what a composed statement rests on.
-        conditions: on inputs ``[B, C, ...]`` for which it was proved, such as ``"H % 4 == 0"``; none
-            where it holds for every size.
+    Attributes
+    ----------
+    rule
+        the argument, in a few words.
+    upper
+        :math:`u`, finite and nonnegative.
+    averagedness
+        :math:`\alpha`, or ``None`` where :math:`u > 1`.
+    name
+        path of the layer in the network, empty for the whole.
+    bound
+        the norm of the layer's weight with its proof, if it has a weight.
+    execution
+        what float32 arithmetic adds, ``None`` where it is not known.
+    parts
+        what a composed statement rests on.
+    conditions
+        on inputs ``[B, C, ...]`` for which it was proved, such as ``"H % 4 == 0"``; none
+        where it holds for every size.
     """
 
     rule: str
@@ -140,8 +149,10 @@ def averaged_with_identity(part: Statement, weight: float | Fraction) -> Stateme
 
     For :math:`\lambda\alpha > 1` its Lipschitz constant is at most :math:`2\lambda\alpha - 1`.
 
-    Raises:
-        ValueError: a weight that is negative or not finite.
+    Raises
+    ------
+    ValueError
+        a weight that is negative or not finite.
     """
     if not (math.isfinite(weight) and weight >= 0):
         raise ValueError(f"expected a finite weight >= 0, got {weight}")

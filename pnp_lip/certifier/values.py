@@ -37,10 +37,14 @@ Spectrum = tuple[Fraction, Fraction]
 class Dependent:
     """A tensor that depends on the image.
 
-    Attributes:
-        terms: the combination of atoms.
-        size: its shape, with symbols.
-        exact: nothing was added or rounded since the last cut, except where a statement says so.
+    Attributes
+    ----------
+    terms
+        the combination of atoms.
+    size
+        its shape, with symbols.
+    exact
+        nothing was added or rounded since the last cut, except where a statement says so.
     """
 
     terms: Terms
@@ -55,9 +59,12 @@ class Dependent:
 class Known:
     """A value that does not depend on the image: a tensor or a number, ``None`` where unknown.
 
-    Attributes:
-        value: the value, or the one number of which a tensor consists.
-        size: shape of a tensor.
+    Attributes
+    ----------
+    value
+        the value, or the one number of which a tensor consists.
+    size
+        shape of a tensor.
     """
 
     value: Any = None
@@ -95,10 +102,14 @@ class Sigma:
 class Atom:
     """What is proved of one tensor, as a map of the last cut.
 
-    Attributes:
-        statement: its bound.
-        spectrum: of its symmetric mean matrix, if it has one.
-        origin: how it came about, where that matters to another operator.
+    Attributes
+    ----------
+    statement
+        its bound.
+    spectrum
+        of its symmetric mean matrix, if it has one.
+    origin
+        how it came about, where that matters to another operator.
     """
 
     statement: Statement

@@ -48,12 +48,18 @@ _START = Atom(IDENTITY, (Fraction(1), Fraction(1)))
 class Walk:
     """What is known so far.
 
-    Attributes:
-        program, name, settings: of the network.
-        values: of the nodes.
-        atoms: since the last cut.
-        leaves: statements about single operators since the last cut.
-        sizes: of the tensors at cuts, by the names of their atoms.
+    Attributes
+    ----------
+    program, name, settings
+        of the network.
+    values
+        of the nodes.
+    atoms
+        since the last cut.
+    leaves
+        statements about single operators since the last cut.
+    sizes
+        of the tensors at cuts, by the names of their atoms.
     """
 
     program: Program
@@ -174,8 +180,10 @@ class Walk:
     def copies(self, node: fx.Node, size: tuple[Any, ...], wanted: tuple[Any, ...]) -> int:
         """How often a tensor of shape ``size`` is repeated to have the shape ``wanted``.
 
-        Raises:
-            Refusal: a number that depends on the size of the image.
+        Raises
+        ------
+        Refusal
+            a number that depends on the size of the image.
         """
         padded = (1,) * (len(wanted) - len(size)) + tuple(size)
         count = 1

@@ -28,11 +28,16 @@ __all__ = ["WHOLE", "WholeCall", "kept_whole", "recorded_calls"]
 class WholeCall:
     """One call of a module that stays whole.
 
-    Attributes:
-        module, path: which.
-        run: the call again, with the image and the tensors among the other arguments.
-        keeps_shape: of its class.
-        features: of its outputs, where its class says so.
+    Attributes
+    ----------
+    module, path
+        which.
+    run
+        the call again, with the image and the tensors among the other arguments.
+    keeps_shape
+        of its class.
+    features
+        of its outputs, where its class says so.
     """
 
     module: nn.Module
@@ -80,7 +85,9 @@ def recorded_calls() -> Iterator[dict[int, WholeCall]]:
 def kept_whole(root: nn.Module) -> Iterator[list[Refusal]]:
     """Replace the ``forward`` of every part of ``root`` that has a rule and is plain.
 
-    Yields:
+    Yields
+    ------
+    list[Refusal]
         Refusals that were raised inside: a network may swallow an exception.
     """
     problems: list[Refusal] = []

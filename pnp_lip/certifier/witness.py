@@ -27,10 +27,14 @@ Map = Callable[[Tensor], Tensor]
 class Witness:
     """Two inputs and the gain between them.
 
-    Attributes:
-        x, y: inputs, float64.
-        gain: ``|D(x) - D(y)| / |x - y|``, computed in float64.
-        sigma: the noise level at which the network was evaluated, if it takes one.
+    Attributes
+    ----------
+    x, y
+        inputs, float64.
+    gain
+        ``|D(x) - D(y)| / |x - y|``, computed in float64.
+    sigma
+        the noise level at which the network was evaluated, if it takes one.
     """
 
     x: Tensor = field(repr=False)
@@ -65,13 +69,20 @@ def find_witness(
 ) -> Witness:
     """The best pair found from the input ``x``.
 
-    Args:
-        network: a differentiable map of float64 tensors.
-        x: ``[1, ...]`` float64, a typical input.
-        radii: distances of the pair at the start, as multiples of ``|x|``; one search each.
-        steps: power steps of a search.
-        climbs: quasi-Newton steps of a search, in both inputs.
-        seed: of the first direction.
+    Parameters
+    ----------
+    network
+        a differentiable map of float64 tensors.
+    x
+        ``[1, ...]`` float64, a typical input.
+    radii
+        distances of the pair at the start, as multiples of ``|x|``; one search each.
+    steps
+        power steps of a search.
+    climbs
+        quasi-Newton steps of a search, in both inputs.
+    seed
+        of the first direction.
     """
     found = [power_witness(network, x, radius, steps, seed) for radius in radii]
     return best_of([climb(network, witness, climbs) for witness in found])

@@ -77,8 +77,10 @@ _LAYER = re.compile(r"layers\.(\d+)\.(weight|tau|activation\.(?:knots|factors|lo
 def of_network(module: nn.Module, name: str = "") -> Plan:
     """The plan of a network.
 
-    Raises:
-        CertificateRejected: a part that cannot be checked again.
+    Raises
+    ------
+    CertificateRejected
+        a part that cannot be checked again.
     """
     try:
         require_plain(module, name)
@@ -106,8 +108,10 @@ def of_network(module: nn.Module, name: str = "") -> Plan:
 def of_state(state: Mapping[str, Tensor], network: str) -> Plan:
     """The plan of a :class:`LipschitzDenoiser`, or of one that is relaxed, from its tensors.
 
-    Raises:
-        CertificateRejected: another class, or tensors that such a network does not have.
+    Raises
+    ------
+    CertificateRejected
+        another class, or tensors that such a network does not have.
     """
     if network not in ("LipschitzDenoiser", "Relaxed"):
         raise CertificateRejected(

@@ -61,9 +61,12 @@ class _Certificate(Protocol):
 class Confirmation:
     """A certificate that holds.
 
-    Attributes:
-        upper, averagedness, lower: what was verified.
-        unchecked: entries of the file that were only read, not verified.
+    Attributes
+    ----------
+    upper, averagedness, lower
+        what was verified.
+    unchecked
+        entries of the file that were only read, not verified.
     """
 
     upper: float
@@ -78,20 +81,29 @@ def check_certificate(
 ) -> Confirmation:
     """Verify a certificate again, independently of the prover.
 
-    Args:
-        certificate: a file written by ``Certificate.save``, its content, or the value.
-        subject: the network, or the state dict of a ``LipschitzDenoiser`` (or of one that is
-            relaxed). With a state dict the class is the one that the certificate names.
+    Parameters
+    ----------
+    certificate
+        a file written by ``Certificate.save``, its content, or the value.
+    subject
+        the network, or the state dict of a ``LipschitzDenoiser`` (or of one that is
+        relaxed). With a state dict the class is the one that the certificate names.
 
-    Returns:
+    Returns
+    -------
+    Confirmation
         What was verified, and what was not.
 
-    Raises:
-        CertificateRejected: with the reason, for whatever could not be proved again.
-        ImportError: python-flint is not installed.
+    Raises
+    ------
+    CertificateRejected
+        with the reason, for whatever could not be proved again.
+    ImportError
+        python-flint is not installed.
 
-    Example:
-        >>> check_certificate("denoiser.json", denoiser).unchecked
+    Examples
+    --------
+    >>> check_certificate("denoiser.json", denoiser).unchecked
     """
     known = isinstance(certificate, (str, Path, dict))
     data = read_certificate(certificate if known else certificate.to_dict())  # type: ignore[arg-type, union-attr]
@@ -197,6 +209,11 @@ def _check_claims(data: Stored) -> None:
     """The sentences speak about these weights and these numbers.
 
     What is proved here holds for every size, so it holds under any conditions.
+
+    Raises
+    ------
+    CertificateRejected
+        a sentence about something else.
     """
     sizes = f" with {', '.join(data.conditions)}" if data.conditions else ""
     network = (

@@ -34,8 +34,10 @@ def of_entrywise(low: Fraction, high: Fraction) -> Claim:
 
 
 def of_gradient_step(norm: Fraction, tau: Fraction, slope: Fraction) -> Claim:
-    r""":math:`x - \tau W^\top\sigma(Wx + b)`, slopes in [0, ``slope``]: with
-    :math:`t = \tau\,\mathrm{slope}\,\|W\|^2` the Jacobian's spectrum lies between 1 and 1 - t."""
+    r"""A step :math:`x - \tau W^\top\sigma(Wx + b)` with slopes in [0, ``slope``].
+
+    With :math:`t = \tau\,\mathrm{slope}\,\|W\|^2` the Jacobian's spectrum lies between 1 and 1 - t.
+    """
     t = tau * slope * norm * norm
     if 0 <= t <= 2:
         return Claim(Fraction(1), t / 2)
@@ -43,8 +45,11 @@ def of_gradient_step(norm: Fraction, tau: Fraction, slope: Fraction) -> Claim:
 
 
 def in_sequence(claims: Sequence[Claim]) -> Claim:
-    r"""One after the other: constants multiply, and :math:`\alpha = K/(1+K)` with
-    :math:`K = \sum\alpha_i/(1-\alpha_i)`, or :math:`(1+u)/2` if that is less."""
+    r"""Maps one after the other.
+
+    Constants multiply, and :math:`\alpha = K/(1+K)` with :math:`K = \sum\alpha_i/(1-\alpha_i)`, or
+    :math:`(1+u)/2` if that is less.
+    """
     if len(claims) == 1:
         return claims[0]
     upper, odds = Fraction(1), Fraction(0)

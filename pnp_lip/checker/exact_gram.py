@@ -37,13 +37,20 @@ def flint_module() -> ModuleType:
 class ExactGram:
     """The polynomial of one layer: unit stride, no dilation, the smaller channel side.
 
-    Attributes:
-        groups: how many.
-        order: ``m``, the side of ``G``.
-        size: taps per axis, after the stride, where more than one.
-        lags: half of the lags, zero first.
-        symmetric: per group ``[F, m * m]``: ``C_0`` and ``C_a + C_a^T``.
-        antisymmetric: per group ``[F, m * m]``: zero and ``C_a - C_a^T``.
+    Attributes
+    ----------
+    groups
+        how many.
+    order
+        ``m``, the side of ``G``.
+    size
+        taps per axis, after the stride, where more than one.
+    lags
+        half of the lags, zero first.
+    symmetric
+        per group ``[F, m * m]``: ``C_0`` and ``C_a + C_a^T``.
+    antisymmetric
+        per group ``[F, m * m]``: zero and ``C_a - C_a^T``.
     """
 
     groups: int

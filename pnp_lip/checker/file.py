@@ -66,8 +66,10 @@ class Stored:
 def read_certificate(source: str | Path | dict[str, Any]) -> Stored:
     """Read a file, or its content, and check every entry's presence, type and range.
 
-    Raises:
-        CertificateRejected: with the entry and what was expected there.
+    Raises
+    ------
+    CertificateRejected
+        with the entry and what was expected there.
     """
     data = _from_file(Path(source)) if isinstance(source, (str, Path)) else source
     _require_depth(data, 0)

@@ -66,14 +66,21 @@ def check_layer(
 ) -> None:
     """Prove a stored bound of a convolution (3 to 5 dimensions) or a matrix (2) again.
 
-    Args:
-        weight: in torch's layout, as it was given to ``convolution_norm`` or ``matrix_norm``.
-        bound: what ``NormBound.to_json`` returned.
-        stride, dilation, groups: of the layer.
+    Parameters
+    ----------
+    weight
+        in torch's layout, as it was given to ``convolution_norm`` or ``matrix_norm``.
+    bound
+        what ``NormBound.to_json`` returned.
+    stride, dilation, groups
+        of the layer.
 
-    Raises:
-        CertificateRejected: with the reason, for whatever could not be proved.
-        ImportError: python-flint is not installed.
+    Raises
+    ------
+    CertificateRejected
+        with the reason, for whatever could not be proved.
+    ImportError
+        python-flint is not installed.
     """
     flint = flint_module()
     upper, lower, cover = _entries(bound)

@@ -30,11 +30,16 @@ __all__ = ["Given", "alpha_note", "given", "noise_of", "require_device", "say"]
 class Given:
     """An image on its way through a command.
 
-    Attributes:
-        image: the pages.
-        simulate: whether they are clean and to be degraded first.
-        outputs: where the result goes.
-        origin: the command and the hashes of what it read, for the report.
+    Attributes
+    ----------
+    image
+        the pages.
+    simulate
+        whether they are clean and to be degraded first.
+    outputs
+        where the result goes.
+    origin
+        the command and the hashes of what it read, for the report.
     """
 
     image: Image
@@ -59,12 +64,17 @@ class Given:
 def given(options: argparse.Namespace, *others: str | None) -> Given:
     """Read the image of a command and check its output.
 
-    Args:
-        options: of the command line.
-        others: further files that are read: a kernel, a mask.
+    Parameters
+    ----------
+    options
+        of the command line.
+    others
+        further files that are read: a kernel, a mask.
 
-    Raises:
-        InputError: a device, a file or a place that cannot be used.
+    Raises
+    ------
+    InputError
+        a device, a file or a place that cannot be used.
     """
     require_device(options.device)
     image, simulate = _image(options)
@@ -89,8 +99,10 @@ def require_device(name: str) -> None:
 def noise_of(page: Tensor, stated: float | str, simulate: bool) -> float:
     """The noise level of a page: as stated, or estimated and said.
 
-    Raises:
-        InputError: ``"auto"`` for a clean image that is to be degraded, or a page that is too small.
+    Raises
+    ------
+    InputError
+        ``"auto"`` for a clean image that is to be degraded, or a page that is too small.
     """
     if not isinstance(stated, str):
         return stated

@@ -16,10 +16,17 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
-    Returns:
+    Returns
+    -------
+    int
         0 on success; 1 for a bound or a certificate that does not hold; 2 for wrong input; 3 where
         the iterations ran out or ended without converging (the result is written); 70 for a fault
         of this program; 130 if interrupted. Of many images the largest.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        with ``--traceback``, if interrupted.
     """
     try:
         options = build_parser().parse_args(arguments)

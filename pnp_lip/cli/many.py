@@ -37,17 +37,24 @@ _KEPT = (".png", ".tif", ".tiff", ".npy")
 def each(options: argparse.Namespace, one: Callable[[argparse.Namespace], dict[str, Any]]) -> int:
     """Run a command on its image, or on each of several.
 
-    Args:
-        options: of the command line; ``images`` may hold files, folders and patterns.
-        one: the command for the single image ``options.image``, which it need not repeat where
-            ``options.resume`` is set and an earlier run finished it; returns its report, with the exit
-            code as ``"exit_code"``.
+    Parameters
+    ----------
+    options
+        of the command line; ``images`` may hold files, folders and patterns.
+    one
+        the command for the single image ``options.image``, which it need not repeat where
+        ``options.resume`` is set and an earlier run finished it; returns its report, with the exit
+        code as ``"exit_code"``.
 
-    Returns:
+    Returns
+    -------
+    int
         The exit code, of several images the largest.
 
-    Raises:
-        InputError: several images without a folder for their results, or with the same name.
+    Raises
+    ------
+    InputError
+        several images without a folder for their results, or with the same name.
     """
     images = [file for name in options.images for file in _files(name)]
     if len(images) < 2 and not _is_folder(options.output):

@@ -19,14 +19,19 @@ __all__ = ["load_network"]
 def load_network(source: str, channels: int) -> nn.Module:
     """A denoiser from a weight file, or ``package.module:name`` for a module of the user's.
 
-    Args:
-        source: ``"default"``, ``"large"``, ``"guided"`` (the filters whose thresholds a guide scales), a
-            ``.safetensors`` file, or an importable name of an ``nn.Module`` or of a function without
-            arguments that returns one. Importing runs that code.
-        channels: which shipped weights the names mean.
+    Parameters
+    ----------
+    source
+        ``"default"``, ``"large"``, ``"guided"`` (the filters whose thresholds a guide scales), a
+        ``.safetensors`` file, or an importable name of an ``nn.Module`` or of a function without
+        arguments that returns one. Importing runs that code.
+    channels
+        which shipped weights the names mean.
 
-    Raises:
-        InputError: the name cannot be imported, its code raises an error, or it is no network.
+    Raises
+    ------
+    InputError
+        the name cannot be imported, its code raises an error, or it is no network.
     """
     if source == "guided":
         return GuidedDenoiser(channels).denoiser

@@ -14,7 +14,9 @@ __all__ = ["write", "written_before"]
 def write(source: Given, results: Sequence[Result], exit_code: int = 0) -> dict[str, Any]:
     """Write image, figure and report of one image or of all pages of a stack, and print the report.
 
-    Returns:
+    Returns
+    -------
+    dict[str, Any]
         What was written as the report.
     """
     result = results[0] if len(results) == 1 else Stack(results)

@@ -39,19 +39,26 @@ class FactoredFilters(nn.Module):
     the step of the optimiser the hook of :meth:`hold` writes the kernels and keeps
     :math:`\tau\|W\|^2 \le 2\alpha`.
 
-    Args:
-        model: its :class:`ConvGradientStep` layers get random smooth filters, of about the norm
-            they had (the same grid bound).
-        inner_channels: number ``M`` of filters of ``A``.
-        seed: of the random filters.
-        keep: let the layers keep their kernels: ``A`` is random, ``B`` the smallest bank with
-            :math:`BA = W`. For generic ``A`` such a bank exists for every ``W`` as soon as
-            :math:`M m^2 \ge C(2m-1)^2` for ``C`` image channels. The kernels change by the rounding
-            of :math:`BA`.
+    Parameters
+    ----------
+    model
+        its :class:`ConvGradientStep` layers get random smooth filters, of about the norm
+        they had (the same grid bound).
+    inner_channels
+        number ``M`` of filters of ``A``.
+    seed
+        of the random filters.
+    keep
+        let the layers keep their kernels: ``A`` is random, ``B`` the smallest bank with
+        :math:`BA = W`. For generic ``A`` such a bank exists for every ``W`` as soon as
+        :math:`M m^2 \ge C(2m-1)^2` for ``C`` image channels. The kernels change by the rounding
+        of :math:`BA`.
 
-    Raises:
-        ValueError: ``inner_channels`` is less than 1, or too small to keep the kernels to within 100
-            roundings; or all filters of a layer are zero.
+    Raises
+    ------
+    ValueError
+        ``inner_channels`` is less than 1, or too small to keep the kernels to within 100
+        roundings; or all filters of a layer are zero.
     """
 
     def __init__(
@@ -82,7 +89,9 @@ class FactoredFilters(nn.Module):
     def hold(self, optimizer: Optimizer, *, averagedness: float = 1.0) -> RemovableHandle:
         """Write the kernels now and after every step of ``optimizer``, inside the constraint.
 
-        Returns:
+        Returns
+        -------
+        RemovableHandle
             A handle whose ``remove()`` ends both.
         """
         self._project(averagedness)
@@ -131,8 +140,15 @@ def _random(weight: Tensor, inner_channels: int, generator: Generator) -> list[T
 
 
 def _complete(weight: Tensor, inner_channels: int, generator: Generator) -> list[Tensor]:
-    """Smooth random ``inner`` and the smallest ``outer`` whose composition is ``weight``, scaled to
-    equal mean lengths of their filters."""
+    """Smooth random ``inner`` and the smallest ``outer`` whose composition is ``weight``.
+
+    Both are scaled to equal mean lengths of their filters.
+
+    Raises
+    ------
+    ValueError
+        no such composition.
+    """
     channels, size = weight.shape[1:3]
     window = _window((size + 1) // 2).double()
     inner = (

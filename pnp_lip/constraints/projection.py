@@ -43,7 +43,9 @@ def hold(
 ) -> RemovableHandle:
     """Apply :func:`project` to ``model`` now and after every step of ``optimizer``.
 
-    Returns:
+    Returns
+    -------
+    RemovableHandle
         A handle whose ``remove()`` ends the constraint.
     """
 
@@ -64,16 +66,23 @@ def project(
 ) -> None:
     r"""Bring every weight that a module inside ``model`` declares into its set, in place.
 
-    Args:
-        model: any module; what its :class:`~pnp_lip.layers.held.Constrained` modules declare is held.
-        constraint: see the module.
-        averagedness: :math:`\alpha` in (0, 1] of every gradient step, :math:`\tau\|W\|^2 \le 2\alpha`;
-            1 asks for nonexpansive, 1/2 for firmly nonexpansive.
-        points: grid points per axis for the norm of a convolution.
+    Parameters
+    ----------
+    model
+        any module; what its :class:`~pnp_lip.layers.held.Constrained` modules declare is held.
+    constraint
+        see the module.
+    averagedness
+        :math:`\alpha` in (0, 1] of every gradient step, :math:`\tau\|W\|^2 \le 2\alpha`;
+        1 asks for nonexpansive, 1/2 for firmly nonexpansive.
+    points
+        grid points per axis for the norm of a convolution.
 
-    Raises:
-        ValueError: ``averagedness`` outside (0, 1], an unknown constraint, or a model in which no
-            module declares anything.
+    Raises
+    ------
+    ValueError
+        ``averagedness`` outside (0, 1], an unknown constraint, or a model in which no
+        module declares anything.
     """
     if not 0 < averagedness <= 1:
         raise ValueError(f"averagedness must lie in (0, 1], got {averagedness}")

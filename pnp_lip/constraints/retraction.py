@@ -28,9 +28,11 @@ def retract(weight: Tensor) -> Tensor:
 
 
 def _at_most_four(gram: Tensor) -> bool:
-    r"""Whether :math:`\|G\| \le 4` is seen, for symmetric ``G``: by :math:`\|G\| \le \|G\|_\infty`,
-    which costs no product of matrices and suffices near orthonormal rows, or by
-    :math:`\|G\|^4 \le \|G^4\|_F`. What is not finite is not seen to be."""
+    r"""Whether :math:`\|G\| \le 4` is seen, for symmetric ``G``.
+
+    By :math:`\|G\| \le \|G\|_\infty`, which costs no product of matrices and suffices near orthonormal
+    rows, or by :math:`\|G\|^4 \le \|G^4\|_F`. What is not finite is not seen to be.
+    """
     if bool(gram.abs().sum(-1).max() <= 4.0):
         return True
     return bool(torch.linalg.matrix_norm(torch.linalg.matrix_power(gram, 4)).max() <= 2.0**8)

@@ -34,12 +34,17 @@ __all__ = [
 class Image:
     """An image, or the pages of a stack, and how they were stored.
 
-    Attributes:
-        pixels: ``[N, C, H, W]`` float32 in [0, 1], with ``C`` 1 (grey) or 3 (colour); ``N`` is 1 but
-            for stacks.
-        storage: how they were stored: type, white level, colour profile, axes of a stack.
-        alpha: ``[N, 1, H, W]`` in [0, 1] where the file has an alpha channel, else ``None``.
-        notes: what a person should be told about how the file was read.
+    Attributes
+    ----------
+    pixels
+        ``[N, C, H, W]`` float32 in [0, 1], with ``C`` 1 (grey) or 3 (colour); ``N`` is 1 but
+        for stacks.
+    storage
+        how they were stored: type, white level, colour profile, axes of a stack.
+    alpha
+        ``[N, 1, H, W]`` in [0, 1] where the file has an alpha channel, else ``None``.
+    notes
+        what a person should be told about how the file was read.
     """
 
     pixels: Tensor
@@ -65,20 +70,27 @@ def read_image(
 ) -> Image:
     """Read a grey or colour image: PNG, JPEG, TIFF, or an array in NPY, NPZ or MAT.
 
-    Args:
-        path: the file; ``FILE.npz:NAME`` names one of several arrays.
-        page: which page of a stack, from 0.
-        white_level: the stored number that stands for 1; the largest of 8- and 16-bit types and 1
-            for floats without it.
+    Parameters
+    ----------
+    path
+        the file; ``FILE.npz:NAME`` names one of several arrays.
+    page
+        which page of a stack, from 0.
+    white_level
+        the stored number that stands for 1; the largest of 8- and 16-bit types and 1
+        for floats without it.
 
-    Raises:
-        ImageFileError: no such file, an unknown suffix, an unreadable file, colours or a shape that
-            are not understood, numbers outside [0, white], or a stack without a page.
+    Raises
+    ------
+    ImageFileError
+        no such file, an unknown suffix, an unreadable file, colours or a shape that
+        are not understood, numbers outside [0, white], or a stack without a page.
 
-    Example:
-        >>> from pnp_lip.data import read_image
-        >>> image = read_image("cells.tif", page=3)  # doctest: +SKIP
-        >>> image.pixels.shape, image.notes  # doctest: +SKIP
+    Examples
+    --------
+    >>> from pnp_lip.data import read_image
+    >>> image = read_image("cells.tif", page=3)  # doctest: +SKIP
+    >>> image.pixels.shape, image.notes  # doctest: +SKIP
     """
     image = read_stack(path, white_level=white_level)
     count = len(image.pixels)
@@ -111,15 +123,21 @@ def read_stack(path: str | Path, *, white_level: float | None = None) -> Image:
 def write_image(path: str | Path, pixels: Tensor, stored: Storage | DTypeLike = np.uint8) -> None:
     """Write ``pixels`` (``[N, C, H, W]``, clipped to [0, 1]) atomically; the folder is created.
 
-    Args:
-        path: PNG, TIFF or NPY keep 16 bits; JPEG has 8. Stacks are TIFF or NPY.
-        pixels: the image, or the pages of a stack.
-        stored: the storage of the image it came from, or a type: ``uint8``, ``uint16`` or
-            ``float32`` (TIFF and NPY only; PNG then gets 16 bits).
+    Parameters
+    ----------
+    path
+        PNG, TIFF or NPY keep 16 bits; JPEG has 8. Stacks are TIFF or NPY.
+    pixels
+        the image, or the pages of a stack.
+    stored
+        the storage of the image it came from, or a type: ``uint8``, ``uint16`` or
+        ``float32`` (TIFF and NPY only; PNG then gets 16 bits).
 
-    Raises:
-        ImageFileError: an unknown suffix, a format that cannot hold it, or a place that cannot be
-            written.
+    Raises
+    ------
+    ImageFileError
+        an unknown suffix, a format that cannot hold it, or a place that cannot be
+        written.
     """
     values = pixels.detach().cpu().double().numpy().transpose(0, 2, 3, 1)
     write_raster(Path(path), values, _storage(stored, len(values)))
@@ -128,13 +146,18 @@ def write_image(path: str | Path, pixels: Tensor, stored: Storage | DTypeLike = 
 def to_channels(array: NDArray[Any], channels: int | None = None) -> NDArray[np.float64]:
     """An array as read from a file as ``[C, H, W]`` in [0, 1]; an alpha channel is dropped.
 
-    Args:
-        array: ``[H, W]``, ``[H, W, 1]``, ``[H, W, 3]`` or ``[H, W, 4]``; integers are divided by
-            their largest value, floats must lie in [0, 1].
-        channels: turn the image to this many channels (1: luminance, 3: grey three times).
+    Parameters
+    ----------
+    array
+        ``[H, W]``, ``[H, W, 1]``, ``[H, W, 3]`` or ``[H, W, 4]``; integers are divided by
+        their largest value, floats must lie in [0, 1].
+    channels
+        turn the image to this many channels (1: luminance, 3: grey three times).
 
-    Raises:
-        ValueError: another shape or type, or numbers not finite or outside [0, 1].
+    Raises
+    ------
+    ValueError
+        another shape or type, or numbers not finite or outside [0, 1].
     """
     values = in_unit_range(np.asarray(array))
     if values.ndim == 2:
@@ -154,8 +177,10 @@ def to_channels(array: NDArray[Any], channels: int | None = None) -> NDArray[np.
 def write_pair(
     x: Tensor, y: Tensor, folder: str | Path, name: str = "counterexample"
 ) -> list[Path]:
-    """Write ``x`` and ``y`` unrounded as ``NAME_x.npy`` and ``NAME_y.npy``; images of one or three
-    channels also as PNG, clipped to [0, 1], to look at."""
+    """Write ``x`` and ``y`` unrounded as ``NAME_x.npy`` and ``NAME_y.npy``.
+
+    Images of one or three channels also become PNG, clipped to [0, 1], to look at.
+    """
     written = []
     for letter, image in (("x", x), ("y", y)):
         path = Path(folder) / f"{name}_{letter}.npy"

@@ -31,11 +31,15 @@ _BACKGROUND = 0.25
 def read_kernel(path: str | Path) -> Tensor:
     """Read a kernel: a grey image, or numbers >= 0 of any unit in NPY, NPZ or MAT.
 
-    Returns:
+    Returns
+    -------
+    Tensor
         ``[1, 1, h, w]`` float32 with sum 1.
 
-    Raises:
-        ImageFileError: unreadable, a stack, negative or not finite numbers, or zero everywhere.
+    Raises
+    ------
+    ImageFileError
+        unreadable, a stack, negative or not finite numbers, or zero everywhere.
     """
     raster = read_raster(path)
     if len(raster.pages) != 1:
@@ -52,8 +56,10 @@ def read_kernel(path: str | Path) -> Tensor:
 def normalised(kernel: Tensor) -> Tensor:
     """A kernel ``[1, 1, h, w]`` scaled to sum 1.
 
-    Raises:
-        InputError: another shape, negative or not finite entries, or zero everywhere.
+    Raises
+    ------
+    InputError
+        another shape, negative or not finite entries, or zero everywhere.
     """
     if kernel.ndim != 4 or kernel.shape[:2] != (1, 1):
         raise InputError(f"the kernel must be a grey image, got shape {tuple(kernel.shape)}")

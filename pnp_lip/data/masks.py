@@ -24,9 +24,12 @@ _MOST_LABELS = 32
 class Mask:
     """Known and missing pixels.
 
-    Attributes:
-        known: ``[1, 1, H, W]`` float32, 1 where the pixel is known and 0 where it is missing.
-        notes: how the file was understood, where that was not plain.
+    Attributes
+    ----------
+    known
+        ``[1, 1, H, W]`` float32, 1 where the pixel is known and 0 where it is missing.
+    notes
+        how the file was understood, where that was not plain.
     """
 
     known: Tensor
@@ -46,9 +49,11 @@ def read_mask(path: str | Path) -> Mask:
     the full range, with a note. Where the picture is of one colour and its alpha channel is not, the
     alpha channel is the mask: opaque is known.
 
-    Raises:
-        ImageFileError: unreadable, a stack, negative or not finite numbers, or colours and alpha
-            that contradict each other.
+    Raises
+    ------
+    ImageFileError
+        unreadable, a stack, negative or not finite numbers, or colours and alpha
+        that contradict each other.
     """
     raster = read_raster(path)
     try:

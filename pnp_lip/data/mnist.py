@@ -46,8 +46,10 @@ class Mnist:
     def hold_out(self, count: int) -> Mnist:
         """The last ``count`` training examples in the place of the test set, to choose parameters by.
 
-        Raises:
-            ValueError: a split that leaves one side empty.
+        Raises
+        ------
+        ValueError
+            a split that leaves one side empty.
         """
         cut = len(self.images) - count
         if not 0 < cut < len(self.images):
@@ -58,13 +60,18 @@ class Mnist:
 def load_mnist(*, download: bool = True) -> Mnist:
     """Read the data set, see the module for the places.
 
-    Args:
-        download: whether missing files may be downloaded.
+    Parameters
+    ----------
+    download
+        whether missing files may be downloaded.
 
-    Raises:
-        FileNotFoundError: the files are in none of the places, or cannot be downloaded; the message
-            says how to get them.
-        ValueError: the files hold something else than MNIST.
+    Raises
+    ------
+    FileNotFoundError
+        the files are in none of the places, or cannot be downloaded; the message
+        says how to get them.
+    ValueError
+        the files hold something else than MNIST.
     """
     cache = Path.home() / ".cache" / "pnp_lip" / "mnist"
     _copy_files(cache / "MNIST" / "raw")

@@ -26,14 +26,21 @@ def two_moons(
 ) -> TwoMoons:
     """``count`` points at equal angles of the two half circles, shuffled and standardised.
 
-    Args:
-        count: number of points, half of them of each class.
-        held_out: how many of them are for testing.
-        noise: standard deviation of the Gaussian noise, in units of the circles' radius.
-        seed: of noise and order.
+    Parameters
+    ----------
+    count
+        number of points, half of them of each class.
+    held_out
+        how many of them are for testing.
+    noise
+        standard deviation of the Gaussian noise, in units of the circles' radius.
+    seed
+        of noise and order.
 
-    Raises:
-        ValueError: a split that leaves one side empty.
+    Raises
+    ------
+    ValueError
+        a split that leaves one side empty.
     """
     if not 0 < held_out < count:
         raise ValueError(f"held_out must lie between 0 and {count}, got {held_out}")

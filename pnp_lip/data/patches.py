@@ -28,11 +28,15 @@ _SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp"}
 def find_data(name: str) -> Path:
     """The folder of the data set ``name``, e.g. ``"bsds500/train"``.
 
-    Args:
-        name: an existing folder, or a path relative to ``$PNP_LIP_DATA`` or ``~/.cache/pnp_lip``.
+    Parameters
+    ----------
+    name
+        an existing folder, or a path relative to ``$PNP_LIP_DATA`` or ``~/.cache/pnp_lip``.
 
-    Raises:
-        MissingFileError: in none of these places; the message says how to provide it.
+    Raises
+    ------
+    MissingFileError
+        in none of these places; the message says how to provide it.
     """
     roots = [Path(), Path.home() / ".cache" / "pnp_lip"]
     if os.environ.get(DATA_VARIABLE):
@@ -63,15 +67,23 @@ def _as_bytes(pixels: np.ndarray, channels: int) -> np.ndarray:
 class Photographs:
     """Images kept in memory as bytes, from which random square patches are cut.
 
-    Args:
-        folders: data sets as :func:`find_data` takes them.
-        channels: 1 (colour files are turned to luminance) or 3.
-        patch: side of the patches in pixels.
-        device: where the bytes are kept and patches are cut.
+    Parameters
+    ----------
+    folders
+        data sets as :func:`find_data` takes them.
+    channels
+        1 (colour files are turned to luminance) or 3.
+    patch
+        side of the patches in pixels.
+    device
+        where the bytes are kept and patches are cut.
 
-    Raises:
-        MissingFileError: a folder is missing or empty.
-        InputError: an image is smaller than a patch.
+    Raises
+    ------
+    MissingFileError
+        a folder is missing or empty.
+    InputError
+        an image is smaller than a patch.
     """
 
     def __init__(
@@ -122,8 +134,10 @@ class Photographs:
 
 
 def _turned_places(side: int) -> Tensor:
-    """Rows and columns that a turned patch reads, ``[2, 8, side, side]``: quarter turns, mirrored
-    where the index is odd."""
+    """Rows and columns that a turned patch reads, ``[2, 8, side, side]``.
+
+    Quarter turns, mirrored where the index is odd.
+    """
     places = torch.stack(torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij"))
     turned = [torch.rot90(places, quarters, (-2, -1)) for quarters in range(4)]
     return torch.stack([version for t in turned for version in (t, t.flip(-1))], dim=1)

@@ -18,15 +18,22 @@ PHOTOGRAPHS = ("camera", "astronaut", "coffee", "chelsea", "coins", "rocket")
 def photograph(name: str = "camera", size: int = 256) -> Tensor:
     """A photograph at half its resolution, its centre cut to at most ``size`` pixels a side.
 
-    Args:
-        name: one of :data:`PHOTOGRAPHS`.
-        size: largest side in pixels.
+    Parameters
+    ----------
+    name
+        one of :data:`PHOTOGRAPHS`.
+    size
+        largest side in pixels.
 
-    Returns:
+    Returns
+    -------
+    Tensor
         ``[1, C, H, W]`` float32 in [0, 1], ``C`` 1 or 3.
 
-    Raises:
-        ValueError: an unknown name.
+    Raises
+    ------
+    ValueError
+        an unknown name.
     """
     if name not in PHOTOGRAPHS:
         raise ValueError(f"unknown photograph '{name}': expected one of {', '.join(PHOTOGRAPHS)}")

@@ -24,17 +24,25 @@ __all__ = ["HaloTiling"]
 
 
 class HaloTiling(DistributedSignalStrategy):
-    """Windows of :func:`~pnp_lip.denoisers.tiled.split`, for the ``tiling_strategy`` of deepinv's
-    ``distribute``.
+    """Windows of :func:`~pnp_lip.denoisers.tiled.split` for deepinv's ``distribute``.
 
-    Args:
-        img_size: shape ``[B, C, H, W]`` of the images.
-        denoiser: the denoiser that will be distributed.
-        tile: side of a tile in pixels.
-        halo: pixels read around each tile; the receptive radius by default.
+    Pass it as ``tiling_strategy``.
 
-    Raises:
-        ValueError: another shape, or a tile or halo that :class:`pnp_lip.Tiled` refuses.
+    Parameters
+    ----------
+    img_size
+        shape ``[B, C, H, W]`` of the images.
+    denoiser
+        the denoiser that will be distributed.
+    tile
+        side of a tile in pixels.
+    halo
+        pixels read around each tile; the receptive radius by default.
+
+    Raises
+    ------
+    ValueError
+        another shape, or a tile or halo that :class:`pnp_lip.Tiled` refuses.
     """
 
     def __init__(
@@ -64,8 +72,10 @@ class HaloTiling(DistributedSignalStrategy):
     def get_local_patches(self, x: Tensor, local_indices: list[int]) -> list[tuple[int, Tensor]]:
         """The windows of some tiles, views of ``x``.
 
-        Raises:
-            ValueError: images of another shape than this tiling was made for.
+        Raises
+        ------
+        ValueError
+            images of another shape than this tiling was made for.
         """
         if x.shape != self.img_size:
             raise ValueError(

@@ -39,14 +39,20 @@ class FixedGuide(Denoiser):
 
     Usually made by :meth:`pnp_lip.GuidedDenoiser.at`.
 
-    Args:
-        denoiser: the filters and the thresholds that the maps scale.
-        scales: the maps :math:`m_\ell`, one tensor ``[B or 1, K, H, W]`` for each layer with ``K``
-            filters, positive.
-        guide_sha256: of the guide from which they came, for reports.
+    Parameters
+    ----------
+    denoiser
+        the filters and the thresholds that the maps scale.
+    scales
+        the maps :math:`m_\ell`, one tensor ``[B or 1, K, H, W]`` for each layer with ``K``
+        filters, positive.
+    guide_sha256
+        of the guide from which they came, for reports.
 
-    Raises:
-        GuideError: maps of another shape, or with values that are not positive and finite.
+    Raises
+    ------
+    GuideError
+        maps of another shape, or with values that are not positive and finite.
     """
 
     def __init__(
@@ -65,7 +71,7 @@ class FixedGuide(Denoiser):
 
     @property
     def scales(self) -> list[Tensor]:
-        """The maps :math:`m_\\ell`."""
+        r"""The maps :math:`m_\ell`."""
         return [cast(Tensor, getattr(self, f"scale_{i}")) for i in range(len(self.denoiser.layers))]
 
     @property
@@ -76,8 +82,10 @@ class FixedGuide(Denoiser):
     def require_valid_maps(self) -> None:
         """Check the maps.
 
-        Raises:
-            GuideError: a map of a wrong shape, or with a value that is not positive and finite.
+        Raises
+        ------
+        GuideError
+            a map of a wrong shape, or with a value that is not positive and finite.
         """
         batch, *_, height, width = self.scales[0].shape
         counts = zip(self.denoiser.filters, self.scales, strict=True)
@@ -93,15 +101,22 @@ class FixedGuide(Denoiser):
     def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
         """Denoise ``x``.
 
-        Args:
-            x: images ``[B, C, H, W]`` of the size of the guide.
-            sigma: noise level in the units of the image, a number or one per image; the maps were
-                computed for one level, but what is proved holds at every level.
-            kwargs: accepted and ignored, as by every deepinv denoiser.
+        Parameters
+        ----------
+        x
+            images ``[B, C, H, W]`` of the size of the guide.
+        sigma
+            noise level in the units of the image, a number or one per image; the maps were
+            computed for one level, but what is proved holds at every level.
+        kwargs
+            accepted and ignored, as by every deepinv denoiser.
 
-        Raises:
-            GuideError: images of another size.
-            ValueError: a noise level that is negative or not finite.
+        Raises
+        ------
+        GuideError
+            images of another size.
+        ValueError
+            a noise level that is negative or not finite.
         """
         self.require_size(x)
         return shrink(self.denoiser, x, self.denoiser.levels(sigma, x), self.scales)
@@ -109,8 +124,10 @@ class FixedGuide(Denoiser):
     def require_size(self, x: Tensor) -> None:
         """Check that ``x`` has the size of the guide.
 
-        Raises:
-            GuideError: images of another size.
+        Raises
+        ------
+        GuideError
+            images of another size.
         """
         batch, *_, height, width = self.scales[0].shape
         fits = x.ndim == 4 and x.shape[1] == self.in_channels and batch in (1, len(x))
@@ -126,11 +143,16 @@ def shrink(
 ) -> Tensor:
     """The layers of ``denoiser`` one after the other, their thresholds scaled by ``scales``.
 
-    Args:
-        denoiser: layers without biases.
-        x: images ``[B, C, H, W]``.
-        levels: noise levels ``[B]``.
-        scales: maps for each layer, ``[B or 1, K, H, W]``.
+    Parameters
+    ----------
+    denoiser
+        layers without biases.
+    x
+        images ``[B, C, H, W]``.
+    levels
+        noise levels ``[B]``.
+    scales
+        maps for each layer, ``[B or 1, K, H, W]``.
     """
     for step, scale in zip(denoiser.steps, scales, strict=True):
         x = guided_step(step, x, levels, scale)

@@ -25,18 +25,26 @@ __all__ = ["Frozen"]
 class Frozen(Denoiser):
     r""":math:`x \mapsto D(x, s)` for one ``s``, for inference.
 
-    Args:
-        denoiser: the denoiser, also one with a fixed guide; kept, so that certificates speak about its
-            weights.
-        sigma: the noise level ``s``.
-        dtype: of kernels and responses. ``torch.bfloat16`` rounds to eight bits after every
-            convolution, while the image itself stays in its own type; the error is measured by
-            ``python -m benchmarks.inference``.
-        compile: fuse the entrywise part with ``torch.compile`` (needs a C++ compiler on a CPU).
+    Parameters
+    ----------
+    denoiser
+        the denoiser, also one with a fixed guide; kept, so that certificates speak about its
+        weights.
+    sigma
+        the noise level ``s``.
+    dtype
+        of kernels and responses. ``torch.bfloat16`` rounds to eight bits after every
+        convolution, while the image itself stays in its own type; the error is measured by
+        ``python -m benchmarks.inference``.
+    compile
+        fuse the entrywise part with ``torch.compile`` (needs a C++ compiler on a CPU).
 
-    Raises:
-        TypeError: the denoiser is no :class:`LipschitzDenoiser`, and none with a fixed guide.
-        ValueError: a noise level that is negative or not finite.
+    Raises
+    ------
+    TypeError
+        the denoiser is no :class:`LipschitzDenoiser`, and none with a fixed guide.
+    ValueError
+        a noise level that is negative or not finite.
     """
 
     def __init__(
@@ -87,13 +95,19 @@ class Frozen(Denoiser):
     def forward(self, x: Tensor, sigma: float | Tensor | None = None, **kwargs: Any) -> Tensor:
         """Denoise ``x`` at the frozen noise level; no gradients.
 
-        Args:
-            x: images ``[B, C, H, W]``, any size.
-            sigma: left out, or the frozen noise level again.
-            kwargs: accepted and ignored, as by every deepinv denoiser.
+        Parameters
+        ----------
+        x
+            images ``[B, C, H, W]``, any size.
+        sigma
+            left out, or the frozen noise level again.
+        kwargs
+            accepted and ignored, as by every deepinv denoiser.
 
-        Raises:
-            ValueError: wrong shape, or another noise level.
+        Raises
+        ------
+        ValueError
+            wrong shape, or another noise level.
         """
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise ValueError(

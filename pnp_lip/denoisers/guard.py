@@ -35,11 +35,16 @@ _KINDS = 4
 class Violation:
     """Two images between which a denoiser expands more than was claimed.
 
-    Attributes:
-        x, y: inputs ``[1, C, H, W]``, as the denoiser saw them.
-        ratio: ``|D(x) - D(y)| / |x - y|``, computed in float64.
-        bound: what was claimed.
-        sigma: the noise level.
+    Attributes
+    ----------
+    x, y
+        inputs ``[1, C, H, W]``, as the denoiser saw them.
+    ratio
+        ``|D(x) - D(y)| / |x - y|``, computed in float64.
+    bound
+        what was claimed.
+    sigma
+        the noise level.
     """
 
     x: Tensor = field(repr=False)
@@ -68,23 +73,34 @@ class GuardViolation(PnpLipError, RuntimeError):
 class Guard(Denoiser):
     """``denoiser``, with its claimed Lipschitz constant checked on the iterates it sees.
 
-    Args:
-        denoiser: any denoiser ``D(x, sigma)``.
-        bound: the claimed constant ``L``.
-        on_violation: ``"raise"`` a :class:`GuardViolation`, or ``"record"`` it in ``violations``.
-        execution: the relative float32 execution error of the denoiser, as in a certificate; it
-            sets the tolerance of the decision in float64.
-
     An output that is not finite, for an input that is, is a violation, too.
 
-    Attributes:
-        violations: what was recorded.
-        checked: number of pairs of images compared so far.
-        explained: how many of them exceeded the bound in float32 but not in float64.
+    Parameters
+    ----------
+    denoiser
+        any denoiser ``D(x, sigma)``.
+    bound
+        the claimed constant ``L``.
+    on_violation
+        ``"raise"`` a :class:`GuardViolation`, or ``"record"`` it in ``violations``.
+    execution
+        the relative float32 execution error of the denoiser, as in a certificate; it
+        sets the tolerance of the decision in float64.
 
-    Raises:
-        ValueError: a bound that is not positive, an ``execution`` that is no error, or an unknown
-            ``on_violation``.
+    Attributes
+    ----------
+    violations
+        what was recorded.
+    checked
+        number of pairs of images compared so far.
+    explained
+        how many of them exceeded the bound in float32 but not in float64.
+
+    Raises
+    ------
+    ValueError
+        a bound that is not positive, an ``execution`` that is no error, or an unknown
+        ``on_violation``.
     """
 
     #: What it notes down, which no output depends on.
@@ -177,8 +193,10 @@ class Guard(Denoiser):
 
 
 def _norms(images: Tensor, others: Tensor | None = None) -> Tensor:
-    """The norm of every image of a batch, or of its difference from another, in float64: squares of
-    float32 numbers neither overflow nor vanish there."""
+    """The norm of every image of a batch, or of its difference from another, in float64.
+
+    Squares of float32 numbers neither overflow nor vanish there.
+    """
     exact = images.double() if others is None else images.double() - others.double()
     return torch.linalg.vector_norm(exact.flatten(1), dim=1)
 

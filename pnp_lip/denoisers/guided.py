@@ -45,27 +45,36 @@ __all__ = ["GuidedDenoiser"]
 class GuidedDenoiser(Denoiser):
     r"""Guided denoiser :math:`G(x, s) = D_z(x, s)` with :math:`z = D_0(x, s)`; see the module.
 
-    Args:
-        in_channels: 1 for grey images, 3 for colour.
-        pretrained: ``"guided"`` for the shipped weights, or a file that
-            :func:`pnp_lip.write_weights` wrote.
-        dial: :math:`t \in [0, 1]`, the factor of the log-factors: 1 guides fully, 0 is the plain
-            denoiser ``denoiser``, exactly.
-        device: where to put the parameters.
+    Parameters
+    ----------
+    in_channels
+        1 for grey images, 3 for colour.
+    pretrained
+        ``"guided"`` for the shipped weights, or a file that
+        :func:`pnp_lip.write_weights` wrote.
+    dial
+        :math:`t \in [0, 1]`, the factor of the log-factors: 1 guides fully, 0 is the plain
+        denoiser ``denoiser``, exactly.
+    device
+        where to put the parameters.
 
-    Raises:
-        MissingFileError, WeightsError: weights that are missing, truncated or tampered with, of another
-            kind or for other images.
-        InputError: a dial outside [0, 1].
+    Raises
+    ------
+    MissingFileError, WeightsError
+        weights that are missing, truncated or tampered with, of another
+        kind or for other images.
+    InputError
+        a dial outside [0, 1].
 
-    Example:
-        >>> import torch
-        >>> from pnp_lip import GuidedDenoiser
-        >>> G = GuidedDenoiser(1)
-        >>> x = torch.rand(1, 1, 32, 32)
-        >>> D = G.at(G.plain(x, 0.1), 0.1)  # averaged, for the solvers
-        >>> bool((D(x, 0.1) == G(x, 0.1)).all())
-        True
+    Examples
+    --------
+    >>> import torch
+    >>> from pnp_lip import GuidedDenoiser
+    >>> G = GuidedDenoiser(1)
+    >>> x = torch.rand(1, 1, 32, 32)
+    >>> D = G.at(G.plain(x, 0.1), 0.1)  # averaged, for the solvers
+    >>> bool((D(x, 0.1) == G(x, 0.1)).all())
+    True
     """
 
     def __init__(
@@ -97,10 +106,13 @@ class GuidedDenoiser(Denoiser):
     ) -> GuidedDenoiser:
         """An untrained guided denoiser whose maps are 1, made of a plain denoiser.
 
-        Args:
-            plain: without the filters that never act it becomes both stages; thresholds of the
-                second one cannot vanish.
-            channels, blocks, limit: of the :class:`~pnp_lip.denoisers.mask.MaskNetwork`.
+        Parameters
+        ----------
+        plain
+            without the filters that never act it becomes both stages; thresholds of the
+            second one cannot vanish.
+        channels, blocks, limit
+            of the :class:`~pnp_lip.denoisers.mask.MaskNetwork`.
         """
         first, second = pruned(plain), pruned(plain, positive=True)
         guided = cls.__new__(cls)
@@ -143,8 +155,10 @@ class GuidedDenoiser(Denoiser):
 
     @property
     def receptive_radius(self) -> int:
-        """Pixels from which an output pixel depends on the input, in each direction; rounded up to
-        an even number, since the maps are computed on blocks of 2 x 2 pixels."""
+        """Pixels from which an output pixel depends on the input, in each direction.
+
+        Rounded up to an even number, since the maps are computed on blocks of 2 x 2 pixels.
+        """
         stages = self.plain.receptive_radius + self.denoiser.receptive_radius
         radius = stages + self.mask.receptive_radius
         return radius + radius % 2
@@ -157,12 +171,18 @@ class GuidedDenoiser(Denoiser):
     def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
         """Denoise ``x``: plain, guide, guided.
 
-        Args:
-            x: images ``[B, C, H, W]`` in [0, 1] up to noise, any size.
-            sigma: noise level in the same units, a number or one per image.
-            kwargs: accepted and ignored, as by every deepinv denoiser.
+        Parameters
+        ----------
+        x
+            images ``[B, C, H, W]`` in [0, 1] up to noise, any size.
+        sigma
+            noise level in the same units, a number or one per image.
+        kwargs
+            accepted and ignored, as by every deepinv denoiser.
 
-        Returns:
+        Returns
+        -------
+        Tensor
             Tensor of the shape of ``x``.
         """
         return self.with_guide(x, self.plain(x, sigma), sigma)
@@ -176,12 +196,17 @@ class GuidedDenoiser(Denoiser):
     def at(self, guide: Tensor, sigma: float | Tensor) -> FixedGuide:
         """The denoiser :math:`D_z` with this guide, a plain denoiser for the solvers.
 
-        Args:
-            guide: images ``[B, C, H, W]``, about in [0, 1], of the size of those to denoise.
-            sigma: noise level for which the maps are computed, a number or one per image.
+        Parameters
+        ----------
+        guide
+            images ``[B, C, H, W]``, about in [0, 1], of the size of those to denoise.
+        sigma
+            noise level for which the maps are computed, a number or one per image.
 
-        Raises:
-            GuideError: a guide of another shape, or one that is not finite.
+        Raises
+        ------
+        GuideError
+            a guide of another shape, or one that is not finite.
         """
         if guide.ndim != 4 or guide.shape[1] != self.in_channels:
             raise GuideError(
@@ -200,8 +225,10 @@ _KEYS = {"in_channels", "plain", "denoiser", "mask"}
 def _require_parts(sizes: dict[str, Any], state: dict[str, Tensor]) -> None:
     """Refuse sizes that the tensors do not have, before anything is built.
 
-    Raises:
-        WeightsError: as said.
+    Raises
+    ------
+    WeightsError
+        as said.
     """
     for part in ("plain", "denoiser"):
         own = {n.removeprefix(f"{part}."): t for n, t in state.items() if n.startswith(f"{part}.")}

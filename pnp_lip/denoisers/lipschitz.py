@@ -39,21 +39,32 @@ Sizes = dict[str, Any]
 class LipschitzDenoiser(Denoiser):
     r"""Nonexpansive denoiser for Gaussian noise, :math:`D(x, s)`; see the module for the formula.
 
-    Args:
-        in_channels: 1 for grey images, 3 for colour.
-        depth: number ``L`` of gradient steps.
-        nf: number of filters of each step, or of all steps one by one.
-        kernel_size: side of the filters in pixels, odd.
-        pretrained: ``"default"`` loads the shipped weights for ``in_channels``, ``"large"`` the same
-            layers each twice (:meth:`repeated`), which denoise better; a path loads a
-            ``.safetensors`` file written by :func:`pnp_lip.write_weights`; ``None`` starts from DCT frames.
-            Weights bring their own sizes.
-        positive: thresholds that cannot vanish (:class:`~pnp_lip.layers.NoiseClip`).
-        device: where to put the parameters.
+    Parameters
+    ----------
+    in_channels
+        1 for grey images, 3 for colour.
+    depth
+        number ``L`` of gradient steps.
+    nf
+        number of filters of each step, or of all steps one by one.
+    kernel_size
+        side of the filters in pixels, odd.
+    pretrained
+        ``"default"`` loads the shipped weights for ``in_channels``, ``"large"`` the same
+        layers each twice (:meth:`repeated`), which denoise better; a path loads a
+        ``.safetensors`` file written by :func:`pnp_lip.write_weights`; ``None`` starts from DCT frames.
+        Weights bring their own sizes.
+    positive
+        thresholds that cannot vanish (:class:`~pnp_lip.layers.NoiseClip`).
+    device
+        where to put the parameters.
 
-    Raises:
-        ValueError: a size out of range, or one that contradicts the weights.
-        FileNotFoundError, WeightsError: weights that are missing, truncated or tampered with.
+    Raises
+    ------
+    ValueError
+        a size out of range, or one that contradicts the weights.
+    FileNotFoundError, WeightsError
+        weights that are missing, truncated or tampered with.
     """
 
     def __init__(
@@ -96,9 +107,12 @@ class LipschitzDenoiser(Denoiser):
     def from_weights(cls, source: str | Path, in_channels: int = 1) -> LipschitzDenoiser:
         """A denoiser of whatever architecture the weights have.
 
-        Args:
-            source: a file written by :func:`pnp_lip.write_weights`, ``"default"`` or ``"large"``.
-            in_channels: which of the shipped weights; a file brings its own.
+        Parameters
+        ----------
+        source
+            a file written by :func:`pnp_lip.write_weights`, ``"default"`` or ``"large"``.
+        in_channels
+            which of the shipped weights; a file brings its own.
         """
         from pnp_lip.weights import read_weights
 
@@ -113,8 +127,10 @@ class LipschitzDenoiser(Denoiser):
         under :math:`\tau\|W\|^2 \le 2`. The result is nonexpansive as this denoiser is, removes
         more noise where the image is flat, and takes ``times`` the time.
 
-        Raises:
-            ValueError: ``times`` is less than 1.
+        Raises
+        ------
+        ValueError
+            ``times`` is less than 1.
         """
         if times < 1:
             raise ValueError(f"expected a number of repetitions of at least 1, got {times}")
@@ -150,17 +166,26 @@ class LipschitzDenoiser(Denoiser):
     def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
         """Denoise ``x``.
 
-        Args:
-            x: images ``[B, C, H, W]`` in [0, 1] up to noise, any size.
-            sigma: noise level in the same units, a number or one per image.
-            kwargs: accepted and ignored, as by every deepinv denoiser.
+        Parameters
+        ----------
+        x
+            images ``[B, C, H, W]`` in [0, 1] up to noise, any size.
+        sigma
+            noise level in the same units, a number or one per image.
+        kwargs
+            accepted and ignored, as by every deepinv denoiser.
 
-        Returns:
+        Returns
+        -------
+        Tensor
             Tensor of the shape of ``x``.
 
-        Raises:
-            InputError: wrong shape or type, or a noise level that is negative or not finite.
-            TypeError: no noise level.
+        Raises
+        ------
+        InputError
+            wrong shape or type, or a noise level that is negative or not finite.
+        TypeError
+            no noise level.
         """
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             raise InputError(
@@ -176,9 +201,12 @@ class LipschitzDenoiser(Denoiser):
     def levels(self, sigma: float | Tensor, x: Tensor) -> Tensor:
         """One noise level for each image of ``x``, ``[B]``, checked.
 
-        Raises:
-            ValueError: a level that is negative or not finite.
-            TypeError: no level.
+        Raises
+        ------
+        InputError
+            a level that is negative or not finite.
+        TypeError
+            no level.
         """
         if sigma is None:
             raise TypeError("sigma is None: pass the noise level, for instance sigma=0.05")

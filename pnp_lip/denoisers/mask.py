@@ -28,14 +28,20 @@ _CENTRE, _LEVEL = 0.5, 0.1
 class MaskNetwork(nn.Module):
     """Factors of thresholds from a guide, see the module.
 
-    Args:
-        in_channels: channels of the guide.
-        filters: number of maps for each layer of the denoiser.
-        channels: width of the network.
-        blocks: residual blocks of two 3 x 3 convolutions.
-        limit: ``c``, the largest log-factor.
-
     It starts with factors of 1.
+
+    Parameters
+    ----------
+    in_channels
+        channels of the guide.
+    filters
+        number of maps for each layer of the denoiser.
+    channels
+        width of the network.
+    blocks
+        residual blocks of two 3 x 3 convolutions.
+    limit
+        ``c``, the largest log-factor.
     """
 
     def __init__(
@@ -63,10 +69,14 @@ class MaskNetwork(nn.Module):
     def forward(self, guide: Tensor, sigma: Tensor, dial: Tensor | float = 1.0) -> list[Tensor]:
         """The factors ``m`` for each layer, ``[B, K, H, W]``.
 
-        Args:
-            guide: images ``[B, C, H, W]``, about in [0, 1].
-            sigma: noise levels ``[B]``.
-            dial: ``t``, a number or one per image ``[B, 1, 1, 1]``.
+        Parameters
+        ----------
+        guide
+            images ``[B, C, H, W]``, about in [0, 1].
+        sigma
+            noise levels ``[B]``.
+        dial
+            ``t``, a number or one per image ``[B, 1, 1, 1]``.
         """
         height, width = guide.shape[-2:]
         factors = torch.exp(dial * self.logarithms(guide, sigma))

@@ -21,10 +21,13 @@ __all__ = ["pruned"]
 def pruned(denoiser: LipschitzDenoiser, *, positive: bool | None = None) -> LipschitzDenoiser:
     """The denoiser without filters that never act; at least one filter is kept in each layer.
 
-    Args:
-        denoiser: is not changed.
-        positive: parametrisation of the thresholds of the result, that of the denoiser by default;
-            turning it on raises thresholds below 1e-3 of the noise level to that.
+    Parameters
+    ----------
+    denoiser
+        is not changed.
+    positive
+        parametrisation of the thresholds of the result, that of the denoiser by default;
+        turning it on raises thresholds below 1e-3 of the noise level to that.
     """
     kept = [_acting(step) for step in denoiser.steps]
     sizes = denoiser.sizes | {"nf": [len(channels) for channels in kept]}

@@ -20,12 +20,17 @@ __all__ = ["Relaxed", "firm_weight", "firmly_nonexpansive"]
 class Relaxed(Denoiser):
     r""":math:`x \mapsto (1-\lambda)x + \lambda D(x, s)`, a deepinv denoiser.
 
-    Args:
-        denoiser: any denoiser ``D(x, sigma)``.
-        relaxation: :math:`\lambda > 0`; kept in float64 in the state dict.
+    Parameters
+    ----------
+    denoiser
+        any denoiser ``D(x, sigma)``.
+    relaxation
+        :math:`\lambda > 0`; kept in float64 in the state dict.
 
-    Raises:
-        ValueError: the relaxation is not a positive number.
+    Raises
+    ------
+    ValueError
+        the relaxation is not a positive number.
     """
 
     relaxation: Tensor
@@ -45,8 +50,10 @@ class Relaxed(Denoiser):
 def firm_weight(averagedness: float) -> float:
     r""":math:`\lambda = (1 - 2^{-20})/(2\alpha)`: room for a float32 state dict.
 
-    Raises:
-        ValueError: ``averagedness`` outside (0, 1].
+    Raises
+    ------
+    ValueError
+        ``averagedness`` outside (0, 1].
     """
     if not 0 < averagedness <= 1:
         raise ValueError(f"averagedness must lie in (0, 1], got {averagedness}")
@@ -56,11 +63,16 @@ def firm_weight(averagedness: float) -> float:
 def firmly_nonexpansive(denoiser: torch.nn.Module, averagedness: float) -> Relaxed:
     r"""``Relaxed`` with the :math:`\lambda` of :func:`firm_weight`.
 
-    Args:
-        denoiser: an ``averagedness``-averaged denoiser.
-        averagedness: :math:`\alpha` in (0, 1].
+    Parameters
+    ----------
+    denoiser
+        an ``averagedness``-averaged denoiser.
+    averagedness
+        :math:`\alpha` in (0, 1].
 
-    Raises:
-        ValueError: ``averagedness`` outside (0, 1].
+    Raises
+    ------
+    ValueError
+        ``averagedness`` outside (0, 1].
     """
     return Relaxed(denoiser, firm_weight(averagedness))

@@ -35,10 +35,14 @@ Area = tuple[slice, slice]
 class Tile:
     """One tile of an image, as rows and columns.
 
-    Attributes:
-        target: the tile, in the image.
-        window: what is read for it, in the image.
-        core: the tile, in the window.
+    Attributes
+    ----------
+    target
+        the tile, in the image.
+    window
+        what is read for it, in the image.
+    core
+        the tile, in the window.
     """
 
     target: Area
@@ -49,13 +53,19 @@ class Tile:
 def split(height: int, width: int, tile: int, halo: int) -> list[Tile]:
     """Tiles that cover an image once, row by row.
 
-    Args:
-        height, width: of the image in pixels.
-        tile: side of a tile; those at the right and lower border may be smaller.
-        halo: pixels read around a tile; windows end at the border of the image.
+    Parameters
+    ----------
+    height, width
+        of the image in pixels.
+    tile
+        side of a tile; those at the right and lower border may be smaller.
+    halo
+        pixels read around a tile; windows end at the border of the image.
 
-    Raises:
-        ValueError: ``tile < 1`` or ``halo < 0``.
+    Raises
+    ------
+    ValueError
+        ``tile < 1`` or ``halo < 0``.
     """
     if tile < 1 or halo < 0:
         raise ValueError(f"expected tile >= 1 and halo >= 0, got tile={tile}, halo={halo}")
@@ -88,8 +98,10 @@ def receptive_radius(denoiser: nn.Module) -> int | None:
 def required_halo(denoiser: nn.Module, halo: int | None) -> int:
     """``halo``, or the receptive radius where it is ``None``.
 
-    Raises:
-        ValueError: no halo and no known radius, or a halo below the radius.
+    Raises
+    ------
+    ValueError
+        no halo and no known radius, or a halo below the radius.
     """
     radius = receptive_radius(denoiser)
     if halo is None and radius is None:
@@ -112,15 +124,22 @@ class Tiled(Denoiser):
     image may stay in main memory, or in a file (``torch.from_numpy`` of a ``numpy.memmap``), while
     the network is on another device. The extra work is :math:`(1 + 2h/t)^2`.
 
-    Args:
-        denoiser: a denoiser ``D(x, sigma)``.
-        tile: side of a tile in pixels.
-        halo: pixels read around each tile; the receptive radius by default.
-        progress: show a progress bar.
+    Parameters
+    ----------
+    denoiser
+        a denoiser ``D(x, sigma)``.
+    tile
+        side of a tile in pixels.
+    halo
+        pixels read around each tile; the receptive radius by default.
+    progress
+        show a progress bar.
 
-    Raises:
-        ValueError: a tile below one pixel, a halo below the receptive radius, or none given for a
-            denoiser whose radius is not known. The certifier refuses the last kind.
+    Raises
+    ------
+    ValueError
+        a tile below one pixel, a halo below the receptive radius, or none given for a
+        denoiser whose radius is not known. The certifier refuses the last kind.
     """
 
     def __init__(
@@ -160,18 +179,27 @@ class Tiled(Denoiser):
     ) -> Tensor:
         """Denoise ``x``.
 
-        Args:
-            x: images ``[B, C, H, W]``, on any device.
-            sigma: noise level, a number or one per image.
-            out: where to write the result, another tensor of the shape of ``x``; a new one on
-                the device of ``x`` by default.
-            kwargs: passed to the denoiser.
+        Parameters
+        ----------
+        x
+            images ``[B, C, H, W]``, on any device.
+        sigma
+            noise level, a number or one per image.
+        out
+            where to write the result, another tensor of the shape of ``x``; a new one on
+            the device of ``x`` by default.
+        kwargs
+            passed to the denoiser.
 
-        Returns:
+        Returns
+        -------
+        Tensor
             ``out``.
 
-        Raises:
-            ValueError: ``x`` is no image batch, or ``out`` has another shape or is ``x`` itself.
+        Raises
+        ------
+        ValueError
+            ``x`` is no image batch, or ``out`` has another shape or is ``x`` itself.
         """
         if x.ndim != 4:
             raise ValueError(f"expected images [B, C, H, W], got {tuple(x.shape)}")

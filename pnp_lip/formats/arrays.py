@@ -21,8 +21,10 @@ def read_array(path: Path, name: str | None = None) -> NDArray[Any]:
 
     Without a name a NPZ or MAT file must hold a single numeric array of two dimensions or more.
 
-    Raises:
-        ImageFileError: no numeric array, or several.
+    Raises
+    ------
+    ImageFileError
+        no numeric array, or several.
     """
     with path.open("rb") as file:
         start = file.read(8)
@@ -45,8 +47,10 @@ def read_array(path: Path, name: str | None = None) -> NDArray[Any]:
 def raster_of_array(array: NDArray[Any]) -> Raster:
     """``[H, W]`` or ``[H, W, S]``, samples last, as one image.
 
-    Raises:
-        ImageFileError: another shape, with a word about stacks and channels that come first.
+    Raises
+    ------
+    ImageFileError
+        another shape, with a word about stacks and channels that come first.
     """
     values = array[..., None] if array.ndim == 2 else array
     if values.ndim != 3 or values.shape[-1] not in (1, 2, 3, 4) or 0 in values.shape:

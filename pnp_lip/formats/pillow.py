@@ -50,8 +50,10 @@ def open_quietly(path: Path, formats: tuple[str, ...]) -> Image.Image:
 def from_pillow(image: Image.Image) -> Raster:
     """The first frame of an opened image: upright, in grey or red, green and blue.
 
-    Raises:
-        ImageFileError: colours that cannot be converted, by the name of their model.
+    Raises
+    ------
+    ImageFileError
+        colours that cannot be converted, by the name of their model.
     """
     notes = []
     orientation = image.getexif().get(_ORIENTATION, 1)

@@ -36,14 +36,22 @@ class ImageFileError(InputError):
 class Storage:
     """How the pixels of a file were stored, so that a result can be stored the same way.
 
-    Attributes:
-        dtype: type of the stored numbers, in the byte order of this machine.
-        white: the stored number that stands for 1; black is 0.
-        negative: the file stores ``white - value`` (TIFF's MinIsWhite).
-        profile: the ICC colour profile, as bytes.
-        axes: letters of the axes that are pages, in TIFF's words (``"TZ"``); empty for one image.
-        shape: lengths of those axes.
-        scale: TIFF's resolution and description of the axes, as arguments of ``tifffile.imwrite``.
+    Attributes
+    ----------
+    dtype
+        type of the stored numbers, in the byte order of this machine.
+    white
+        the stored number that stands for 1; black is 0.
+    negative
+        the file stores ``white - value`` (TIFF's MinIsWhite).
+    profile
+        the ICC colour profile, as bytes.
+    axes
+        letters of the axes that are pages, in TIFF's words (``"TZ"``); empty for one image.
+    shape
+        lengths of those axes.
+    scale
+        TIFF's resolution and description of the axes, as arguments of ``tifffile.imwrite``.
     """
 
     dtype: np.dtype[Any]
@@ -71,11 +79,16 @@ class Storage:
 class Raster:
     """What a file holds.
 
-    Attributes:
-        pages: ``[N, H, W, C]``, grey (``C = 1``) or red, green, blue (``C = 3``); black is 0.
-        alpha: ``[N, H, W]`` in [0, 1], or ``None``.
-        storage: how it was stored.
-        notes: what a reader should be told, one sentence each.
+    Attributes
+    ----------
+    pages
+        ``[N, H, W, C]``, grey (``C = 1``) or red, green, blue (``C = 3``); black is 0.
+    alpha
+        ``[N, H, W]`` in [0, 1], or ``None``.
+    storage
+        how it was stored.
+    notes
+        what a reader should be told, one sentence each.
     """
 
     pages: Numbers
@@ -91,8 +104,10 @@ class Raster:
 def from_samples(samples: Numbers, storage: Storage, *, notes: tuple[str, ...] = ()) -> Raster:
     """A raster from ``[N, H, W, S]`` with S = 1 (grey), 2 (grey, alpha), 3 (colour), 4 (colour, alpha).
 
-    Raises:
-        ImageFileError: another number of samples, or no pixel at all.
+    Raises
+    ------
+    ImageFileError
+        another number of samples, or no pixel at all.
     """
     count = samples.shape[-1]
     if count not in (1, 2, 3, 4) or 0 in samples.shape:

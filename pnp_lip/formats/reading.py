@@ -27,9 +27,11 @@ def read_raster(path: str | Path) -> Raster:
 
     ``FILE.npz:NAME`` and ``FILE.mat:NAME`` name one array of several.
 
-    Raises:
-        ImageFileError: no such file, an unknown suffix, a damaged file, or contents that are not
-            understood, by name.
+    Raises
+    ------
+    ImageFileError
+        no such file, an unknown suffix, a damaged file, or contents that are not
+        understood, by name.
     """
     if re.match(r"[a-z]+://", str(path)):
         raise ImageFileError(f"{path} is an address: download the file and name the copy")

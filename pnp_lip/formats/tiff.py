@@ -30,10 +30,14 @@ _REDUCED = 1
 def read_tiff(path: Path) -> Raster:
     """All pages of a TIFF file; which axes are pages and which are colours its metadata say.
 
-    Raises:
-        ImageFileError: pages of several sizes, colours that are not understood (by name), or a
-            compression that neither tifffile nor Pillow can undo here.
-    """
+    Raises
+    ------
+    ImageFileError
+        pages of several sizes, colours that are not understood (by name), or a
+        compression that neither tifffile nor Pillow can undo here.
+    ImportError, ValueError
+        from tifffile.
+    """  # noqa: DOC501
     with _quietly(), TiffFile(path) as file:
         series = _only_series(file)
         page, scale = series.keyframe, scale_of(file, series)
@@ -109,8 +113,10 @@ def _require_whole(file: TiffFile, series: TiffPageSeries) -> None:
 def _by_pillow(path: Path, series: TiffPageSeries, what: str, scale: dict[str, Any]) -> Raster:
     """Pages that tifffile cannot decode by itself, if Pillow keeps all of their samples.
 
-    Raises:
-        ImageFileError: Pillow cannot either; the remedy is the library that can.
+    Raises
+    ------
+    ImageFileError
+        Pillow cannot either; the remedy is the library that can.
     """
     try:
         with open_quietly(path, ("TIFF",)) as image:

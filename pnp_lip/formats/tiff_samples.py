@@ -30,15 +30,22 @@ def raster_of_series(
 ) -> Raster:
     """``[N, H, W, C]`` from an array whose axes the series names; Y, X and S are an image's own.
 
-    Args:
-        values: the numbers as tifffile decodes them.
-        series: their description.
-        scale: size of the pixels, to be kept.
-        dumped: the file is an array that tifffile wrote: booleans are numbers there, although
-            tifffile declares them a negative.
+    Parameters
+    ----------
+    values
+        the numbers as tifffile decodes them.
+    series
+        their description.
+    scale
+        size of the pixels, to be kept.
+    dumped
+        the file is an array that tifffile wrote: booleans are numbers there, although
+        tifffile declares them a negative.
 
-    Raises:
-        ImageFileError: no rows and columns, or samples without a meaning.
+    Raises
+    ------
+    ImageFileError
+        no rows and columns, or samples without a meaning.
     """
     page = series.keyframe
     samples = _pages_first(values, series.axes)

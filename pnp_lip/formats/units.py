@@ -22,8 +22,10 @@ _DETECTORS = (8, 10, 12, 14)
 def with_white_level(raster: Raster, white: float | None) -> Raster:
     """The raster with the white level the caller states, or with a note where it needs one.
 
-    Raises:
-        ImageFileError: a white level that is not positive, or below the brightest pixel.
+    Raises
+    ------
+    ImageFileError
+        a white level that is not positive, or below the brightest pixel.
     """
     if white is None:
         return raster.with_notes(*_unused_bits(raster))
@@ -38,14 +40,19 @@ def with_white_level(raster: Raster, white: float | None) -> Raster:
 def in_unit_range(values: NDArray[Any], white: float | None = None) -> NDArray[np.float64]:
     """``values / white`` as float64, clipped where rounding left [0, 1].
 
-    Args:
-        values: pixels of any real type.
-        white: the number that stands for 1; without it the largest of an 8- or 16-bit type, and 1
-            for floats.
+    Parameters
+    ----------
+    values
+        pixels of any real type.
+    white
+        the number that stands for 1; without it the largest of an 8- or 16-bit type, and 1
+        for floats.
 
-    Raises:
-        ValueError: a type without a white level of its own, NaN, infinity, or numbers outside
-            [0, white].
+    Raises
+    ------
+    ValueError
+        a type without a white level of its own, NaN, infinity, or numbers outside
+        [0, white].
     """
     dtype = values.dtype
     if dtype.kind == "b":

@@ -37,8 +37,10 @@ def stored_as(path: Path, storage: Storage) -> Storage:
 def require_storable(path: Path, pages: int, size: tuple[int, int], stack: bool) -> None:
     """Refuse before long work what the format of ``path`` cannot hold.
 
-    Raises:
-        ImageFileError: an unknown suffix, a stack for a format of one image, too many pixels for JPEG.
+    Raises
+    ------
+    ImageFileError
+        an unknown suffix, a stack for a format of one image, too many pixels for JPEG.
     """
     require_suffix(path)
     suffix = path.suffix.lower()
@@ -55,8 +57,10 @@ def require_storable(path: Path, pages: int, size: tuple[int, int], stack: bool)
 def write_raster(path: Path, values: NDArray[np.floating[Any]], storage: Storage) -> None:
     """Write ``values`` ``[N, H, W, C]`` in [0, 1] atomically, stored as ``storage`` says.
 
-    Raises:
-        ImageFileError: a format that cannot hold it, or a place that cannot be written.
+    Raises
+    ------
+    ImageFileError
+        a format that cannot hold it, or a place that cannot be written.
     """
     require_storable(path, len(values), values.shape[1:3], bool(storage.axes))
     storage = stored_as(path, storage)

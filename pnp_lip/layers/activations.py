@@ -54,9 +54,12 @@ class Clip(Activation):
     The derivative of Huber's function: a gradient step with it is a soft shrinkage of large
     responses. A negative :math:`\lambda` counts as 0, so the slope is in [0, 1] for all values.
 
-    Args:
-        channels: number of channels ``K``.
-        threshold: initial value of every threshold, in the units of the responses.
+    Parameters
+    ----------
+    channels
+        number of channels ``K``.
+    threshold
+        initial value of every threshold, in the units of the responses.
     """
 
     def __init__(self, channels: int, threshold: float = 1.0) -> None:
@@ -78,14 +81,19 @@ class NoiseClip(Activation):
     the last knot the step commutes with scaling, :math:`\Phi_{\mu s}(\mu x) = \mu\Phi_s(x)`. Only
     thresholds depend on *s*: one bound of the weights covers every noise level.
 
-    Args:
-        channels: number of channels ``K``.
-        knots: increasing noise levels, in the units of the image (which is in [0, 1]).
-        factors: initial value of the factors, one for each piece.
-        positive: the parameter ``factors`` holds :math:`\theta` with
-            :math:`a = \log(1 + e^{\beta\theta})/\beta`: a threshold never vanishes, so that training can
-            always move it. Otherwise the parameter is the factor itself; a negative one counts as 0
-            and has no gradient any more.
+    Parameters
+    ----------
+    channels
+        number of channels ``K``.
+    knots
+        increasing noise levels, in the units of the image (which is in [0, 1]).
+    factors
+        initial value of the factors, one for each piece.
+    positive
+        the parameter ``factors`` holds :math:`\theta` with
+        :math:`a = \log(1 + e^{\beta\theta})/\beta`: a threshold never vanishes, so that training can
+        always move it. Otherwise the parameter is the factor itself; a negative one counts as 0
+        and has no gradient any more.
     """
 
     knots: Tensor

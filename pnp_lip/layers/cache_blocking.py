@@ -48,8 +48,10 @@ class Transposition(nn.Module):
         return functional.conv_transpose2d(z, kernel, padding=self.size // 2)
 
     def full(self, z: Tensor) -> Tensor:
-        """Of ``[B, K, h, W]`` with ``h + k - 1`` and ``W`` multiples of the block: all
-        ``h + k - 1`` rows and ``W`` columns that the responses touch."""
+        """The transpose of ``[B, K, h, W]`` with ``h + k - 1`` and ``W`` multiples of the block.
+
+        All ``h + k - 1`` rows and ``W`` columns that the responses touch.
+        """
         kernel: Any = self.blocks
         padding = (self.size - 1, self.size // 2)
         y = functional.conv2d(z, kernel, stride=self.block, padding=padding)
@@ -84,16 +86,25 @@ def by_strips(
 ) -> Tensor:
     r""":math:`B f(Ax + b)`, accumulated over strips of rows.
 
-    Args:
-        x: images ``[B, C, H, W]``.
-        kernel: of ``A``, ``[K, C, k, k]``, channels-last.
-        bias: ``b``, ``[K]`` or ``None``.
-        between: the entrywise ``f``, of responses and the row of the image where they begin; may work
-            in place. Responses beyond the image are left out afterwards.
-        transposition: ``B``.
-        strip_bytes: responses that exist at a time, at most (but for one row).
+    Parameters
+    ----------
+    x
+        images ``[B, C, H, W]``.
+    kernel
+        of ``A``, ``[K, C, k, k]``, channels-last.
+    bias
+        ``b``, ``[K]`` or ``None``.
+    between
+        the entrywise ``f``, of responses and the row of the image where they begin; may work
+        in place. Responses beyond the image are left out afterwards.
+    transposition
+        ``B``.
+    strip_bytes
+        responses that exist at a time, at most (but for one row).
 
-    Returns:
+    Returns
+    -------
+    Tensor
         ``[B, C, H, W]`` of the dtype of ``x``.
     """
     batch, channels, height, width = x.shape

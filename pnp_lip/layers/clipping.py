@@ -17,12 +17,18 @@ __all__ = ["clip_mixture", "on_channel_axis"]
 def clip_mixture(t: Tensor, thresholds: Tensor, shares: Tensor) -> Tensor:
     """Apply the mixture to the responses ``t``.
 
-    Args:
-        t: responses ``[B, K, ...]``.
-        thresholds: ``[J, B or 1, K]``; a negative one counts as 0.
-        shares: ``[J, 1, K]``, nonnegative; where they sum to at most 1 the slope is in [0, 1].
+    Parameters
+    ----------
+    t
+        responses ``[B, K, ...]``.
+    thresholds
+        ``[J, B or 1, K]``; a negative one counts as 0.
+    shares
+        ``[J, 1, K]``, nonnegative; where they sum to at most 1 the slope is in [0, 1].
 
-    Returns:
+    Returns
+    -------
+    Tensor
         Tensor of the shape of ``t``.
     """
     result: Tensor = _ClipMixture.apply(

@@ -23,8 +23,10 @@ _FEW_CHANNELS = 4
 
 
 def convolve(x: Tensor, weight: Tensor) -> Tensor:
-    """``W x`` (a cross-correlation, as in torch) for ``x`` ``[B, C, H, W]`` and odd ``weight``
-    ``[K, C, k, k]``: responses ``[B, K, H, W]``."""
+    """``W x``, a cross-correlation as in torch.
+
+    For ``x`` ``[B, C, H, W]`` and odd ``weight`` ``[K, C, k, k]``, responses ``[B, K, H, W]``.
+    """
     if _patch_form_pays(weight):
         return _Convolve.apply(x, weight)
     return functional.conv2d(x, weight, padding=weight.shape[-1] // 2)

@@ -20,12 +20,17 @@ __all__ = ["colour_dct_filters", "dct_filters"]
 def dct_filters(size: int, count: int | None = None) -> Tensor:
     """The ``count`` lowest zero-mean DCT filters as a kernel ``[count, 1, size, size]`` of norm <= 1.
 
-    Args:
-        size: side ``k`` of the filters in pixels.
-        count: how many, by increasing frequency; all ``k² - 1`` by default.
+    Parameters
+    ----------
+    size
+        side ``k`` of the filters in pixels.
+    count
+        how many, by increasing frequency; all ``k² - 1`` by default.
 
-    Raises:
-        ValueError: more filters asked for than the basis has.
+    Raises
+    ------
+    ValueError
+        more filters asked for than the basis has.
     """
     count = size * size - 1 if count is None else count
     if not 1 <= count <= size * size - 1:
@@ -48,8 +53,10 @@ def colour_dct_filters(size: int, count: int) -> Tensor:
     Half of the filters see the luminance (1, 1, 1)/√3, the rest is shared by the two chromatic axes
     (1, 0, -1)/√2 and (1, -2, 1)/√6: where natural images have little detail, low frequencies do.
 
-    Raises:
-        ValueError: more filters asked for than three bases have.
+    Raises
+    ------
+    ValueError
+        more filters asked for than three bases have.
     """
     most = size * size - 1
     if not 1 <= count <= 3 * most:

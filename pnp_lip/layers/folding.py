@@ -45,11 +45,16 @@ class _Mixture:
 class FoldedStep(nn.Module):
     r""":math:`x - B\,\sigma(Ax + b)` with constant kernels.
 
-    Args:
-        forward_kernel: ``A`` as ``[K, C, k, k]``.
-        backward_kernel: the kernel of which ``B`` is the transposed convolution, same shape.
-        bias: ``[K]`` or ``None``.
-        ratios, shares: ``[J - 1, K]`` of the clips after the first; ``None`` stands for ReLU.
+    Parameters
+    ----------
+    forward_kernel
+        ``A`` as ``[K, C, k, k]``.
+    backward_kernel
+        the kernel of which ``B`` is the transposed convolution, same shape.
+    bias
+        ``[K]`` or ``None``.
+    ratios, shares
+        ``[J - 1, K]`` of the clips after the first; ``None`` stands for ReLU.
     """
 
     def __init__(
@@ -133,10 +138,14 @@ def _activate(responses: Tensor, ratios: Tensor, shares: Tensor) -> Tensor:
 def fold_step(layer: nn.Module, sigma: float, dtype: torch.dtype) -> FoldedStep | None:
     """A layer at one noise level, or ``None`` if it is none that is known here.
 
-    Args:
-        layer: a :class:`ConvGradientStep` with ReLU, Clip or NoiseClip.
-        sigma: noise level in [0, 1].
-        dtype: of the kernels.
+    Parameters
+    ----------
+    layer
+        a :class:`ConvGradientStep` with ReLU, Clip or NoiseClip.
+    sigma
+        noise level in [0, 1].
+    dtype
+        of the kernels.
     """
     if type(layer) is not ConvGradientStep:
         return None

@@ -30,13 +30,18 @@ __all__ = ["ConvGradientStep", "GradientStep"]
 class GradientStep(nn.Module, Constrained):
     r""":math:`\Phi(x) = x - \tau W^\top\sigma(Wx + b)` for a dense ``W``; tied by construction.
 
-    Args:
-        features: dimension ``d`` of the state; the layer maps ``[B, d]`` to ``[B, d]``.
-        hidden: number ``h`` of rows of ``W``.
-        activation: nonlinearity with slope in [0, 1], :class:`ReLU` by default.
-        tau: step length; :math:`0 \le \tau \le 2/\|W\|^2` is nonexpansive.
-
     ``W`` starts with orthonormal rows or columns, so ``tau`` up to 2 is admissible at the start.
+
+    Parameters
+    ----------
+    features
+        dimension ``d`` of the state; the layer maps ``[B, d]`` to ``[B, d]``.
+    hidden
+        number ``h`` of rows of ``W``.
+    activation
+        nonlinearity with slope in [0, 1], :class:`ReLU` by default.
+    tau
+        step length; :math:`0 \le \tau \le 2/\|W\|^2` is nonexpansive.
     """
 
     def __init__(
@@ -63,11 +68,16 @@ class ConvGradientStep(nn.Module, Constrained):
 
     Both halves use the *same* tensor, so they cannot come apart. Any image size is accepted and kept.
 
-    Args:
-        weight: kernel ``[K, C, k, k]`` with odd ``k``; the layer maps ``[B, C, H, W]`` to itself.
-        activation: nonlinearity on the ``K`` responses, :class:`ReLU` by default.
-        tau: step length; :math:`0 \le \tau \le 2/\|W\|^2` is nonexpansive.
-        bias: whether to add a learnable ``b`` (one number a response channel).
+    Parameters
+    ----------
+    weight
+        kernel ``[K, C, k, k]`` with odd ``k``; the layer maps ``[B, C, H, W]`` to itself.
+    activation
+        nonlinearity on the ``K`` responses, :class:`ReLU` by default.
+    tau
+        step length; :math:`0 \le \tau \le 2/\|W\|^2` is nonexpansive.
+    bias
+        whether to add a learnable ``b`` (one number a response channel).
     """
 
     def __init__(

@@ -25,11 +25,16 @@ __all__ = ["guided_step", "scaled"]
 def scaled(activation: Activation, t: Tensor, sigma: Tensor, scale: Tensor) -> Tensor:
     r""":math:`m \odot \sigma(t \oslash m)`.
 
-    Args:
-        activation: :math:`\sigma`, with slope in [0, 1].
-        t: responses ``[B, K, H, W]``.
-        sigma: noise levels ``[B]``.
-        scale: the maps ``m > 0``, of the shape of ``t``.
+    Parameters
+    ----------
+    activation
+        :math:`\sigma`, with slope in [0, 1].
+    t
+        responses ``[B, K, H, W]``.
+    sigma
+        noise levels ``[B]``.
+    scale
+        the maps ``m > 0``, of the shape of ``t``.
     """
     return scale * cast(Tensor, activation(t / scale, sigma))
 
@@ -37,11 +42,16 @@ def scaled(activation: Activation, t: Tensor, sigma: Tensor, scale: Tensor) -> T
 def guided_step(layer: ConvGradientStep, x: Tensor, sigma: Tensor, scale: Tensor) -> Tensor:
     r""":math:`\Phi_m(x)`, see the module.
 
-    Args:
-        layer: the step, without a bias.
-        x: images ``[B, C, H, W]``.
-        sigma: noise levels ``[B]``.
-        scale: the maps ``[B, K, H, W]``.
+    Parameters
+    ----------
+    layer
+        the step, without a bias.
+    x
+        images ``[B, C, H, W]``.
+    sigma
+        noise levels ``[B]``.
+    scale
+        the maps ``[B, K, H, W]``.
     """
     activated = scaled(layer.activation, convolve(x, layer.weight), sigma, scale)
     return x - layer.tau * convolve_transpose(activated, layer.weight)

@@ -19,14 +19,19 @@ __all__ = ["Constrained", "Held"]
 class Held:
     r"""One weight and the bound that it has to keep.
 
-    Attributes:
-        weight: the tensor that acts.
-        kind: ``"matrix"`` bounds the spectral norm; ``"convolution"`` the norm of the zero-padded
-            convolution on images of every size; ``"rows"`` bounds each row *a* by
-            :math:`\sum_{i \le k}|a_i| + \|a_{k+1:}\|_2 \le 1` with ``k = split``.
-        tau: the step length of a gradient step, whose bound is :math:`\tau\|W\|^2 \le 2\alpha`;
-            without it the bound is :math:`\|W\| \le 1`.
-        split: coordinates that a row reads one by one.
+    Attributes
+    ----------
+    weight
+        the tensor that acts.
+    kind
+        ``"matrix"`` bounds the spectral norm; ``"convolution"`` the norm of the zero-padded
+        convolution on images of every size; ``"rows"`` bounds each row *a* by
+        :math:`\sum_{i \le k}|a_i| + \|a_{k+1:}\|_2 \le 1` with ``k = split``.
+    tau
+        the step length of a gradient step, whose bound is :math:`\tau\|W\|^2 \le 2\alpha`;
+        without it the bound is :math:`\|W\| \le 1`.
+    split
+        coordinates that a row reads one by one.
     """
 
     weight: Tensor = field(repr=False)

@@ -24,14 +24,21 @@ def worst_points(
 ) -> Tensor:
     """Points within ``radius`` of ``x``, each the worst that was visited.
 
-    Args:
-        model: maps ``x`` to logits ``[B, K]`` with ``K >= 2``, or to other scores that are largest
-            for the same class.
-        x: inputs ``[B, ...]``.
-        labels: their classes ``[B]``.
-        radius: Euclidean, in the units of ``x``.
-        steps: of length ``2.5 radius / steps``.
-        seed: of the starting points.
+    Parameters
+    ----------
+    model
+        maps ``x`` to logits ``[B, K]`` with ``K >= 2``, or to other scores that are largest
+        for the same class.
+    x
+        inputs ``[B, ...]``.
+    labels
+        their classes ``[B]``.
+    radius
+        Euclidean, in the units of ``x``.
+    steps
+        of length ``2.5 radius / steps``.
+    seed
+        of the starting points.
     """
     generator = torch.Generator(x.device).manual_seed(seed)
     start = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)

@@ -23,13 +23,20 @@ __all__ = ["Fit", "temperature_loss", "train"]
 class Fit:
     """How to train.
 
-    Attributes:
-        epochs: passes over the data.
-        batch: examples a step.
-        rate: largest learning rate of Adam; it falls to zero along a cosine.
-        temperature: ``T`` of the loss.
-        constraint: how the network is kept in its set.
-        seed: of the order of the examples.
+    Attributes
+    ----------
+    epochs
+        passes over the data.
+    batch
+        examples a step.
+    rate
+        largest learning rate of Adam; it falls to zero along a cosine.
+    temperature
+        ``T`` of the loss.
+    constraint
+        how the network is kept in its set.
+    seed
+        of the order of the examples.
     """
 
     epochs: int = 100
@@ -58,14 +65,22 @@ def train(
 ) -> list[float]:
     """Train ``model`` in place on inputs ``x`` and classes ``labels``.
 
-    Args:
-        model: holds networks of this package.
-        x: inputs ``[N, ...]``.
-        labels: classes ``[N]``.
-        fit: how.
-        augment: a random map of a batch of inputs to the one that is learned from.
+    Parameters
+    ----------
+    model
+        holds networks of this package.
+    x
+        inputs ``[N, ...]``.
+    labels
+        classes ``[N]``.
+    fit
+        how.
+    augment
+        a random map of a batch of inputs to the one that is learned from.
 
-    Returns:
+    Returns
+    -------
+    list[float]
         The mean loss of every epoch.
     """
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=fit.rate)

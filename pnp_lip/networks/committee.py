@@ -18,11 +18,15 @@ __all__ = ["Committee"]
 class Committee(nn.Module):
     """The mean of the outputs of its members.
 
-    Args:
-        members: at least one network, all of the same inputs and outputs.
+    Parameters
+    ----------
+    members
+        at least one network, all of the same inputs and outputs.
 
-    Raises:
-        ValueError: no member.
+    Raises
+    ------
+    ValueError
+        no member.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:

@@ -37,14 +37,21 @@ def from_max_min(
 ) -> FreeWidthNetwork | FixedWidthNetwork:
     """The network that equals the max-min form of ``a``, ``b``, ``groups``; see :class:`MaxMin`.
 
-    Args:
-        a: gradients ``[N, d]`` of norm at most 1.
-        b: offsets ``[N]``.
-        groups: sets of pieces whose minima are taken.
-        theorem: ``"4.1"`` for the fixed width, ``"3.1"`` for the free width.
+    Parameters
+    ----------
+    a
+        gradients ``[N, d]`` of norm at most 1.
+    b
+        offsets ``[N]``.
+    groups
+        sets of pieces whose minima are taken.
+    theorem
+        ``"4.1"`` for the fixed width, ``"3.1"`` for the free width.
 
-    Raises:
-        ValueError: an invalid form, or another theorem.
+    Raises
+    ------
+    ValueError
+        an invalid form, or another theorem.
     """
     form = MaxMin(a, b, tuple(tuple(group) for group in groups))
     if theorem == "4.1":

@@ -26,15 +26,23 @@ _CHUNK = 16384
 class CriticFit:
     """How a critic is trained.
 
-    Attributes:
-        width: of the state.
-        depth: number of gradient steps.
-        steps: of Adam.
-        batch: samples of each distribution in a step.
-        rate: largest learning rate; it falls to zero along a cosine.
+    Attributes
+    ----------
+    width
+        of the state.
+    depth
+        number of gradient steps.
+    steps
+        of Adam.
+    batch
+        samples of each distribution in a step.
+    rate
+        largest learning rate; it falls to zero along a cosine.
 
-    Raises:
-        ValueError: a value out of range.
+    Raises
+    ------
+    ValueError
+        a value out of range.
     """
 
     width: int = 64
@@ -53,11 +61,16 @@ def train_critic(
 ) -> FreeWidthNetwork:
     """A float64 network of the set with large ``mean f(x) - mean f(y)``.
 
-    Args:
-        x, y: samples ``[N, d]`` and ``[M, d]``.
-        fit: sizes and steps.
-        seed: of the start and the batches; equal seeds give equal bits on the CPU.
-        device: where to train.
+    Parameters
+    ----------
+    x, y
+        samples ``[N, d]`` and ``[M, d]``.
+    fit
+        sizes and steps.
+    seed
+        of the start and the batches; equal seeds give equal bits on the CPU.
+    device
+        where to train.
     """
     centre, scale = _frame(x, y)
     parts = [((points.double() - centre) / scale).float().to(device) for points in (x, y)]
@@ -80,10 +93,14 @@ def evaluate(critic: FreeWidthNetwork, proof: Statement, x: Tensor) -> tuple[Ten
     :math:`2\gamma_k(\|z\| + \tau F(F\|z\| + \|b\|))` with :math:`F = \|W\|_F`, the 2 being for products of
     errors. What follows multiplies that by its proved Lipschitz constant.
 
-    Args:
-        critic: a float64 network.
-        proof: of the critic; its parts are lift, steps, readout.
-        x: points, of a floating dtype.
+    Parameters
+    ----------
+    critic
+        a float64 network.
+    proof
+        of the critic; its parts are lift, steps, readout.
+    x
+        points, of a floating dtype.
     """
     values, worst = [], 0.0
     for part in x.double().split(_CHUNK):

@@ -39,10 +39,14 @@ TOP = 3
 class BlockMap(nn.Module):
     r""":math:`z \mapsto (Tz + t, S z_{k:} + s)`: rows that see all of ``z``, and a block that sees its end.
 
-    Args:
-        inputs: dimension of ``z``.
-        seen: how many last entries of ``z`` the lower block sees; all of them in a lift.
-        outputs: dimension of the image, of which the last ``outputs - 3`` are the lower block's.
+    Parameters
+    ----------
+    inputs
+        dimension of ``z``.
+    seen
+        how many last entries of ``z`` the lower block sees; all of them in a lift.
+    outputs
+        dimension of the image, of which the last ``outputs - 3`` are the lower block's.
     """
 
     def __init__(self, inputs: int, seen: int, outputs: int) -> None:
@@ -58,9 +62,12 @@ class BlockMap(nn.Module):
 class MaxMinStep(nn.Module):
     r""":math:`R(z) = (\max(z_1, z_2), \min(z_1, z_2), z_3, \Phi(z_{4:}))`.
 
-    Args:
-        width: dimension of ``z``.
-        hidden: rows of the weight of :math:`\Phi`.
+    Parameters
+    ----------
+    width
+        dimension of ``z``.
+    hidden
+        rows of the weight of :math:`\Phi`.
     """
 
     def __init__(self, width: int, hidden: int) -> None:
@@ -79,16 +86,25 @@ class FixedWidthNetwork(nn.Module, Constrained):
     Lower blocks and gradient steps start orthogonal with :math:`\tau = 2`; the top rows of the maps
     start halfway between keeping their coordinate and reading the lower block.
 
-    Args:
-        features: dimension ``d`` of the input.
-        width: dimension of the state, at least 4; the theorem needs ``d + 3``.
-        depth: number ``L`` of residual layers.
-        outputs: number of outputs.
-        hidden: rows of each ``W``, ``width - 3`` by default.
-        learn_tau: whether the step lengths are trained.
+    Parameters
+    ----------
+    features
+        dimension ``d`` of the input.
+    width
+        dimension of the state, at least 4; the theorem needs ``d + 3``.
+    depth
+        number ``L`` of residual layers.
+    outputs
+        number of outputs.
+    hidden
+        rows of each ``W``, ``width - 3`` by default.
+    learn_tau
+        whether the step lengths are trained.
 
-    Raises:
-        ValueError: a size out of range.
+    Raises
+    ------
+    ValueError
+        a size out of range.
     """
 
     def __init__(

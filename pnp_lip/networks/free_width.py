@@ -35,17 +35,27 @@ class FreeWidthNetwork(nn.Module, Constrained):
     network starts dynamically isometric. Nothing is normalised in the forward pass: training keeps
     the constraint by :func:`pnp_lip.constraints.hold`.
 
-    Args:
-        features: dimension of the input.
-        width: dimension of the state.
-        depth: number ``L`` of gradient steps.
-        outputs: number of outputs.
-        hidden: rows of each ``W``, ``width`` by default.
-        readout: which norm of the readout is held, see :data:`Readout`.
-        learn_tau: whether the step lengths are trained.
+    Parameters
+    ----------
+    features
+        dimension of the input.
+    width
+        dimension of the state.
+    depth
+        number ``L`` of gradient steps.
+    outputs
+        number of outputs.
+    hidden
+        rows of each ``W``, ``width`` by default.
+    readout
+        which norm of the readout is held, see :data:`Readout`.
+    learn_tau
+        whether the step lengths are trained.
 
-    Raises:
-        ValueError: a size below 1, a negative depth, or an unknown readout.
+    Raises
+    ------
+    ValueError
+        a size below 1, a negative depth, or an unknown readout.
     """
 
     def __init__(

@@ -27,13 +27,19 @@ _TOLERANCE = 1e-12
 def interpolant(x: Tensor, values: Tensor, gradients: Tensor | None = None) -> MaxMin:
     """A max-min form with ``f(x[k]) = values[k]`` up to rounding.
 
-    Args:
-        x: different points ``[N, d]``.
-        values: ``[N]``, of a 1-Lipschitz function.
-        gradients: ``[N, d]`` of norm at most 1; pieces are then tangents where possible.
+    Parameters
+    ----------
+    x
+        different points ``[N, d]``.
+    values
+        ``[N]``, of a 1-Lipschitz function.
+    gradients
+        ``[N, d]`` of norm at most 1; pieces are then tangents where possible.
 
-    Raises:
-        ValueError: shapes that do not fit, equal points, or values that no 1-Lipschitz function takes.
+    Raises
+    ------
+    ValueError
+        shapes that do not fit, equal points, or values that no 1-Lipschitz function takes.
     """
     x, values = x.detach().double(), values.detach().double()
     if x.ndim != 2 or values.shape != x.shape[:1] or len(x) < 1:
@@ -67,8 +73,10 @@ class _Pieces:
             self.tangent_values = torch.stack(self.at_points)
 
     def between(self, k: int, i: int) -> int:
-        """A piece that is at least the value at ``k`` and at most that at ``i``: the tangent of the point
-        nearest to ``k`` that serves, or else the function through both values."""
+        """A piece that is at least the value at ``k`` and at most that at ``i``.
+
+        The tangent of the point nearest to ``k`` that serves, or else the function through both values.
+        """
         if self.tangents:
             values = self.tangent_values
             serves = (values[:, k] >= self.values[k]) & (values[:, i] <= self.values[i] + self.room)

@@ -50,11 +50,15 @@ class Maximum(_Pair):
 
     Its constant is at most the larger one of its members, see the module.
 
-    Args:
-        first, second: networks of the sets with one output, or maxima and minima of such.
+    Parameters
+    ----------
+    first, second
+        networks of the sets with one output, or maxima and minima of such.
 
-    Raises:
-        ValueError: members of another class, of different spaces or dtypes, or with several outputs.
+    Raises
+    ------
+    ValueError
+        members of another class, of different spaces or dtypes, or with several outputs.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -78,12 +82,16 @@ def maximum(f: Network, g: Network) -> FixedWidthNetwork | Maximum: ...
 def maximum(f: MaxMin | Network, g: MaxMin | Network) -> MaxMin | FixedWidthNetwork | Maximum:
     r""":math:`\max(f, g)` of two forms, or of two networks with one output.
 
-    Returns:
+    Returns
+    -------
+    MaxMin | FixedWidthNetwork | Maximum
         For two forms the form. For two compiled networks of fixed width the compiled network, of
         width ``d + 3``. For other networks a :class:`Maximum`, which shares their parameters.
 
-    Raises:
-        ValueError: as in :class:`Maximum`, or a form and a network.
+    Raises
+    ------
+    ValueError
+        as in :class:`Maximum`, or a form and a network.
     """
     return _combined(f, g, max_min.maximum, Maximum)
 

@@ -24,14 +24,20 @@ _TOLERANCE = 1e-12
 class MaxMin:
     """The function of the module.
 
-    Attributes:
-        a: gradients ``[N, d]`` of norm at most 1, float64; norms beyond 1 by a rounding are shrunk.
-        b: offsets ``[N]``.
-        groups: the sets ``S_i`` of indices into the pieces, none empty.
+    Attributes
+    ----------
+    a
+        gradients ``[N, d]`` of norm at most 1, float64; norms beyond 1 by a rounding are shrunk.
+    b
+        offsets ``[N]``.
+    groups
+        the sets ``S_i`` of indices into the pieces, none empty.
 
-    Raises:
-        ValueError: shapes that do not fit, values that are not finite, a gradient longer than 1, or
-            groups that are empty or point outside.
+    Raises
+    ------
+    ValueError
+        shapes that do not fit, values that are not finite, a gradient longer than 1, or
+        groups that are empty or point outside.
     """
 
     a: Tensor
@@ -80,11 +86,14 @@ def minimum(f: MaxMin, g: MaxMin) -> MaxMin:
 
 
 def separating(x: Tensor, y: Tensor, u: float, v: float) -> MaxMin:
-    r"""The affine ``f`` of least slope with ``f(x) = u`` and ``f(y) = v``,
+    r"""The affine ``f`` of least slope with ``f(x) = u`` and ``f(y) = v``.
+
     :math:`f = u + (u-v)\langle x-y, \cdot - x\rangle/\|x-y\|^2`.
 
-    Raises:
-        ValueError: two equal points, or :math:`|u - v| > \|x - y\|`, which no such function has.
+    Raises
+    ------
+    ValueError
+        two equal points, or :math:`|u - v| > \|x - y\|`, which no such function has.
     """
     x, y = x.detach().double(), y.detach().double()
     difference = x - y

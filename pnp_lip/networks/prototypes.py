@@ -36,11 +36,15 @@ _ENTRIES = 2**24
 class NearestPrototype(nn.Module):
     r"""The logits :math:`f_c` of the module; it maps ``[B, features]`` to ``[B, classes]``.
 
-    Args:
-        prototypes: ``[classes, count, features]``, ``count`` for each class.
+    Parameters
+    ----------
+    prototypes
+        ``[classes, count, features]``, ``count`` for each class.
 
-    Raises:
-        ValueError: another shape, or fewer than two classes.
+    Raises
+    ------
+    ValueError
+        another shape, or fewer than two classes.
     """
 
     def __init__(self, prototypes: Tensor) -> None:

@@ -42,13 +42,19 @@ def predict(logits: Tensor) -> Tensor:
 def certified_radius(logits: Tensor, lipschitz: float, *, norm: Norm = "l2") -> Tensor:
     """Euclidean radii ``[B]`` (float64) of open balls in which the prediction stays.
 
-    Args:
-        logits: ``[B, K]``; ``K = 1`` is a binary classifier by sign, for which all norms agree.
-        lipschitz: proved constant of the map from input to logits, positive.
-        norm: of the logits; see the module. A temperature belongs to the loss, not in here.
+    Parameters
+    ----------
+    logits
+        ``[B, K]``; ``K = 1`` is a binary classifier by sign, for which all norms agree.
+    lipschitz
+        proved constant of the map from input to logits, positive.
+    norm
+        of the logits; see the module. A temperature belongs to the loss, not in here.
 
-    Raises:
-        ValueError: misshapen logits, a constant that is not positive, or an unknown norm.
+    Raises
+    ------
+    ValueError
+        misshapen logits, a constant that is not positive, or an unknown norm.
     """
     _require_logits(logits)
     if norm not in _FACTORS:
@@ -67,13 +73,19 @@ def certified_accuracy(
 ) -> float:
     """Share of inputs that are classified correctly in the whole closed ball of ``radius`` >= 0.
 
-    Args:
-        logits, lipschitz, norm: as in :func:`certified_radius`.
-        labels: classes ``[B]``, 0 and 1 for ``K = 1``.
-        radius: in the units of the input; 0 gives the accuracy, except that ties count as wrong.
+    Parameters
+    ----------
+    logits, lipschitz, norm
+        as in :func:`certified_radius`.
+    labels
+        classes ``[B]``, 0 and 1 for ``K = 1``.
+    radius
+        in the units of the input; 0 gives the accuracy, except that ties count as wrong.
 
-    Raises:
-        ValueError: as in :func:`certified_radius`, or labels of another length.
+    Raises
+    ------
+    ValueError
+        as in :func:`certified_radius`, or labels of another length.
     """
     radii = certified_radius(logits, lipschitz, norm=norm)
     if labels.shape != radii.shape:

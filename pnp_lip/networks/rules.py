@@ -56,8 +56,10 @@ _ACTIVATION = re.compile(r".*\.activation(\..*)?")
 def prove_outputs(network: FreeWidthNetwork | FixedWidthNetwork, *, gap: float = GAP) -> Statement:
     r"""Bound every output alone, :math:`\max_i |f_i(x) - f_i(y)| \le u\,\|x - y\|_2`.
 
-    Raises:
-        Refusal: hooks, replaced methods, foreign parts, or weights that are not finite.
+    Raises
+    ------
+    Refusal
+        hooks, replaced methods, foreign parts, or weights that are not finite.
     """
     body = _body(network, "", gap)
     split = TOP if type(network) is FixedWidthNetwork else 0

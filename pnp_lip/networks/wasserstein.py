@@ -31,20 +31,28 @@ _ULPS = 2.0**-50
 class Wasserstein1:
     r"""What the critic shows.
 
-    Attributes:
-        value: :math:`\frac1N\sum f(x_i) - \frac1M\sum f(y_j)` over all samples, divided by ``lipschitz``
-            where that exceeds 1 and rounded down: a lower bound, without any probability, of the
-            distance of the two *empirical* measures.
-        interval: for :math:`E_P f - E_Q f`, from the samples that training did not see. Its lower end
-            bounds :math:`W_1(P, Q)` of the *distributions* from below with probability at least
-            ``confidence``, if samples are independent and as far as ``method`` holds. The upper
-            end bounds nothing but what this critic shows.
-        confidence: of the interval.
-        method: ``"student"``, asymptotic, for finite second moments; or ``"bernstein"``, for every sample
-            size, given the diameter of the supports. See :mod:`pnp_lip.networks.confidence`.
-        held_out: how many samples of each distribution the interval rests on.
-        lipschitz: proved upper bound of the critic's constant.
-        critic: the network, float64 on the CPU, a member of the set of Theorem 3.1.
+    Attributes
+    ----------
+    value
+        :math:`\frac1N\sum f(x_i) - \frac1M\sum f(y_j)` over all samples, divided by ``lipschitz``
+        where that exceeds 1 and rounded down: a lower bound, without any probability, of the
+        distance of the two *empirical* measures.
+    interval
+        for :math:`E_P f - E_Q f`, from the samples that training did not see. Its lower end
+        bounds :math:`W_1(P, Q)` of the *distributions* from below with probability at least
+        ``confidence``, if samples are independent and as far as ``method`` holds. The upper
+        end bounds nothing but what this critic shows.
+    confidence
+        of the interval.
+    method
+        ``"student"``, asymptotic, for finite second moments; or ``"bernstein"``, for every sample
+        size, given the diameter of the supports. See :mod:`pnp_lip.networks.confidence`.
+    held_out
+        how many samples of each distribution the interval rests on.
+    lipschitz
+        proved upper bound of the critic's constant.
+    critic
+        the network, float64 on the CPU, a member of the set of Theorem 3.1.
     """
 
     value: float
@@ -71,18 +79,28 @@ def wasserstein1(
 
     Memory and time of a training step do not depend on the number of samples.
 
-    Args:
-        x, y: independent samples ``[N, d]`` and ``[M, d]``, at least 4 of each.
-        fit: the critic's size and training, by default :class:`CriticFit` as it is.
-        held_out: share of samples that training does not see.
-        confidence: of the interval, between 0 and 1.
-        diameter: of a set that is known to hold both distributions; it makes the interval hold for
-            every sample size instead of asymptotically. In the units of ``x``.
-        rng: random numbers of split, start and batches; torch's own by default.
-        device: where the critic is trained. It is evaluated on the CPU.
+    Parameters
+    ----------
+    x, y
+        independent samples ``[N, d]`` and ``[M, d]``, at least 4 of each.
+    fit
+        the critic's size and training, by default :class:`CriticFit` as it is.
+    held_out
+        share of samples that training does not see.
+    confidence
+        of the interval, between 0 and 1.
+    diameter
+        of a set that is known to hold both distributions; it makes the interval hold for
+        every sample size instead of asymptotically. In the units of ``x``.
+    rng
+        random numbers of split, start and batches; torch's own by default.
+    device
+        where the critic is trained. It is evaluated on the CPU.
 
-    Raises:
-        ValueError: samples that are misshapen, too few, or not finite, or an argument out of range.
+    Raises
+    ------
+    ValueError
+        samples that are misshapen, too few, or not finite, or an argument out of range.
     """
     _require_samples(x, y)
     _require_settings(held_out, confidence, diameter)

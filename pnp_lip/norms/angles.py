@@ -40,15 +40,22 @@ def _horner(coefficients: list[float], z: Tensor) -> Tensor:
 def cosines_and_sines(phases: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     """``cos`` and ``sin`` of ``2 pi phases / 2^bits``, each within ``ENTRY_ERROR``.
 
-    Args:
-        phases: integers of any shape (int64), in any range.
-        bits: the denominator's logarithm, between 3 and 56.
+    Parameters
+    ----------
+    phases
+        integers of any shape (int64), in any range.
+    bits
+        the denominator's logarithm, between 3 and 56.
 
-    Returns:
+    Returns
+    -------
+    tuple[Tensor, Tensor]
         Two float64 tensors of the shape of ``phases``.
 
-    Raises:
-        ValueError: ``bits`` is out of range, or the phases are not int64.
+    Raises
+    ------
+    ValueError
+        ``bits`` is out of range, or the phases are not int64.
     """
     if phases.dtype != torch.int64 or not 3 <= bits <= _MAX_BITS:
         raise ValueError(

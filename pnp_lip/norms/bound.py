@@ -50,22 +50,34 @@ def convolution_norm(
     Holds for zero, valid, full and circular padding and every image size. (Circular padding with a
     stride needs image sides that are multiples of the stride; see `padding_factor`.)
 
-    Args:
-        weight: ``[c_out, c_in / groups, *kernel]``, or ``[c_in, c_out / groups, *kernel]`` for a
-            transposed convolution, which is the adjoint and has the same norm; one to three axes.
-        stride: per axis, or one for all.
-        dilation: per axis, or one for all.
-        groups: of the layer.
-        transposed: the layout of ``weight``; the number is the same either way.
-        gap: wanted ``upper / lower - 1``, in [1e-9, 1]. A larger one comes back, never an
-            unproved bound, where rounding or the number of cells stands in the way.
+    Parameters
+    ----------
+    weight
+        ``[c_out, c_in / groups, *kernel]``, or ``[c_in, c_out / groups, *kernel]`` for a
+        transposed convolution, which is the adjoint and has the same norm; one to three axes.
+    stride
+        per axis, or one for all.
+    dilation
+        per axis, or one for all.
+    groups
+        of the layer.
+    transposed
+        the layout of ``weight``; the number is the same either way.
+    gap
+        wanted ``upper / lower - 1``, in [1e-9, 1]. A larger one comes back, never an
+        unproved bound, where rounding or the number of cells stands in the way.
 
-    Returns:
+    Returns
+    -------
+    NormBound
         The bound with its cover.
 
-    Raises:
-        TypeError: the weight is not a floating-point tensor.
-        ValueError: empty, non-finite or misshapen weight, or an argument out of range.
+    Raises
+    ------
+    TypeError
+        the weight is not a floating-point tensor.
+    ValueError
+        empty, non-finite or misshapen weight, or an argument out of range.
     """
     where = "convolution_norm"
     _check_gap(gap, where)
@@ -76,8 +88,10 @@ def convolution_norm(
 def matrix_norm(weight: Tensor, *, gap: float = 1e-3) -> NormBound:
     """``||W||_2`` of a dense matrix ``[rows, columns]``, proved.
 
-    Raises:
-        TypeError, ValueError: as in `convolution_norm`.
+    Raises
+    ------
+    TypeError, ValueError
+        as in `convolution_norm`.
     """
     _check_gap(gap, "matrix_norm")
     check_weight(weight, "matrix_norm", (2,))

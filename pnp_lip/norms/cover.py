@@ -41,15 +41,23 @@ FORMAT = 1
 class Cover:
     """The cells behind an upper bound ``target * 2^exponent``; angles are ``2 pi t / 2^bits``.
 
-    Attributes:
-        target: ``s``, for the kernel divided by ``2^exponent``.
-        exponent: of the scaling that brings the largest tap into [1/2, 1).
-        bits: ``log2`` of the root denominators, one per axis on which the kernel extends.
-        floors: ``(t, lo)`` per group, (0, 0) where the plain test was enough.
-        cells: level to cells ``(group, t_1, ..., t_n)``; at level ``l`` the bits grow by ``l``.
-        witness: ``(group, t_1, ..., t_n)`` of a frequency ``2 pi t / 2^44`` that attains the lower
-            bound.
-        weight_digest: SHA-256 of the weight, see `weight_digest`.
+    Attributes
+    ----------
+    target
+        ``s``, for the kernel divided by ``2^exponent``.
+    exponent
+        of the scaling that brings the largest tap into [1/2, 1).
+    bits
+        ``log2`` of the root denominators, one per axis on which the kernel extends.
+    floors
+        ``(t, lo)`` per group, (0, 0) where the plain test was enough.
+    cells
+        level to cells ``(group, t_1, ..., t_n)``; at level ``l`` the bits grow by ``l``.
+    witness
+        ``(group, t_1, ..., t_n)`` of a frequency ``2 pi t / 2^44`` that attains the lower
+        bound.
+    weight_digest
+        SHA-256 of the weight, see `weight_digest`.
     """
 
     target: float
@@ -85,8 +93,10 @@ class Cover:
     def from_json(cls, data: dict[str, Any]) -> Cover:
         """The inverse of `to_json`.
 
-        Raises:
-            ValueError: the data are of another format, or incomplete.
+        Raises
+        ------
+        ValueError
+            the data are of another format, or incomplete.
         """
         if data.get("format") != FORMAT:
             raise ValueError(f"Cover: expected format {FORMAT}, got {data.get('format')!r}")
@@ -108,11 +118,16 @@ class Cover:
 class NormBound:
     """``lower <= ||layer|| <= upper``, the second for every image size.
 
-    Attributes:
-        upper: proved, rounding included.
-        lower: attained by a Rayleigh quotient at one frequency, rounded down.
-        rule: what proved ``upper``.
-        cover: the proof; None for a zero weight.
+    Attributes
+    ----------
+    upper
+        proved, rounding included.
+    lower
+        attained by a Rayleigh quotient at one frequency, rounded down.
+    rule
+        what proved ``upper``.
+    cover
+        the proof; None for a zero weight.
     """
 
     upper: float

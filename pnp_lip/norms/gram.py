@@ -38,13 +38,20 @@ from pnp_lip.rounding import SUM_SLACK, UNDERFLOW, gamma
 class GramPolynomial:
     """``G`` of one kernel, all groups.
 
-    Attributes:
-        lags: ``[F, axes]`` integers, half of the lags, the zero lag first.
-        symmetric: ``[groups, F, m * m]``: ``C_0`` and ``C_a + C_a^T``.
-        antisymmetric: ``[groups, F, m * m]``: zero and ``C_a - C_a^T``.
-        order: ``m``, the number of columns.
-        error: bound on ``||computed G - G||_2``, for every frequency and group.
-        magnitude: bound on ``||sum_a |S_a| ||_2 + ||sum_a |T_a| ||_2``, hence on ``||G||_2``.
+    Attributes
+    ----------
+    lags
+        ``[F, axes]`` integers, half of the lags, the zero lag first.
+    symmetric
+        ``[groups, F, m * m]``: ``C_0`` and ``C_a + C_a^T``.
+    antisymmetric
+        ``[groups, F, m * m]``: zero and ``C_a - C_a^T``.
+    order
+        ``m``, the number of columns.
+    error
+        bound on ``||computed G - G||_2``, for every frequency and group.
+    magnitude
+        bound on ``||sum_a |S_a| ||_2 + ||sum_a |T_a| ||_2``, hence on ``||G||_2``.
     """
 
     lags: Tensor
@@ -57,12 +64,18 @@ class GramPolynomial:
     def at(self, group: int, points: Tensor, bits: tuple[int, ...]) -> Tensor:
         """``G`` of one group at ``omega = 2 pi points / 2^bits``.
 
-        Args:
-            group: its index.
-            points: ``[n, axes]`` int64.
-            bits: logarithm of the denominator per axis.
+        Parameters
+        ----------
+        group
+            its index.
+        points
+            ``[n, axes]`` int64.
+        bits
+            logarithm of the denominator per axis.
 
-        Returns:
+        Returns
+        -------
+        Tensor
             ``[n, m, m]``; complex128, or float64 where the kernel carries no frequency.
         """
         m = self.order

@@ -31,17 +31,28 @@ def grid_norm(
     ``sigma_max(P)^2`` is the largest eigenvalue of the Gram polynomial on the smaller channel side,
     evaluated on half of the grid; the gradient is that of the eigenvalue at the best point.
 
-    Args:
-        weight: ``[c_out, c_in / groups, *kernel]`` (or a transposed convolution's), any device.
-        stride: per axis, or one for all.
-        groups: of the layer.
-        points: ``N``, per axis; kernel 3 is 4 % above the norm at 16, 1 % at 32, 0.24 % at 64.
+    Parameters
+    ----------
+    weight
+        ``[c_out, c_in / groups, *kernel]`` (or a transposed convolution's), any device.
+    stride
+        per axis, or one for all.
+    groups
+        of the layer.
+    points
+        ``N``, per axis; kernel 3 is 4 % above the norm at 16, 1 % at 32, 0.24 % at 64.
 
-    Returns:
+    Returns
+    -------
+    Tensor
         A scalar tensor of the weight's dtype and device.
 
-    Raises:
-        TypeError, ValueError: an unusable weight, or ``points`` below the kernel size.
+    Raises
+    ------
+    TypeError
+        a weight that is no floating-point tensor.
+    ValueError
+        an unusable weight, or ``points`` below the kernel size.
     """
     taps = convolution_kernel_taps(weight, stride, 1, groups, "grid_norm")
     size = tuple(taps.shape[3:])

@@ -36,19 +36,30 @@ def padding_factor(
 ) -> float:
     """The factor by which a padding mode can exceed `convolution_norm`, rounded up.
 
-    Args:
-        mode: torch's ``padding_mode``: zeros, circular, reflect or replicate.
-        kernel_size: one entry per axis.
-        padding: torch's ``padding``: per axis, one for all, ``"same"`` or ``"valid"``.
-        dilation: per axis, or one for all.
-        stride: per axis, or one for all.
-        size: the sides of the images; every side that the mode allows if not given.
+    Parameters
+    ----------
+    mode
+        torch's ``padding_mode``: zeros, circular, reflect or replicate.
+    kernel_size
+        one entry per axis.
+    padding
+        torch's ``padding``: per axis, one for all, ``"same"`` or ``"valid"``.
+    dilation
+        per axis, or one for all.
+    stride
+        per axis, or one for all.
+    size
+        the sides of the images; every side that the mode allows if not given.
 
-    Returns:
+    Returns
+    -------
+    float
         At least 1.
 
-    Raises:
-        ValueError: an unknown mode, or a size that the mode does not allow.
+    Raises
+    ------
+    ValueError
+        an unknown mode, or a size that the mode does not allow.
     """
     if mode not in _MODES:
         raise ValueError(f"{_WHERE}: expected a mode among {', '.join(_MODES)}, got {mode!r}")

@@ -113,14 +113,22 @@ def refine(
 ) -> tuple[Search, Maximum | None]:
     """Test and split until every cell passes, or the target is seen to be out of reach.
 
-    Args:
-        problem: what is to be covered.
-        search: where to go on.
-        target: ``s``.
-        floor: per group, as proved by `floors`.
-        known: the square of the best lower bound so far.
+    Parameters
+    ----------
+    problem
+        what is to be covered.
+    search
+        where to go on.
+    target
+        ``s``.
+    floor
+        per group, as proved by `floors`.
+    known
+        the square of the best lower bound so far.
 
-    Returns:
+    Returns
+    -------
+    tuple[Search, Maximum | None]
         The search, done or stopped, and a maximum above ``known`` if the stop was due to one.
     """
     square = Fraction(target) ** 2

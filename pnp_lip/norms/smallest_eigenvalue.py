@@ -35,12 +35,18 @@ def proved_floor(
 ) -> tuple[float, float]:
     """``(t, lo)`` with the joint test proved on every root, or (0, 0) where ``lo`` would be small.
 
-    Args:
-        gram, group: the polynomial and which of its groups.
-        centres: root cells, ``[n, axes]``.
-        bits: of the roots.
-        half_degrees: of the kernel.
-        slack: relative room left above and below for rounding, far below the gap asked for.
+    Parameters
+    ----------
+    gram, group
+        the polynomial and which of its groups.
+    centres
+        root cells, ``[n, axes]``.
+    bits
+        of the roots.
+    half_degrees
+        of the kernel.
+    slack
+        relative room left above and below for rounding, far below the gap asked for.
     """
     kappa = sine_squared(radius(half_degrees, bits))
     if kappa > Fraction(2, 5) or not _looks_flat(gram, group, centres, bits):

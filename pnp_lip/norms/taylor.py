@@ -57,12 +57,18 @@ def taylor_test(
 ) -> Tensor:
     """Which cells pass, for one or two axes and at most four columns.
 
-    Args:
-        gram, group: the polynomial and which of its groups.
-        points: centres ``[n, axes]``.
-        bits: of the cells.
-        half_degrees: of the kernel.
-        square: ``s^2``.
+    Parameters
+    ----------
+    gram, group
+        the polynomial and which of its groups.
+    points
+        centres ``[n, axes]``.
+    bits
+        of the cells.
+    half_degrees
+        of the kernel.
+    square
+        ``s^2``.
     """
     tau = round_down(square * (1 - remainder(half_degrees, bits)))
     by_order = _derivatives(gram, group, points, bits)

@@ -55,7 +55,9 @@ def shifted_threshold(threshold: Fraction, error: Fraction, order: int) -> float
     The choice ``theta = (threshold - 2 error - 2 underflow) / (1 + (m alpha + u)(1 + u))`` makes
     the right side smaller than ``threshold``, as long as ``(m alpha + u)(1 + u) <= 1``.
 
-    Returns:
+    Returns
+    -------
+    float
         ``theta``, rounded down; -1.0 where nothing can be proved.
     """
     growth = (order * completion_constant(order) + UNIT) * (1 + UNIT)
@@ -68,12 +70,17 @@ def shifted_threshold(threshold: Fraction, error: Fraction, order: int) -> float
 def factorisation_completes(matrices: Tensor, theta: Tensor) -> Tensor:
     """Whether the Cholesky factorisation of ``theta_i I - H_i`` completes, for each of a batch.
 
-    Args:
-        matrices: ``[batch, m, m]``, real or complex float64; only the lower triangle is read.
-            Overwritten.
-        theta: ``[batch]``, float64.
+    Parameters
+    ----------
+    matrices
+        ``[batch, m, m]``, real or complex float64; only the lower triangle is read.
+        Overwritten.
+    theta
+        ``[batch]``, float64.
 
-    Returns:
+    Returns
+    -------
+    Tensor
         ``[batch]`` booleans, False also for whatever is not finite.
     """
     shifted = matrices.neg_()

@@ -30,11 +30,16 @@ class Batch:
 class Batches:
     """The patches of one process; all randomness comes from ``(seed, step, rank)``.
 
-    Attributes:
-        config: says how many, how large, how noisy.
-        photographs: kept where training happens.
-        device: where training happens. Noise is drawn there, so it differs between CPU and GPU.
-        rank: number of the process.
+    Attributes
+    ----------
+    config
+        says how many, how large, how noisy.
+    photographs
+        kept where training happens.
+    device
+        where training happens. Noise is drawn there, so it differs between CPU and GPU.
+    rank
+        number of the process.
     """
 
     config: TrainingConfig

@@ -25,9 +25,12 @@ Curve = list[dict[str, float]]
 class Checkpoint:
     """What is stored: modules by name, and the moments of the optimiser.
 
-    Attributes:
-        parts: modules whose state dicts are stored, under their names.
-        optimizer: stored with the steps and moments of its parameters.
+    Attributes
+    ----------
+    parts
+        modules whose state dicts are stored, under their names.
+    optimizer
+        stored with the steps and moments of its parameters.
     """
 
     parts: Mapping[str, nn.Module]
@@ -54,14 +57,20 @@ class Checkpoint:
     def read(self, path: Path, config: TrainingConfig, *, flat: float = 0.0) -> tuple[int, Curve]:
         """Load modules and optimiser from ``path``; returns the step and the curve.
 
-        Args:
-            path: the file.
-            config: must be the stored one.
-            flat: share of the run with a constant learning rate, in which no step depends on the length
-                of the run: up to there another length than the stored one is accepted.
+        Parameters
+        ----------
+        path
+            the file.
+        config
+            must be the stored one.
+        flat
+            share of the run with a constant learning rate, in which no step depends on the length
+            of the run: up to there another length than the stored one is accepted.
 
-        Raises:
-            InputError: the file is damaged, or belongs to another configuration.
+        Raises
+        ------
+        InputError
+            the file is damaged, or belongs to another configuration.
         """
         try:
             with safe_open(path, framework="pt") as file:

@@ -18,32 +18,51 @@ __all__ = ["TrainingConfig"]
 class TrainingConfig:
     """Everything a training run depends on; read from TOML by :meth:`read`.
 
-    Attributes:
-        in_channels, depth, nf, kernel_size: sizes of the denoiser.
-        inner_channels: channels between the two factors of every filter bank, which is learned as their
-            composition (:class:`~pnp_lip.constraints.FactoredFilters`); 0 learns the filters themselves.
-        train, validation: folders, see :func:`pnp_lip.data.patches.find_data`.
-        validation_images: how many images an evaluation takes, at most 320 x 320 pixels of each.
-        patch, batch: side of the patches in pixels, and patches a step of each process.
-        steps: length of the run.
-        weight_rate, threshold_rate, share_rate: largest learning rates of the filters, of the
-            thresholds, and of the logits of the shares of the clips.
-        noise_levels: interval of the noise levels that are drawn, in units of 1/255.
-        averagedness: bound of the averagedness of every layer, in (0, 1].
-        ema: decay of the average of the weights that is evaluated and kept.
-        evaluate_every: steps between two evaluations and checkpoints.
-        compile: fuse the nonlinearities with ``torch.compile`` (a CPU needs a C++ compiler).
-        seed: of all randomness.
-        initial: weights to start from, a file, "default" or "large", also with
-            ``inner_channels``; if empty,
-            DCT frames, or random factors if ``inner_channels`` is not 0. Layers of a shallower network are
-            repeated (:meth:`pnp_lip.LipschitzDenoiser.repeated`).
-        precision: of the convolutions, "float32" or "bfloat16" (autocast); weights, optimiser and
-            constraint stay in float32.
-        channels_last: memory layout of images and filters, faster on GPUs.
+    Attributes
+    ----------
+    in_channels, depth, nf, kernel_size
+        sizes of the denoiser.
+    inner_channels
+        channels between the two factors of every filter bank, which is learned as their
+        composition (:class:`~pnp_lip.constraints.FactoredFilters`); 0 learns the filters themselves.
+    train, validation
+        folders, see :func:`pnp_lip.data.patches.find_data`.
+    validation_images
+        how many images an evaluation takes, at most 320 x 320 pixels of each.
+    patch, batch
+        side of the patches in pixels, and patches a step of each process.
+    steps
+        length of the run.
+    weight_rate, threshold_rate, share_rate
+        largest learning rates of the filters, of the
+        thresholds, and of the logits of the shares of the clips.
+    noise_levels
+        interval of the noise levels that are drawn, in units of 1/255.
+    averagedness
+        bound of the averagedness of every layer, in (0, 1].
+    ema
+        decay of the average of the weights that is evaluated and kept.
+    evaluate_every
+        steps between two evaluations and checkpoints.
+    compile
+        fuse the nonlinearities with ``torch.compile`` (a CPU needs a C++ compiler).
+    seed
+        of all randomness.
+    initial
+        weights to start from, a file, "default" or "large", also with
+        ``inner_channels``; if empty,
+        DCT frames, or random factors if ``inner_channels`` is not 0. Layers of a shallower network are
+        repeated (:meth:`pnp_lip.LipschitzDenoiser.repeated`).
+    precision
+        of the convolutions, "float32" or "bfloat16" (autocast); weights, optimiser and
+        constraint stay in float32.
+    channels_last
+        memory layout of images and filters, faster on GPUs.
 
-    Raises:
-        InputError: a value of another type or out of its range; the message names the key.
+    Raises
+    ------
+    InputError
+        a value of another type or out of its range; the message names the key.
     """
 
     in_channels: int = 1
@@ -88,8 +107,10 @@ class TrainingConfig:
     def read(cls, path: str | Path) -> Self:
         """Read a TOML file whose keys are the attributes.
 
-        Raises:
-            InputError: unknown keys, named together with the known ones.
+        Raises
+        ------
+        InputError
+            unknown keys, named together with the known ones.
         """
         with Path(path).open("rb") as file:
             table = tomllib.load(file)

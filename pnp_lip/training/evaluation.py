@@ -21,8 +21,10 @@ def noise_weight(sigma: Tensor) -> Tensor:
 
 @torch.no_grad()
 def validation_psnr(denoiser: nn.Module, images: list[Tensor], sigma: float) -> float:
-    """Mean :func:`~pnp_lip.quality.psnr` in dB over uint8 ``images`` with noise ``sigma`` (in [0, 1])
-    from a fixed seed."""
+    """Mean :func:`~pnp_lip.quality.psnr` in dB over uint8 ``images``.
+
+    With noise ``sigma`` (in [0, 1]) from a fixed seed.
+    """
     device = next(denoiser.parameters()).device
     generator = torch.Generator().manual_seed(0)
     total = 0.0
@@ -36,8 +38,10 @@ def validation_psnr(denoiser: nn.Module, images: list[Tensor], sigma: float) -> 
 def evaluate(denoiser: nn.Module, images: list[Tensor], step: int) -> dict[str, float]:
     """PSNR on validation images at several noise levels, and the proved averagedness.
 
-    Raises:
-        RuntimeError: the denoiser is not proved nonexpansive.
+    Raises
+    ------
+    RuntimeError
+        the denoiser is not proved nonexpansive.
     """
     proved = prove(denoiser)
     if proved.averagedness is None:

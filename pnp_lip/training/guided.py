@@ -43,13 +43,18 @@ _FLAT = 0.6
 class GuidedTraining:
     """A run on the CPU that can be stopped and continued; iterate over :meth:`run` to advance.
 
-    Args:
-        config: see :class:`GuidedConfig`.
-        folder: where ``checkpoint.safetensors``, ``weights.safetensors`` and ``curve.json`` live; a
-            checkpoint found there is continued.
+    Parameters
+    ----------
+    config
+        see :class:`GuidedConfig`.
+    folder
+        where ``checkpoint.safetensors``, ``weights.safetensors`` and ``curve.json`` live; a
+        checkpoint found there is continued.
 
-    Raises:
-        ValueError: the checkpoint belongs to another configuration, or is damaged.
+    Raises
+    ------
+    ValueError
+        the checkpoint belongs to another configuration, or is damaged.
     """
 
     def __init__(self, config: GuidedConfig, folder: str | Path) -> None:
@@ -88,8 +93,15 @@ class GuidedTraining:
     def run(self) -> Iterator[float]:
         """Yield the loss of every step; evaluate and write a checkpoint where the config says so.
 
-        Raises:
-            RuntimeError: the averaged weights are not proved nonexpansive; nothing is written then.
+        Yields
+        ------
+        float
+            the loss.
+
+        Raises
+        ------
+        RuntimeError
+            the averaged weights are not proved nonexpansive; nothing is written then.
         """
         while self.step < self.config.steps:
             loss = self._advance()
@@ -147,8 +159,10 @@ class GuidedTraining:
 
 
 def _lend(source: str, model: GuidedDenoiser) -> None:
-    """Start the mask network with the residual blocks of another one, and with its first layer
-    where it sees the same images, or grey ones, as the mean of the colours."""
+    """Start the mask network with the residual blocks of another one.
+
+    And with its first layer, where it sees the same images, or grey ones, as the mean of the colours.
+    """
     lender = read_weights(source)
     state = {
         name.removeprefix("mask."): value

@@ -19,20 +19,31 @@ class GuidedConfig(TrainingConfig):
     ``initial``; ``depth``, ``nf``, ``kernel_size``, ``inner_channels``, ``compile`` and
     ``channels_last`` have none. ``precision`` is that of the mask network.
 
-    Attributes:
-        mask_channels, mask_blocks, mask_limit: sizes of the mask network.
-        mask_initial: file of a guided denoiser, perhaps for other images, whose mask network lends
-            what fits; random if empty.
-        mask_rate: its largest learning rate.
-        unfreeze: step from which filters and thresholds are trained as well.
-        restored: file of :class:`~pnp_lip.training.restored.RestoredCrops`, which is made with the plain
-            denoiser if it does not exist; no restored samples if empty.
-        restored_count: number of crops to make.
-        restored_share: share of the samples that come from there, once the filters are free.
-        dial_share: share of the samples for which the dial is drawn from [0, 1].
+    Attributes
+    ----------
+    mask_channels, mask_blocks, mask_limit
+        sizes of the mask network.
+    mask_initial
+        file of a guided denoiser, perhaps for other images, whose mask network lends
+        what fits; random if empty.
+    mask_rate
+        its largest learning rate.
+    unfreeze
+        step from which filters and thresholds are trained as well.
+    restored
+        file of :class:`~pnp_lip.training.restored.RestoredCrops`, which is made with the plain
+        denoiser if it does not exist; no restored samples if empty.
+    restored_count
+        number of crops to make.
+    restored_share
+        share of the samples that come from there, once the filters are free.
+    dial_share
+        share of the samples for which the dial is drawn from [0, 1].
 
-    Raises:
-        InputError: a value of another type or out of its range; the message names the key.
+    Raises
+    ------
+    InputError
+        a value of another type or out of its range; the message names the key.
     """
 
     initial: str = "default"

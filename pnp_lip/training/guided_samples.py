@@ -25,8 +25,11 @@ _USUAL, _LEAST = 1.6e-3, 1e-5
 
 @dataclass(frozen=True)
 class Samples:
-    """Clean and noisy patches and guides ``[B, C, p, p]``, noise levels and weights ``[B]``, and dials
-    ``[B, 1, 1, 1]``."""
+    """One batch of samples.
+
+    Clean and noisy patches and guides ``[B, C, p, p]``, noise levels and weights ``[B]``, and dials
+    ``[B, 1, 1, 1]``.
+    """
 
     clean: Tensor
     noisy: Tensor
@@ -39,9 +42,12 @@ class Samples:
 class GuidedSamples:
     """Noisy patches with their plain results as guides, and a share of restored crops.
 
-    Args:
-        config: says how many, how large, how noisy; all randomness comes from its seed and the step.
-        plain: the denoiser whose results are the guides.
+    Parameters
+    ----------
+    config
+        says how many, how large, how noisy; all randomness comes from its seed and the step.
+    plain
+        the denoiser whose results are the guides.
     """
 
     def __init__(self, config: GuidedConfig, plain: LipschitzDenoiser) -> None:

@@ -16,6 +16,7 @@ __all__ = ["make_optimizer", "set_rates"]
 def make_optimizer(
     model: nn.Module, factors: FactoredFilters | None, config: TrainingConfig
 ) -> torch.optim.Optimizer:
+    """Adam with the rates of ``config`` for filters, thresholds and shares; factors replace filters."""
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if factors is not None:
         trainable = {n: p for n, p in trainable.items() if not n.endswith(".weight")}

@@ -15,12 +15,16 @@ __all__ = ["Processes"]
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that train together; alone by default.
+    """One process among those that train together; alone by default.
 
-    Attributes:
-        rank: number of this process, from 0.
-        size: how many there are.
-        local: number of this process on its machine, which is that of its GPU.
+    Attributes
+    ----------
+    rank
+        number of this process, from 0.
+    size
+        how many there are.
+    local
+        number of this process on its machine, which is that of its GPU.
     """
 
     rank: int = 0
@@ -31,11 +35,15 @@ class Processes:
     def join(cls, device: str) -> Processes:
         """Meet the other processes, if ``torchrun`` started any: NCCL on GPUs, gloo on CPUs.
 
-        Args:
-            device: ``"cpu"`` or ``"cuda"``.
+        Parameters
+        ----------
+        device
+            ``"cpu"`` or ``"cuda"``.
 
-        Raises:
-            InputError: several processes for one numbered GPU.
+        Raises
+        ------
+        InputError
+            several processes for one numbered GPU.
         """
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size == 1:

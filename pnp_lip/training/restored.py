@@ -36,9 +36,12 @@ _SIDE, _ITERATIONS, _KERNEL, _TOGETHER = 96, 40, 31, 4
 class RestoredCrops:
     """Crops in memory.
 
-    Attributes:
-        clean, noisy, guide: ``[N, C, side, side]`` float16.
-        sigma: ``[N]``, the strength of the denoiser.
+    Attributes
+    ----------
+    clean, noisy, guide
+        ``[N, C, side, side]`` float16.
+    sigma
+        ``[N]``, the strength of the denoiser.
     """
 
     clean: Tensor
@@ -57,8 +60,10 @@ class RestoredCrops:
             temporary.write_bytes(serialised({k: v.contiguous() for k, v in vars(self).items()}))
 
     def draw(self, patch: int, generator: Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Clean, noisy and guide patch ``[C, patch, patch]``, randomly placed and turned, and the
-        noise level."""
+        """Clean, noisy and guide patch ``[C, patch, patch]``, and the noise level.
+
+        Randomly placed and turned.
+        """
 
         def below(n: int) -> int:
             return int(torch.randint(n, (), generator=generator))
@@ -104,8 +109,10 @@ def _restore(
 
 
 def _physics(kind: int, clean: Tensor, generator: Generator) -> tuple[LinearPhysics, float, float]:
-    """A physics, a strength for the denoiser and an estimate of the squared norm: blur twice, then
-    missing pixels, then pixels."""
+    """A physics, a strength for the denoiser and an estimate of the squared norm.
+
+    Blur for two kinds of four, then missing pixels, then larger pixels.
+    """
     noise, share = _between(*_NOISE, generator), _between(*_STRENGTH, generator)
     model, size = GaussianNoise(noise), tuple(clean.shape[1:])
     if kind < 2:

@@ -46,16 +46,23 @@ _SIZES = ("in_channels", "depth", "nf", "kernel_size")
 class Training:
     """A run that can be stopped and continued; iterate over it to advance.
 
-    Args:
-        config: see :class:`TrainingConfig`.
-        folder: where ``checkpoint.safetensors`` and ``curve.json`` live; a checkpoint found there
-            is continued.
-        device: where to train.
-        processes: this process among those that train together; all need the same folder.
+    Parameters
+    ----------
+    config
+        see :class:`TrainingConfig`.
+    folder
+        where ``checkpoint.safetensors`` and ``curve.json`` live; a checkpoint found there
+        is continued.
+    device
+        where to train.
+    processes
+        this process among those that train together; all need the same folder.
 
-    Raises:
-        InputError: the checkpoint belongs to another configuration, or is damaged; or the initial
-            weights belong to another architecture.
+    Raises
+    ------
+    InputError
+        the checkpoint belongs to another configuration, or is damaged; or the initial
+        weights belong to another architecture.
     """
 
     def __init__(
@@ -111,8 +118,15 @@ class Training:
     def run(self) -> Iterator[float]:
         """Yield the loss of every step; evaluate and write a checkpoint where the config says so.
 
-        Raises:
-            RuntimeError: the averaged weights are not proved nonexpansive; nothing is written then.
+        Yields
+        ------
+        float
+            the loss.
+
+        Raises
+        ------
+        RuntimeError
+            the averaged weights are not proved nonexpansive; nothing is written then.
         """
         while self.step < self.config.steps:
             loss = self._advance()
@@ -193,8 +207,15 @@ def _line(evaluation: dict[str, float]) -> str:
 
 
 def _initial(config: TrainingConfig) -> LipschitzDenoiser:
-    """The denoiser before the first step. Initial weights that were pruned bring their own numbers of
-    filters."""
+    """The denoiser before the first step.
+
+    Initial weights that were pruned bring their own numbers of filters.
+
+    Raises
+    ------
+    InputError
+        initial weights of other images or sizes.
+    """
     sizes: dict[str, Any] = {name: getattr(config, name) for name in _SIZES}
     if not config.initial:
         return LipschitzDenoiser(**sizes, pretrained=None)

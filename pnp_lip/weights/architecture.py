@@ -23,12 +23,15 @@ class WeightsError(PnpLipError, ValueError):
 
 
 def parse_architecture(text: str | None, path: Path) -> dict[str, Any]:
-    """The sizes in a file's metadata: whole numbers from 1 to 4096; for ``nf`` also a list of them, for
-    ``positive`` true or false, for ``limit`` a number in (0, 10]. The parts of a guided denoiser have their
-    own sizes, one level below.
+    """The sizes in a file's metadata.
 
-    Raises:
-        WeightsError: missing, no JSON, nested deeper, or a size that is no such number.
+    Whole numbers from 1 to 4096; for ``nf`` also a list of them, for ``positive`` true or false, for
+    ``limit`` a number in (0, 10]. The parts of a guided denoiser have their own sizes, one level below.
+
+    Raises
+    ------
+    WeightsError
+        missing, no JSON, nested deeper, or a size that is no such number.
     """
     if text is None or len(text) > _CHARACTERS:
         raise WeightsError(f"{path} does not say which network its weights belong to")
@@ -62,8 +65,10 @@ def _require_size(name: str, size: Any, path: Path) -> None:
 def require_depth(sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
     """Refuse a number of layers that the tensors do not have, before layers are built.
 
-    Raises:
-        WeightsError: as said.
+    Raises
+    ------
+    WeightsError
+        as said.
     """
     layers = {name.split(".")[1] for name in state if name.startswith("layers.")}
     counts = sizes.get("nf")
@@ -79,12 +84,17 @@ def require_depth(sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> None
 def require_tensors(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
     """Refuse tensors that are not exactly those of the network: nothing is cast or left out.
 
-    Args:
-        wanted: the state dict of the network that is to be filled.
-        state: what was stored.
+    Parameters
+    ----------
+    wanted
+        the state dict of the network that is to be filled.
+    state
+        what was stored.
 
-    Raises:
-        WeightsError: another name, shape or type; or knots that do not increase.
+    Raises
+    ------
+    WeightsError
+        another name, shape or type; or knots that do not increase.
     """
     missing, unknown = sorted(wanted.keys() - state.keys()), sorted(state.keys() - wanted.keys())
     if missing or unknown:

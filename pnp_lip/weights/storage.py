@@ -39,10 +39,14 @@ _IMAGES = {1: "grey", 3: "colour"}
 class StoredWeights:
     """What a weight file holds.
 
-    Attributes:
-        architecture: the sizes a denoiser is built from.
-        state_dict: every parameter and buffer.
-        sha256: hash of ``state_dict``, see :func:`weight_hash`.
+    Attributes
+    ----------
+    architecture
+        the sizes a denoiser is built from.
+    state_dict
+        every parameter and buffer.
+    sha256
+        hash of ``state_dict``, see :func:`weight_hash`.
     """
 
     architecture: dict[str, Any]
@@ -63,9 +67,17 @@ def weight_hash(state_dict: Mapping[str, Tensor]) -> str:
 def write_weights(denoiser: nn.Module, path: str | Path) -> None:
     """Write the weights of a :class:`~pnp_lip.LipschitzDenoiser` atomically to ``path``.
 
-    Args:
-        denoiser: its state dict and ``sizes`` are stored.
-        path: file name, ending in ``.safetensors``.
+    Parameters
+    ----------
+    denoiser
+        its state dict and ``sizes`` are stored.
+    path
+        file name, ending in ``.safetensors``.
+
+    Raises
+    ------
+    WeightsError
+        another suffix.
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -85,9 +97,17 @@ def write_weights(denoiser: nn.Module, path: str | Path) -> None:
 def shipped(in_channels: int, name: str = "default") -> Path:
     """The path of weights that come with the package, for grey (1) or colour (3) images.
 
-    Args:
-        in_channels: 1 or 3.
-        name: one of :data:`SHIPPED_NAMES`.
+    Parameters
+    ----------
+    in_channels
+        1 or 3.
+    name
+        one of :data:`SHIPPED_NAMES`.
+
+    Raises
+    ------
+    WeightsError
+        another number of channels.
     """
     if in_channels not in _IMAGES:
         raise WeightsError(f"weights are shipped for 1 and 3 channels, not for {in_channels}")
@@ -98,13 +118,19 @@ def shipped(in_channels: int, name: str = "default") -> Path:
 def read_weights(source: str | Path, in_channels: int = 1) -> StoredWeights:
     """Read and verify a weight file.
 
-    Args:
-        source: ``"default"`` or ``"large"`` for shipped weights of ``in_channels``, or a path.
-        in_channels: which shipped weights; a file brings its own.
+    Parameters
+    ----------
+    source
+        ``"default"`` or ``"large"`` for shipped weights of ``in_channels``, or a path.
+    in_channels
+        which shipped weights; a file brings its own.
 
-    Raises:
-        MissingFileError: no such file.
-        WeightsError: truncated, tampered with, or not written by :func:`write_weights`.
+    Raises
+    ------
+    MissingFileError
+        no such file.
+    WeightsError
+        truncated, tampered with, or not written by :func:`write_weights`.
     """
     path = shipped(in_channels, str(source)) if source in SHIPPED_NAMES else Path(source)
     if not path.is_file():

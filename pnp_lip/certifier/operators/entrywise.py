@@ -42,16 +42,31 @@ def _celu(alpha: float = 1.0) -> Interval:
 
 
 def _gelu(approximate: str = "none") -> Interval:
-    """The extreme slopes of ``t Phi(t)`` are at :math:`\\pm\\sqrt2`; those of the approximation by tanh
-    are within :math:`10^{-3}` of them. Rounded outward."""
+    r"""The extreme slopes of ``t Phi(t)`` are at :math:`\pm\sqrt2`, rounded outward.
+
+    Those of the approximation by tanh are within :math:`10^{-3}` of them.
+
+    Raises
+    ------
+    Refusal
+        another ``approximate``.
+    """
     if approximate not in ("none", "tanh"):
         raise Refusal(f"has approximate={approximate!r}")
     return -0.130, 1.130
 
 
 def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Interval:
-    """The logistic function. From ``threshold`` on it is computed as its asymptote, off by
-    ``exp(-threshold)/beta``, which counts as rounding."""
+    """The slopes of softplus are those of the logistic function.
+
+    From ``threshold`` on it is computed as its asymptote, off by ``exp(-threshold)/beta``, which counts
+    as rounding.
+
+    Raises
+    ------
+    Refusal
+        ``beta`` or ``threshold`` that is not positive.
+    """
     if beta <= 0 or threshold < 15:
         raise Refusal(f"has beta={beta}, threshold={threshold}: expected beta > 0, threshold >= 15")
     return 0.0, 1.0

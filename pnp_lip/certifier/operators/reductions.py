@@ -52,8 +52,10 @@ def _largest_along(op: Operation, x: Any, dim: int, keepdim: bool = False) -> tu
 def _softmax(
     op: Operation, x: Any, dim: Any, half_to_float: bool = False, dtype: Any = None
 ) -> Dependent:
-    r"""The Jacobian ``diag(p) - p p^T`` is symmetric; by Gershgorin its spectrum lies in
-    :math:`[0, \max_i 2p_i(1-p_i)] \subseteq [0, 1/2]`."""
+    r"""The Jacobian ``diag(p) - p p^T`` is symmetric.
+
+    By Gershgorin its spectrum lies in :math:`[0, \max_i 2p_i(1-p_i)] \subseteq [0, 1/2]`.
+    """
     statement = symmetric("softmax", Fraction(0), Fraction(1, 2))
     image = op.image(x)
     identity = op.walk.spectrum(image.terms) == (1, 1)

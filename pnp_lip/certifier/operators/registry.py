@@ -56,10 +56,11 @@ def register_operator(*operators: Any) -> Callable[[OperatorRule], OperatorRule]
     :meth:`Operation.entrywise` return. Arguments that it does not take must have their defaults in
     the network, otherwise the network is refused. It is trusted.
 
-    Example:
-        >>> @register_operator(torch.ops.aten.sin.default)
-        ... def _sine(op, x):
-        ...     return op.entrywise(x, -1.0, 1.0)
+    Examples
+    --------
+    >>> @register_operator(torch.ops.aten.sin.default)
+    ... def _sine(op, x):
+    ...     return op.entrywise(x, -1.0, 1.0)
     """
 
     def add(rule: OperatorRule) -> OperatorRule:
@@ -74,9 +75,12 @@ def register_operator(*operators: Any) -> Callable[[OperatorRule], OperatorRule]
 class Operation:
     """One call of an operator in a graph.
 
-    Attributes:
-        walk: the state of the walk.
-        node: the call.
+    Attributes
+    ----------
+    walk
+        the state of the walk.
+    node
+        the call.
     """
 
     walk: Walk
@@ -122,8 +126,10 @@ class Operation:
     ) -> Dependent:
         """A scalar map of every entry, which may differ between entries, with slopes in [low, high].
 
-        Args:
-            exact: it is computed without rounding and keeps 0.
+        Parameters
+        ----------
+        exact
+            it is computed without rounding and keeps 0.
         """
         source = self.walk.repeated(self.node, self.image(x), size_of(self.node))
         ends = Fraction(low), Fraction(high)
@@ -144,8 +150,10 @@ class Operation:
 def apply_operator(walk: Walk, node: fx.Node) -> Any:
     """The value of a node, by the rule of its operator.
 
-    Raises:
-        Refusal: no rule, an argument that the rule does not name, or what the rule refuses.
+    Raises
+    ------
+    Refusal
+        no rule, an argument that the rule does not name, or what the rule refuses.
     """
     rule = OPERATORS.get(node.target)
     if rule is None:

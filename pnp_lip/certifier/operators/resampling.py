@@ -186,10 +186,13 @@ def _nearest(op: Operation, x: Any, output_size: Any, scale_factors: Any) -> Dep
 def _linear(
     op: Operation, x: Any, output_size: Any, align_corners: bool, scale_factors: Any
 ) -> Dependent:
-    r"""Rows sum to 1. Hat functions at a spacing of :math:`1/s` sum to ``s`` for whole ``s``; with
-    aligned corners to less than :math:`s + (s-1)/(n-1) + 1 \le 2s` for ``n >= 2`` samples (a Riemann
-    sum of a hat of variation 2), to ``s`` for one. By a whole factor downward, every output has its
-    own samples, so columns sum to 1 at most."""
+    r"""Rows sum to 1, columns to at most this.
+
+    Hat functions at a spacing of :math:`1/s` sum to ``s`` for whole ``s``; with aligned corners to less
+    than :math:`s + (s-1)/(n-1) + 1 \le 2s` for ``n >= 2`` samples (a Riemann sum of a hat of variation
+    2), to ``s`` for one. By a whole factor downward, every output has its own samples, so columns sum
+    to 1 at most.
+    """
     square = Fraction(1)
     for factor in _factors(op, x, scale_factors):
         if factor != 1 and factor.denominator != 1 and factor.numerator != 1:
