@@ -11,7 +11,14 @@ __all__ = ["psnr", "quality", "ssim"]
 
 
 def psnr(image: Tensor, truth: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB for images in [0, 1]; ``image`` is clipped."""
+    """Peak signal-to-noise ratio in dB for images in [0, 1]; ``image`` is clipped.
+
+    Examples
+    --------
+    >>> import torch
+    >>> round(psnr(torch.full((1, 1, 4, 4), 0.5), torch.full((1, 1, 4, 4), 0.4)), 2)
+    20.0
+    """
     error = float((image.clamp(0, 1) - truth).square().mean())
     return math.inf if error == 0 else -10 * math.log10(error)
 

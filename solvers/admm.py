@@ -36,6 +36,18 @@ class ADMM(PlugAndPlay):
 
     ``stepsize`` is :math:`\gamma`, by default :math:`1/L` with :math:`L = \|A\|^2/s^2`: any
     positive value converges, this one balances the two terms.
+
+    Examples
+    --------
+    >>> import deepinv as dinv
+    >>> import torch
+    >>> from pnp_lip import LipschitzDenoiser
+    >>> from pnp_lip.solvers import ADMM
+    >>> physics = dinv.physics.BlurFFT((1, 32, 32), filter=torch.ones(1, 1, 3, 3) / 9)
+    >>> y = physics(torch.rand(1, 1, 32, 32))
+    >>> solution = ADMM(LipschitzDenoiser(1), sigma=0.05).solve(y, physics)
+    >>> solution.guaranteed
+    True
     """
 
     method = "ADMM"

@@ -54,6 +54,17 @@ class ForwardBackward(PlugAndPlay):
     firm
         apply the denoiser relaxed to be firmly nonexpansive, as ADMM does; with the same
         stepsize both then find the same images.
+
+    Examples
+    --------
+    >>> import deepinv as dinv
+    >>> from pnp_lip import LipschitzDenoiser
+    >>> from pnp_lip.solvers import ForwardBackward
+    >>> physics = dinv.physics.Inpainting((1, 32, 32), mask=0.7)
+    >>> y = physics(torch.rand(1, 1, 32, 32))
+    >>> solution = ForwardBackward(LipschitzDenoiser(1), sigma=0.05).solve(y, physics)
+    >>> solution.guaranteed, solution.status.name
+    (True, 'CONVERGED')
     """
 
     method = "forward-backward"

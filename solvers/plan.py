@@ -53,6 +53,18 @@ class Plan:
         the share of the natural step :math:`1/L`, at most 1; residuals are divided by it.
     stability
         a bound of the change of the solution by a change of ``y``, for a fixed reference.
+
+    Examples
+    --------
+    >>> import deepinv as dinv
+    >>> import torch
+    >>> from pnp_lip import LipschitzDenoiser
+    >>> from pnp_lip.solvers import ForwardBackward
+    >>> physics = dinv.physics.Inpainting((1, 32, 32), mask=0.7)
+    >>> solver = ForwardBackward(LipschitzDenoiser(1), sigma=0.05)
+    >>> solution = solver.solve(physics(torch.rand(1, 1, 32, 32)), physics)
+    >>> print(solution.plan.summary())  # doctest: +ELLIPSIS
+    forward-backward, stepsize 1.9, ...
     """
 
     method: str

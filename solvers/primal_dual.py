@@ -60,6 +60,17 @@ class PrimalDual(PlugAndPlay):
     data_fidelity
         deepinv's ``PoissonLikelihood``, ``L1``, ``IndicatorL2``, ``L2``,
         ``ZeroFidelity``, or a ``StackedPhysicsDataFidelity`` of them.
+
+    Examples
+    --------
+    >>> import deepinv as dinv
+    >>> from pnp_lip import LipschitzDenoiser
+    >>> from pnp_lip.solvers import PrimalDual
+    >>> physics = dinv.physics.Inpainting((1, 32, 32), mask=0.7)
+    >>> y = physics(torch.rand(1, 1, 32, 32))
+    >>> solver = PrimalDual(LipschitzDenoiser(1), sigma=0.05, data_fidelity=dinv.optim.L1())
+    >>> solver.solve(y, physics).guaranteed
+    True
     """
 
     method = "primal-dual"

@@ -121,6 +121,12 @@ class Anderson(Scheme):
         ``D``, how many first residuals a correction may be long.
     restart
         forget the differences where the residual grew by more than this factor.
+
+    Examples
+    --------
+    >>> from pnp_lip import LipschitzDenoiser
+    >>> from pnp_lip.solvers import Anderson, ForwardBackward
+    >>> solver = ForwardBackward(LipschitzDenoiser(1), 0.05, scheme=Anderson(memory=5))
     """
 
     memory: int = 10

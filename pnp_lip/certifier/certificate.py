@@ -42,6 +42,15 @@ class Certificate:
         of the programs that computed it.
     network
         the class of the network, with its module.
+
+    Examples
+    --------
+    >>> from pnp_lip import Certificate, LipschitzDenoiser, certify
+    >>> certificate = certify(LipschitzDenoiser(1))
+    >>> certificate.upper, certificate.lower > 0.9
+    (1.0, True)
+    >>> Certificate.from_dict(certificate.to_dict()).upper
+    1.0
     """
 
     statement: Statement

@@ -60,6 +60,12 @@ def prove(network: nn.Module, *, gap: float = 1e-3, example: Tensor | None = Non
         the network does not take the example.
     Refusal
         some part of the network has no rule, named together with the remedy.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> prove(nn.Sequential(nn.ReLU(), nn.Tanh())).upper
+    1.0
     """
     seen = {} if example is None else inputs_of_modules(network, example)
     return apply_rule(network, "", Settings(gap, seen, bound_graph))
@@ -104,6 +110,19 @@ def certify(
         some part of the network has no rule, named together with the remedy.
     Contradiction
         a measured gain is above the proved bound.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from pnp_lip import Refusal, certify
+    >>> layer = nn.Conv2d(1, 1, 1, bias=False)
+    >>> _ = nn.init.constant_(layer.weight, 0.5)
+    >>> certificate = certify(nn.Sequential(layer, nn.Sigmoid()))
+    >>> f"{certificate.lower:.3f} <= Lip <= {certificate.upper:.3f}"
+    '0.125 <= Lip <= 0.125'
+    >>> certify(nn.InstanceNorm2d(3))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    pnp_lip.certifier.values.Refusal: ...
     """
     example = None if images is None else images[:1].to(_dtype(network))
     statement = prove(network, gap=gap, example=example)

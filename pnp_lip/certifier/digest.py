@@ -47,6 +47,15 @@ def digest(module: nn.Module, *, unreadable: Callable[[Any], str] | None = None)
     -------
     str
         64 hexadecimal digits.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> layer = nn.LeakyReLU(0.1)
+    >>> before = digest(layer)
+    >>> layer.negative_slope = 5.0
+    >>> digest(layer) == before
+    False
     """
     reader = _Reader(unreadable or (lambda value: uuid.uuid4().hex))
     reader.read(module)

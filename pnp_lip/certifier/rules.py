@@ -127,9 +127,17 @@ def register_rule(
 
     Examples
     --------
-    >>> @register_rule(MyLayer, keeps_shape=True)
-    ... def _my_layer(module, name, settings):
-    ...     return lipschitz("my theorem", 1.0)
+    >>> import torch
+    >>> from pnp_lip.certifier import lipschitz, local_rules, prove, register_rule
+    >>> class Sorted(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return x.sort(dim=1).values
+    >>> with local_rules():
+    ...     @register_rule(Sorted, keeps_shape=True)
+    ...     def _sorted(module, name, settings):
+    ...         return lipschitz("sorting is nonexpansive", 1.0)
+    ...     print(prove(torch.nn.Sequential(Sorted(), torch.nn.Sigmoid())).upper)
+    0.25
     """
     known = keeps_shape if callable(keeps_shape) else lambda module: keeps_shape
 
@@ -155,8 +163,16 @@ def local_rules() -> Iterator[None]:
 
     Examples
     --------
+    >>> from torch import nn
+    >>> from pnp_lip.certifier import Refusal, local_rules, prove, register_slope
+    >>> class Sign(nn.Module):
+    ...     def forward(self, x):
+    ...         return x.sign()
     >>> with local_rules():
-    ...     register_slope(Cube, lambda module: (0.0, 1.0))
+    ...     register_slope(Sign, lambda module: (0.0, 1.0))  # wrong, and forgotten
+    >>> prove(Sign())  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    pnp_lip.certifier.values.Refusal: ...
     """
     before = [dict(registry) for registry in _REGISTRIES]
     try:

@@ -21,7 +21,21 @@ _SLOPES: dict[type[nn.Module], Callable[[nn.Module], Interval]] = undone({})
 
 
 def register_slope(kind: type[nn.Module], interval: Callable[[nn.Module], Interval]) -> None:
-    """Declare that modules of exactly this class act entrywise with a slope in ``interval(module)``."""
+    """Declare that modules of exactly this class act entrywise with a slope in ``interval(module)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from pnp_lip.certifier import local_rules, prove
+    >>> class Half(nn.Module):
+    ...     def forward(self, x):
+    ...         return x - 0.5 * torch.sin(x)
+    >>> with local_rules():
+    ...     register_slope(Half, lambda module: (0.5, 1.5))
+    ...     print(prove(Half()).upper)
+    1.5
+    """
     _SLOPES[kind] = interval
     register_rule(kind, keeps_shape=True)(_entrywise)
 

@@ -103,7 +103,10 @@ def check_certificate(
 
     Examples
     --------
-    >>> check_certificate("denoiser.json", denoiser).unchecked
+    >>> from pnp_lip import LipschitzDenoiser, certify
+    >>> denoiser = LipschitzDenoiser(1, depth=2, nf=4, kernel_size=3, pretrained=None)
+    >>> bool(check_certificate(certify(denoiser), denoiser))
+    True
     """
     known = isinstance(certificate, (str, Path, dict))
     data = read_certificate(certificate if known else certificate.to_dict())  # type: ignore[arg-type, union-attr]

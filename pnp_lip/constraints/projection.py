@@ -47,6 +47,19 @@ def hold(
     -------
     RemovableHandle
         A handle whose ``remove()`` ends the constraint.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pnp_lip.certifier import prove
+    >>> from pnp_lip.layers import GradientStep
+    >>> layer = GradientStep(5, 8)
+    >>> optimizer = torch.optim.SGD(layer.parameters(), lr=10.0)
+    >>> handle = hold(layer, optimizer, averagedness=0.99)
+    >>> layer(torch.randn(2, 5)).square().sum().backward()
+    >>> _ = optimizer.step()
+    >>> prove(layer).upper
+    1.0
     """
 
     def bring_back(*_: object) -> None:
@@ -83,6 +96,18 @@ def project(
     ValueError
         ``averagedness`` outside (0, 1], an unknown constraint, or a model in which no
         module declares anything.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from pnp_lip.certifier import prove
+    >>> from pnp_lip.layers import GradientStep
+    >>> layer = GradientStep(5, 8)
+    >>> with torch.no_grad():
+    ...     _ = layer.weight.mul_(10)
+    >>> project(layer, averagedness=0.99)  # with room for rounding and the gap of the proof
+    >>> prove(layer).upper
+    1.0
     """
     if not 0 < averagedness <= 1:
         raise ValueError(f"averagedness must lie in (0, 1], got {averagedness}")

@@ -138,6 +138,15 @@ def write_image(path: str | Path, pixels: Tensor, stored: Storage | DTypeLike = 
     ImageFileError
         an unknown suffix, a format that cannot hold it, or a place that cannot be
         written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pnp_lip.data import photograph
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_image(f"{folder}/x.png", photograph("camera", size=32))
+    ...     read_image(f"{folder}/x.png").pixels.shape
+    torch.Size([1, 1, 32, 32])
     """
     values = pixels.detach().cpu().double().numpy().transpose(0, 2, 3, 1)
     write_raster(Path(path), values, _storage(stored, len(values)))

@@ -34,6 +34,11 @@ def photograph(name: str = "camera", size: int = 256) -> Tensor:
     ------
     ValueError
         an unknown name.
+
+    Examples
+    --------
+    >>> photograph("camera", size=64).shape
+    torch.Size([1, 1, 64, 64])
     """
     if name not in PHOTOGRAPHS:
         raise ValueError(f"unknown photograph '{name}': expected one of {', '.join(PHOTOGRAPHS)}")

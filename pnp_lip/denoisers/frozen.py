@@ -45,6 +45,15 @@ class Frozen(Denoiser):
         the denoiser is no :class:`LipschitzDenoiser`, and none with a fixed guide.
     ValueError
         a noise level that is negative or not finite.
+
+    Examples
+    --------
+    >>> from pnp_lip import Frozen, LipschitzDenoiser
+    >>> D = LipschitzDenoiser(1)
+    >>> frozen = Frozen(D, 0.05)  # the same function at one noise level, faster
+    >>> x = torch.rand(1, 1, 32, 32)
+    >>> bool((frozen(x) - D(x, 0.05)).abs().max() < 1e-5)
+    True
     """
 
     def __init__(

@@ -101,6 +101,20 @@ class Guard(Denoiser):
     ValueError
         a bound that is not positive, an ``execution`` that is no error, or an unknown
         ``on_violation``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from pnp_lip import Guard
+    >>> class Doubles(nn.Module):
+    ...     def forward(self, x, sigma):
+    ...         return 2 * x
+    >>> D = Guard(Doubles(), bound=1.0, on_violation="record")
+    >>> for scale in (1.0, 0.5):
+    ...     _ = D(scale * torch.ones(1, 1, 4, 4), 0.1)
+    >>> f"{D.violations[0].ratio:.1f}"
+    '2.0'
     """
 
     #: What it notes down, which no output depends on.

@@ -65,6 +65,17 @@ class LipschitzDenoiser(Denoiser):
         a size out of range, or one that contradicts the weights.
     FileNotFoundError, WeightsError
         weights that are missing, truncated or tampered with.
+
+    Examples
+    --------
+    >>> from pnp_lip import LipschitzDenoiser
+    >>> from pnp_lip.data import photograph
+    >>> from pnp_lip.quality import psnr
+    >>> D = LipschitzDenoiser(in_channels=1)
+    >>> x = photograph("camera", size=96)
+    >>> y = x + 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    >>> psnr(y, x) + 6 < psnr(D(y, 0.1), x)
+    True
     """
 
     def __init__(

@@ -31,6 +31,13 @@ class Relaxed(Denoiser):
     ------
     ValueError
         the relaxation is not a positive number.
+
+    Examples
+    --------
+    >>> from pnp_lip import LipschitzDenoiser, Relaxed, certify
+    >>> halfway = Relaxed(LipschitzDenoiser(1), 0.5)
+    >>> certify(halfway).averagedness < 0.5
+    True
     """
 
     relaxation: Tensor
@@ -74,5 +81,12 @@ def firmly_nonexpansive(denoiser: torch.nn.Module, averagedness: float) -> Relax
     ------
     ValueError
         ``averagedness`` outside (0, 1].
+
+    Examples
+    --------
+    >>> from pnp_lip import LipschitzDenoiser, certify, firmly_nonexpansive
+    >>> D = LipschitzDenoiser(1)
+    >>> certify(firmly_nonexpansive(D, certify(D).averagedness)).averagedness <= 0.5
+    True
     """
     return Relaxed(denoiser, firm_weight(averagedness))

@@ -140,6 +140,14 @@ class Tiled(Denoiser):
     ValueError
         a tile below one pixel, a halo below the receptive radius, or none given for a
         denoiser whose radius is not known. The certifier refuses the last kind.
+
+    Examples
+    --------
+    >>> from pnp_lip import LipschitzDenoiser, Tiled
+    >>> D = LipschitzDenoiser(1)
+    >>> x = torch.rand(1, 1, 96, 80)
+    >>> bool((Tiled(D, tile=48)(x, 0.1) - D(x, 0.1)).abs().max() < 1e-5)
+    True
     """
 
     def __init__(

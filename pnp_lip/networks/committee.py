@@ -27,6 +27,13 @@ class Committee(nn.Module):
     ------
     ValueError
         no member.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from pnp_lip.certifier import prove
+    >>> prove(Committee([nn.Tanh(), nn.Sigmoid()])).upper  # the mean of 1 and 1/4
+    0.625
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:

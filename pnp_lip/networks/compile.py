@@ -52,6 +52,15 @@ def from_max_min(
     ------
     ValueError
         an invalid form, or another theorem.
+
+    Examples
+    --------
+    >>> import torch
+    >>> a, b = torch.tensor([[1.0], [-1.0]]).double(), torch.zeros(2).double()
+    >>> absolute = from_max_min(a, b, [[0], [1]])  # max(x, -x)
+    >>> x = torch.tensor([[-2.0], [0.5]]).double()
+    >>> bool(torch.allclose(absolute(x).flatten(), x.abs().flatten()))
+    True
     """
     form = MaxMin(a, b, tuple(tuple(group) for group in groups))
     if theorem == "4.1":

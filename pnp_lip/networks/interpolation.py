@@ -40,6 +40,13 @@ def interpolant(x: Tensor, values: Tensor, gradients: Tensor | None = None) -> M
     ------
     ValueError
         shapes that do not fit, equal points, or values that no 1-Lipschitz function takes.
+
+    Examples
+    --------
+    >>> x = torch.tensor([[0.0], [1.0], [3.0]])
+    >>> f = interpolant(x, torch.tensor([0.0, 1.0, -0.5]))
+    >>> [round(float(value), 6) for value in f(x)]
+    [0.0, 1.0, -0.5]
     """
     x, values = x.detach().double(), values.detach().double()
     if x.ndim != 2 or values.shape != x.shape[:1] or len(x) < 1:

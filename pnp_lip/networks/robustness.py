@@ -55,6 +55,13 @@ def certified_radius(logits: Tensor, lipschitz: float, *, norm: Norm = "l2") -> 
     ------
     ValueError
         misshapen logits, a constant that is not positive, or an unknown norm.
+
+    Examples
+    --------
+    >>> import torch
+    >>> logits = torch.tensor([[3.0, 1.0]])
+    >>> round(float(certified_radius(logits, 1.0)), 4)  # (3 - 1) / sqrt(2)
+    1.4142
     """
     _require_logits(logits)
     if norm not in _FACTORS:

@@ -101,6 +101,16 @@ def wasserstein1(
     ------
     ValueError
         samples that are misshapen, too few, or not finite, or an argument out of range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> rng = torch.Generator().manual_seed(0)
+    >>> x, y = torch.randn(400, 2, generator=rng), torch.randn(400, 2, generator=rng)
+    >>> y[:, 0] += 3
+    >>> found = wasserstein1(x, y, fit=CriticFit(steps=20), rng=rng)
+    >>> 1 < found.value < 4
+    True
     """
     _require_samples(x, y)
     _require_settings(held_out, confidence, diameter)

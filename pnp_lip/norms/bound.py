@@ -78,6 +78,13 @@ def convolution_norm(
         the weight is not a floating-point tensor.
     ValueError
         empty, non-finite or misshapen weight, or an argument out of range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> bound = convolution_norm(torch.ones(1, 1, 3, 3) / 9)
+    >>> f"{bound.lower:.3f} {bound.upper:.3f}"
+    '1.000 1.001'
     """
     where = "convolution_norm"
     _check_gap(gap, where)
@@ -92,6 +99,13 @@ def matrix_norm(weight: Tensor, *, gap: float = 1e-3) -> NormBound:
     ------
     TypeError, ValueError
         as in `convolution_norm`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> bound = matrix_norm(torch.diag(torch.tensor([3.0, 4.0])))
+    >>> bound.lower <= 4 <= bound.upper < 4.01
+    True
     """
     _check_gap(gap, "matrix_norm")
     check_weight(weight, "matrix_norm", (2,))

@@ -53,6 +53,12 @@ def grid_norm(
         a weight that is no floating-point tensor.
     ValueError
         an unusable weight, or ``points`` below the kernel size.
+
+    Examples
+    --------
+    >>> weight = torch.ones(1, 1, 3, 3, requires_grad=True)
+    >>> 9 <= float(grid_norm(weight)) < 9.1
+    True
     """
     taps = convolution_kernel_taps(weight, stride, 1, groups, "grid_norm")
     size = tuple(taps.shape[3:])

@@ -78,6 +78,17 @@ def write_weights(denoiser: nn.Module, path: str | Path) -> None:
     ------
     WeightsError
         another suffix.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pnp_lip import LipschitzDenoiser, write_weights
+    >>> D = LipschitzDenoiser(1, depth=2, nf=8, kernel_size=3, pretrained=None)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_weights(D, f"{folder}/mine.safetensors")
+    ...     again = LipschitzDenoiser(1, pretrained=f"{folder}/mine.safetensors")
+    >>> again.sizes["nf"]
+    8
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -131,6 +142,12 @@ def read_weights(source: str | Path, in_channels: int = 1) -> StoredWeights:
         no such file.
     WeightsError
         truncated, tampered with, or not written by :func:`write_weights`.
+
+    Examples
+    --------
+    >>> stored = read_weights("default", in_channels=3)
+    >>> stored.architecture["in_channels"], len(stored.sha256)
+    (3, 64)
     """
     path = shipped(in_channels, str(source)) if source in SHIPPED_NAMES else Path(source)
     if not path.is_file():

@@ -58,9 +58,17 @@ def register_operator(*operators: Any) -> Callable[[OperatorRule], OperatorRule]
 
     Examples
     --------
-    >>> @register_operator(torch.ops.aten.sin.default)
-    ... def _sine(op, x):
-    ...     return op.entrywise(x, -1.0, 1.0)
+    >>> import torch
+    >>> from pnp_lip.certifier import local_rules, prove, register_operator
+    >>> class Waves(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return 0.5 * torch.special.bessel_j0(x)
+    >>> with local_rules():
+    ...     @register_operator(torch.ops.aten.special_bessel_j0.default)
+    ...     def _bessel(op, x):
+    ...         return op.entrywise(x, -0.582, 0.582)
+    ...     print(prove(Waves(), example=torch.zeros(1, 1, 8, 8)).upper)
+    0.291
     """
 
     def add(rule: OperatorRule) -> OperatorRule:
