@@ -120,6 +120,20 @@ def test_the_seed_decides_the_result(folder: Path) -> None:
     assert not torch.equal(a, c)
 
 
+def test_a_shipped_configuration_is_found_by_its_name(folder: Path) -> None:
+    from pnp_lip.cli.train import _config
+    from pnp_lip.training import GuidedConfig, TrainingConfig
+    from pnp_lip.weights import shipped_configurations
+
+    names = shipped_configurations()
+    assert set(names) == {"grey", "colour", "grey_guided", "colour_guided"}
+    for name, path in names.items():
+        kind = GuidedConfig if "guided" in name else TrainingConfig
+        assert _config(name) == kind.read(path)
+    (folder / "grey").write_text("steps = 7\n")  # a file of that name goes first
+    assert _config("grey").steps == 7
+
+
 @pytest.fixture
 def weights(folder: Path) -> LipschitzDenoiser:
     denoiser = LipschitzDenoiser(1, depth=1, nf=4, kernel_size=3, pretrained=None)

@@ -249,7 +249,8 @@ def _train(subparsers: _Subparsers[_Parser]) -> argparse.ArgumentParser:
         "--nproc-per-node 2 -m pnp_lip train CONFIG --device cuda, each with its own patches.",
     )
     parser.add_argument(
-        "config", help="TOML file; pnp_lip/weights/*.toml are those of the shipped weights"
+        "config",
+        help="TOML file, or the name of a shipped one: grey, colour, grey_guided, colour_guided",
     )
     parser.add_argument("--folder", default="runs/train", help="of the run (default runs/train)")
     parser.add_argument("--device", default="cpu", help="where to train (default cpu)")

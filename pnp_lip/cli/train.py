@@ -16,6 +16,7 @@ from pnp_lip.training import (
     TrainingConfig,
     train_with_progress,
 )
+from pnp_lip.weights import shipped_configurations
 
 __all__ = ["train"]
 
@@ -61,10 +62,14 @@ def _require_own_folder(folder: Path) -> None:
         )
 
 
-def _config(path: str) -> TrainingConfig:
-    """The configuration in a file, whose name every complaint carries."""
+def _config(given: str) -> TrainingConfig:
+    """The configuration in a file, whose name every complaint carries, or a shipped one by its name."""
+    names = shipped_configurations()
+    path = str(names[given]) if given in names and not Path(given).exists() else given
     if not Path(path).is_file():
-        raise InputError(f"No such file or directory: {path}")
+        raise InputError(
+            f"No such file or directory: {path}; shipped configurations are {', '.join(sorted(names))}"
+        )
     try:
         with Path(path).open("rb") as file:
             guided = "mask_channels" in tomllib.load(file)

@@ -32,7 +32,7 @@ from pnp_lip.training.evaluation import LEVELS, validation_psnr
 from pnp_lip.training.guided_config import GuidedConfig
 from pnp_lip.training.guided_samples import GuidedSamples
 from pnp_lip.training.processes import Processes
-from pnp_lip.weights import read_weights, write_weights
+from pnp_lip.weights import read_weights, shipped, write_weights
 
 __all__ = ["GuidedTraining"]
 
@@ -163,7 +163,7 @@ def _lend(source: str, model: GuidedDenoiser) -> None:
 
     And with its first layer, where it sees the same images, or grey ones, as the mean of the colours.
     """
-    lender = read_weights(source)
+    lender = read_weights(shipped(1, source) if source == "guided" else source)
     state = {
         name.removeprefix("mask."): value
         for name, value in lender.state_dict.items()

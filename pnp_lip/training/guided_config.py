@@ -25,7 +25,7 @@ class GuidedConfig(TrainingConfig):
         sizes of the mask network.
     mask_initial
         file of a guided denoiser, perhaps for other images, whose mask network lends
-        what fits; random if empty.
+        what fits, or ``"guided"`` for the shipped grey one; random if empty.
     mask_rate
         its largest learning rate.
     unfreeze

@@ -6,6 +6,7 @@ from pnp_lip.weights.storage import (
     StoredWeights,
     read_weights,
     shipped,
+    shipped_configurations,
     weight_hash,
     write_weights,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "require_depth",
     "require_tensors",
     "shipped",
+    "shipped_configurations",
     "weight_hash",
     "write_weights",
 ]

@@ -25,6 +25,7 @@ __all__ = [
     "WeightsError",
     "read_weights",
     "shipped",
+    "shipped_configurations",
     "weight_hash",
     "write_weights",
 ]
@@ -124,6 +125,11 @@ def shipped(in_channels: int, name: str = "default") -> Path:
         raise WeightsError(f"weights are shipped for 1 and 3 channels, not for {in_channels}")
     stem = _IMAGES[in_channels] + ("" if name == "default" else f"_{name}")
     return Path(__file__).with_name(f"{stem}.safetensors")
+
+
+def shipped_configurations() -> dict[str, Path]:
+    """The configurations that the shipped weights were trained with, by name."""
+    return {path.stem: path for path in Path(__file__).parent.glob("*.toml")}
 
 
 def read_weights(source: str | Path, in_channels: int = 1) -> StoredWeights:
