@@ -22,7 +22,7 @@ from pnp_lip.data.patches import DATA_VARIABLE
 from pnp_lip.data.photographs import photograph
 from pnp_lip.recipes import deblur, inpaint
 from pnp_lip.recipes.problem import Problem
-from pnp_lip.recipes.restoration import SOLVERS, Options, restore
+from pnp_lip.recipes.restoration import Options, restore
 
 NOISE = 0.01
 
@@ -93,8 +93,8 @@ def main() -> None:
     for name, problem, strengths in problems(photograph("camera")):
         if options.problems and name not in options.problems:
             continue
-        for solver in SOLVERS:
-            report = restore(problem, Options(strengths[solver], solver)).to_dict()
+        for solver, strength in strengths.items():
+            report = restore(problem, Options(strength, solver)).to_dict()
             recording.add(name, solver, row={key: report[key] for key in KEPT})
     recording.close()
 

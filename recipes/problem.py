@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from deepinv.optim.data_fidelity import DataFidelity
 from deepinv.physics import LinearPhysics
 from torch import Tensor
 
@@ -33,7 +34,7 @@ class Problem:
     y
         the observation as the physics gives it.
     start
-        first image of the iteration, ``[1, C, H, W]``.
+        first image of the iteration, ``[1, C, H, W]``; of a complex image real and imaginary part.
     observation
         the observation as an image, for pictures and for its PSNR.
     truth
@@ -48,6 +49,13 @@ class Problem:
         what a person should know before waiting for the result, one sentence each.
     inset
         kernel or mask ``[1, 1, h, w]``, drawn into the observation.
+    fidelity
+        the data term; without it half the square of ``Ax - y``. All but ``L2`` need the primal-dual
+        method.
+    box
+        where the numbers of ``x`` lie, for the solver that keeps them there.
+    complex_image
+        whether the two channels of ``x`` are a complex image, of which the magnitude is shown.
     """
 
     name: str
@@ -61,9 +69,19 @@ class Problem:
     settings: dict[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     inset: Tensor | None = None
+    fidelity: DataFidelity | None = None
+    box: tuple[float, float] = (0.0, 1.0)
+    complex_image: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Those of the denoiser: real and imaginary part are denoised each by itself."""
+        return 1 if self.complex_image else int(self.start.shape[1])
 
     def in_frame(self, x: Tensor) -> Tensor:
-        """The part of a reconstruction that lies in the frame of the observation."""
+        """What is shown of a reconstruction: its magnitude, in the frame of the observation."""
+        if self.complex_image:
+            x = torch.linalg.vector_norm(x, dim=1, keepdim=True)
         height, width = self.observation.shape[-2:]
         top, left = (extra // 2 for extra in self.margin)
         return x[..., top : top + height, left : left + width]

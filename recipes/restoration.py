@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from deepinv.optim.data_fidelity import L2
 from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
@@ -25,6 +27,7 @@ from pnp_lip.solvers import (
     GuidedPlugAndPlay,
     GuidedSolution,
     PlugAndPlay,
+    PrimalDual,
     Solution,
 )
 from pnp_lip.versions import versions
@@ -32,7 +35,7 @@ from pnp_lip.weights import weight_hash
 
 __all__ = ["SOLVERS", "Options", "Restoration", "restore"]
 
-SOLVERS = ("forward-backward", "admm")
+SOLVERS = ("forward-backward", "admm", "primal-dual")
 #: Residual at which the plain stage of a guided solve stops: its image serves as a guide only.
 _LOOSE = 1e-4
 
@@ -79,7 +82,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.solver not in SOLVERS:
-            raise InputError(f"unknown solver '{self.solver}': expected {' or '.join(SOLVERS)}")
+            raise InputError(
+                f"unknown solver '{self.solver}': expected one of {', '.join(SOLVERS)}"
+            )
         require_noise(self.sigma, "the strength of the denoiser")
         if self.max_iter < 1:
             raise InputError(f"expected at least one iteration, got max_iter={self.max_iter}")
@@ -92,8 +97,8 @@ class Options:
                 "the guided network has one size: leave out the weights, or name a file"
             )
 
-    def build(self, denoiser: nn.Module, tol: float | None = None) -> PlugAndPlay:
-        """The solver these options describe, for a denoiser and another tolerance if there is one."""
+    def build(self, problem: Problem, denoiser: nn.Module, tol: float | None = None) -> PlugAndPlay:
+        """The solver these options describe, for a problem, a denoiser and another tolerance."""
         shared: dict[str, Any] = {
             "stepsize": self.stepsize,
             "max_iter": self.max_iter,
@@ -101,9 +106,13 @@ class Options:
             "unproved": self.unproved,
             "verbose": self.verbose,
         }
+        if self.solver == "primal-dual":
+            fidelity = problem.fidelity or L2()
+            return PrimalDual(denoiser, self.sigma, data_fidelity=fidelity, **shared)
+        shared["data_fidelity"] = problem.fidelity
         if self.solver == "admm":
             return ADMM(denoiser, self.sigma, **shared)
-        return ForwardBackward(denoiser, self.sigma, box=(0.0, 1.0), **shared)
+        return ForwardBackward(denoiser, self.sigma, box=problem.box, **shared)
 
 
 @dataclass(frozen=True)
@@ -252,8 +261,7 @@ def restore(problem: Problem, options: Options) -> Restoration:
     HypothesisViolated
         the convergence theorem does not apply with these options.
     """
-    channels = problem.start.shape[1]
-    denoiser, solver = _solver(channels, options)
+    denoiser, solver = _solver(problem, options)
     curve: list[float] = []
 
     def record(iteration: int, x: Tensor) -> None:
@@ -261,7 +269,7 @@ def restore(problem: Problem, options: Options) -> Restoration:
             curve.append(psnr(problem.in_frame(x), problem.truth))
 
     # An image of ADMM costs one more evaluation of the denoiser, so its curve is not recorded.
-    callback = record if options.solver == "forward-backward" else None
+    callback = None if options.solver == "admm" else record
     solution = solver.solve(problem.y, problem.physics, init=problem.start, callback=callback)
     plain = solution.stages[0].x if isinstance(solution, GuidedSolution) else None
     return Restoration(
@@ -275,12 +283,16 @@ def restore(problem: Problem, options: Options) -> Restoration:
     )
 
 
-def _solver(channels: int, options: Options) -> tuple[nn.Module, PlugAndPlay | GuidedPlugAndPlay]:
+def _solver(
+    problem: Problem, options: Options
+) -> tuple[nn.Module, PlugAndPlay | GuidedPlugAndPlay]:
     """The network and what solves with it."""
+    channels = problem.channels
     if not options.guided:
         plain = LipschitzDenoiser(channels, pretrained=options.weights, device=options.device)
-        return plain, options.build(plain)
+        return plain, options.build(problem, plain)
     weights = "guided" if options.weights == "default" else options.weights
     guided = GuidedDenoiser(channels, pretrained=weights, device=options.device)
     loose = max(_LOOSE, options.tol)
-    return guided, GuidedPlugAndPlay(guided, options.build, tol=options.tol, loose=loose)
+    build = partial(options.build, problem)
+    return guided, GuidedPlugAndPlay(guided, build, tol=options.tol, loose=loose)

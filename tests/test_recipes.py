@@ -193,7 +193,7 @@ def test_packaged_photographs_are_small_images_in_the_unit_range(name: str) -> N
 def test_unknown_photographs_and_solvers_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown photograph 'nobody'"):
         photograph("nobody")
-    with pytest.raises(ValueError, match="expected forward-backward or admm"):
+    with pytest.raises(ValueError, match="expected one of forward-backward, admm, primal-dual"):
         Options(0.1, solver="magic")
 
 

@@ -2,11 +2,12 @@ r"""
 Trap: acceleration that stalls
 ==============================
 
-Anderson acceleration extrapolates from the last residuals and saves most of the iterations. Without a safeguard it may stall,
-and a regularisation in absolute numbers decides where: deepinv adds 0.1 to the Gram matrix of the residuals, so
-once these are small, the extrapolation sees only the regularisation. Here the correction is scale-free,
-and it is taken only while the sum of all corrections stays finite. Then the theorem for inexact
-Krasnosel'skii-Mann iterations covers it, and it can be on by default.
+Anderson acceleration extrapolates from the last residuals and saves most of the iterations.
+Without a safeguard it may stall, and a regularisation in absolute numbers decides where: deepinv
+adds 0.1 to the Gram matrix of the residuals, so once these are small, the extrapolation sees only
+the regularisation. Here the correction is scale-free, and it is taken only while the sum of all
+corrections stays finite. Then the theorem for inexact Krasnosel'skii-Mann iterations covers it,
+and it can be on by default.
 """
 
 import deepinv as dinv

@@ -2,9 +2,9 @@ r"""
 Trap: a denoiser that expands
 =============================
 
-Plug-and-Play converges if the denoiser is nonexpansive. An ordinary network is not, and nothing in the loop says so: the
-relative change of the image, which most programs print, can settle while the image grows without limit. The
-certifier says it before the first iteration.
+Plug-and-Play converges if the denoiser is nonexpansive. An ordinary network is not, and nothing
+in the loop says so: the relative change of the image, which most programs print, can settle while
+the image grows without limit. The certifier says it before the first iteration.
 """
 
 import deepinv as dinv
@@ -37,8 +37,8 @@ print(f"relative change at the end {changes[-1]:.2f}, norm of the image {norms[-
 # %%
 # What the certifier says
 # -----------------------
-# The proved bound is far above 1, and the measured one too: two images, kept in the certificate, whose results are further
-# apart than they are.
+# The proved bound is far above 1, and the measured one too: two images, kept in the certificate,
+# whose results are further apart than they are.
 
 certificate = certify(dncnn, images=truth)
 print(f"{certificate.lower:.2f} <= Lip <= {certificate.upper:.1f}")

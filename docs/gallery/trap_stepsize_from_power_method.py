@@ -2,10 +2,11 @@ r"""
 Trap: a stepsize from the power method
 ======================================
 
-Forward-backward converges for :math:`\gamma < 2/\|A\|^2`. The usual way to the norm is a power method, which
-approaches it *from below*: a stepsize computed from it may be too long. How far below depends on when it stops. deepinv's
-``compute_sqnorm`` stops at an *absolute* change of :math:`10^{-3}`, which a physics with small numbers, say
-counts scaled down or a detector of low gain, meets at once.
+Forward-backward converges for :math:`\gamma < 2/\|A\|^2`. The usual way to the norm is a power
+method, which approaches it *from below*: a stepsize computed from it may be too long. How far
+below depends on when it stops. deepinv's ``compute_sqnorm`` stops at an *absolute* change of
+:math:`10^{-3}`, which a physics with small numbers, say counts scaled down or a detector of low
+gain, meets at once.
 """
 
 import deepinv as dinv
@@ -48,7 +49,8 @@ print(
 # %%
 # Here
 # ----
-# The norm is proved from the Fourier coefficients of the kernel, the step follows from it, and the plan says so.
+# The norm is proved from the Fourier coefficients of the kernel, the step follows from it, and
+# the plan says so.
 
 solver = ForwardBackward(denoiser, sigma=0.0075)
 solution = solver.solve(y, physics)

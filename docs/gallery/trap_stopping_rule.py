@@ -2,10 +2,11 @@ r"""
 Trap: "converged" far from the solution
 =======================================
 
-Many programs stop when an iteration changes the image by little. A short stepsize changes the image by little from the
-first iteration on. deepinv's rule, the relative change of the image, then reports convergence at once, and a certificate
-of the algorithm does not help: it would converge, but has not. Here the residual is measured against the step that the problem
-asks for, so a tiny stepsize is not a small residual.
+Many programs stop when an iteration changes the image by little. A short stepsize changes the
+image by little from the first iteration on. deepinv's rule, the relative change of the image,
+then reports convergence at once, and a certificate of the algorithm does not help: it would
+converge, but has not. Here the residual is measured against the step that the problem asks for,
+so a tiny stepsize is not a small residual.
 """
 
 import deepinv as dinv

@@ -2,10 +2,10 @@ r"""
 Trap: an adjoint that is none
 =============================
 
-The step :math:`x - \gamma A^*(Ax - y)` is a gradient step only if ``A_adjoint`` is the adjoint of ``A``. An approximate
-adjoint, say a faster back-projection, makes another map of it, of which no theorem speaks. deepinv's tomography
-has such a mode. The solvers try the identity
-:math:`\langle Au, v\rangle = \langle u, A^*v\rangle` on seeded vectors before a theorem is named.
+The step :math:`x - \gamma A^*(Ax - y)` is a gradient step only if ``A_adjoint`` is the adjoint of
+``A``. An approximate adjoint, say a faster back-projection, makes another map of it, of which no
+theorem speaks. deepinv's tomography has such a mode. The solvers try the identity :math:`\langle
+Au, v\rangle = \langle u, A^*v\rangle` on seeded vectors before a theorem is named.
 """
 
 import deepinv as dinv

@@ -2,11 +2,11 @@ r"""
 Trap: a proximity operator that is none
 =======================================
 
-ADMM asks the physics for :math:`\mathrm{prox}_{\gamma f}(z)`, the solution of
-:math:`(I + \gamma A^*A)x = z + \gamma A^*y`. Libraries have closed forms for some physics, and a closed form that is wrong
-for one of them converges, too, to the solution of no problem that anybody stated. deepinv's ``Decolorize``
-uses a truncated singular value decomposition and loses what is perpendicular to the grey axis. The solvers
-check the equation that a proximity operator has to satisfy.
+ADMM asks the physics for :math:`\mathrm{prox}_{\gamma f}(z)`, the solution of :math:`(I + \gamma
+A^*A)x = z + \gamma A^*y`. Libraries have closed forms for some physics, and a closed form that is
+wrong for one of them converges, too, to the solution of no problem that anybody stated. deepinv's
+``Decolorize`` uses a truncated singular value decomposition and loses what is perpendicular to
+the grey axis. The solvers check the equation that a proximity operator has to satisfy.
 """
 
 import deepinv as dinv

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pnp_lip.cli.failure import WRONG_INPUT, described
-from pnp_lip.cli.parser import UsageError, build_parser
+from pnp_lip.cli.parser import build_parser
+from pnp_lip.cli.usage import UsageError
 
 __all__ = ["main"]
 

@@ -1,0 +1,40 @@
+"""The arguments of ``pnp-lip denoise``."""
+
+from __future__ import annotations
+
+import argparse
+
+from pnp_lip.cli.arguments import at_least, noise_level_or_auto
+from pnp_lip.cli.commands.shared import EXIT, computing_arguments, image_arguments
+from pnp_lip.cli.usage import Subparsers
+
+__all__ = ["add"]
+
+
+def add(subparsers: Subparsers) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "denoise",
+        help="remove Gaussian noise",
+        description="Apply the denoiser once: pnp-lip denoise noisy.tif --sigma 0.1 -o clean.tif. "
+        "With --simulate noise is added to a clean image first, and PSNR is reported.",
+        epilog=EXIT,
+    )
+    image_arguments(parser, "denoise")
+    parser.add_argument(
+        "--sigma",
+        type=noise_level_or_auto,
+        default=0.1,
+        help="standard deviation of the noise, where 1 is white: for 8-bit numbers divide by 255 "
+        "(default 0.1, that is 25 of 255); 'auto' estimates it from the image",
+    )
+    parser.add_argument(
+        "--tile",
+        type=at_least(1),
+        metavar="PIXELS",
+        help="denoise in tiles of this side, with a halo that keeps the result the same; bounds the "
+        "memory (default: 512 above a megapixel, one tile below)",
+    )
+    computing_arguments(parser)
+    parser.set_defaults(run="pnp_lip.cli.denoise:denoise")
+    return parser

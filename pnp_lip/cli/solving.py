@@ -1,0 +1,80 @@
+"""Pose the problem of a command, solve it page by page, write."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from pnp_lip.cli.door import Given, noise_of, say
+from pnp_lip.cli.failure import NOT_CONVERGED
+from pnp_lip.cli.result import write
+from pnp_lip.recipes.problem import Problem
+from pnp_lip.recipes.restoration import Options, restore
+from pnp_lip.solvers import GuidedSolution, Solution, Status
+
+__all__ = ["LEAST_NOISE", "solve"]
+
+#: The strength of the denoiser never falls below that for this noise.
+LEAST_NOISE = 0.003
+
+
+def solve(
+    source: Given,
+    problem: Callable[[Tensor, float], Problem],
+    strength: Callable[[float], float],
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Pose and check the problems of all pages, then solve them and write."""
+    pages = [page.to(options.device) for page in source.pages]
+    levels = [noise_of(page, options.noise, source.simulate) for page in pages]
+    problems = [problem(page, noise) for page, noise in zip(pages, levels, strict=True)]
+    say(*(remark for one in problems for remark in one.remarks))
+    chosen = [
+        _options(options, strength(noise) if options.sigma is None else options.sigma)
+        for noise in levels
+    ]
+    solved = [restore(one, how) for one, how in zip(problems, chosen, strict=True)]
+    failed = [one.solution for one in solved if one.solution.status is not Status.CONVERGED]
+    report = write(source, solved, NOT_CONVERGED if failed else 0)
+    if failed:
+        print(_advice(failed, options))
+    return report
+
+
+def _options(options: argparse.Namespace, sigma: float) -> Options:
+    return Options(
+        sigma=sigma,
+        solver=options.solver,
+        stepsize=options.stepsize,
+        max_iter=options.max_iter,
+        tol=options.tol,
+        device=options.device,
+        seed=options.seed,
+        weights=options.weights,
+        guided=options.guided,
+        unproved=options.unproved,
+        verbose=True,
+    )
+
+
+def _advice(failed: list[Solution | GuidedSolution], options: argparse.Namespace) -> str:
+    """What to do where an iteration did not converge."""
+    if any(solution.status is not Status.MAX_ITERATIONS for solution in failed):
+        return f"did not converge: {failed[0].status.value}"
+    residual = max(solution.residual for solution in failed)
+    return (
+        f"the iterations ran out at a residual of {residual:.2g}: raise --max-iter (now "
+        f"{options.max_iter}), or accept the result with --tol {_above(residual):g}"
+    )
+
+
+def _above(residual: float) -> float:
+    """The next number of one digit above a residual."""
+    if not (math.isfinite(residual) and residual > 0):
+        return 1.0
+    digit = 10.0 ** math.floor(math.log10(residual))
+    return digit * math.ceil(residual / digit)
