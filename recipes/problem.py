@@ -75,7 +75,7 @@ class Problem:
 
     @property
     def channels(self) -> int:
-        """Those of the denoiser: real and imaginary part are denoised each by itself."""
+        """How many channels the denoiser sees; real and imaginary part are denoised each by itself."""
         return 1 if self.complex_image else int(self.start.shape[1])
 
     def in_frame(self, x: Tensor) -> Tensor:
