@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
+import platform
 import re
 import tomllib
 from pathlib import Path
@@ -80,4 +81,8 @@ def test_the_command_line_tells_the_version_that_is_installed(
 ) -> None:
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["--version"])
-    assert capsys.readouterr().out == f"pnp-lip {importlib.metadata.version('pnp-lip')}\n"
+    shown = capsys.readouterr().out
+    assert shown.startswith(
+        f"pnp-lip {importlib.metadata.version('pnp-lip')} (python {platform.python_version()}, "
+    )
+    assert f"torch {importlib.metadata.version('torch')}, " in shown

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from importlib.metadata import version
 
 from pnp_lip.cli.commands import certify, deblur, denoise, inpaint, superresolve, train
 from pnp_lip.cli.usage import Parser
+from pnp_lip.versions import versions
 
 __all__ = ["COMMANDS", "build_parser"]
 
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"pnp-lip {version('pnp-lip')}")
+    parser.add_argument("--version", action="version", version=_versions())
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in COMMANDS.values():
         command = module.add(subparsers)
@@ -43,3 +43,10 @@ def build_parser() -> argparse.ArgumentParser:
             "--traceback", action="store_true", help="show where an error arose in the program"
         )
     return parser
+
+
+def _versions() -> str:
+    """What a report of a fault should name."""
+    known = versions()
+    others = ", ".join(f"{name} {number}" for name, number in known.items() if name != "pnp-lip")
+    return f"pnp-lip {known['pnp-lip']} ({others})"
