@@ -87,7 +87,8 @@ def project(
         see the module.
     averagedness
         :math:`\alpha` in (0, 1] of every gradient step, :math:`\tau\|W\|^2 \le 2\alpha`;
-        1 asks for nonexpansive, 1/2 for firmly nonexpansive.
+        1 asks for nonexpansive, 1/2 for firmly nonexpansive. A certificate proves the norm up to
+        its gap of 1e-3, so hold at 0.99 what shall be proved nonexpansive.
     points
         grid points per axis for the norm of a convolution.
 
