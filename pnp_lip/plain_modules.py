@@ -46,7 +46,7 @@ def require_plain(module: nn.Module, name: str) -> None:
         raise Refusal(f"{where} has a compiled call, which replaces its forward: prove it before")
     for key in vars(module):
         if callable(getattr(type(module), key, None)):
-            raise Refusal(f"{where} has its own '{key}', which replaces that of its class")
+            raise Refusal(f"{where} has its own '{key}', which replaces the one of its class")
     if parametrize.is_parametrized(module):
         _require_plain_parametrisation(module, name)
     values = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))

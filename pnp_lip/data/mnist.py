@@ -80,7 +80,7 @@ def load_mnist(*, download: bool = True) -> Mnist:
 
 
 def _copy_files(raw: Path) -> None:
-    """The compressed files of a folder of data into that of the cache."""
+    """Copy compressed files from the folder of data into the cache."""
     if not os.environ.get(DATA_VARIABLE):
         return
     for source in (Path(os.environ[DATA_VARIABLE]) / "mnist").glob("*-ubyte.gz"):

@@ -25,9 +25,9 @@ __all__ = ["Guard", "GuardViolation", "Violation"]
 
 #: Excess over ``L |x - y|``, relative to the outputs, from which a pair is looked at in float64.
 _SUSPICIOUS = 64 * 2.0**-24
-#: Roundings of float64 relative to those of float32.
+#: A rounding of float64 relative to one of float32.
 _DOUBLE = 2.0**-29
-#: Kinds of calls (shape, type, device, noise level) of which the last one is kept.
+#: How many kinds of calls (shape, type, device, noise level) are remembered, the last of each.
 _KINDS = 4
 
 

@@ -26,8 +26,8 @@ def pruned(denoiser: LipschitzDenoiser, *, positive: bool | None = None) -> Lips
     denoiser
         is not changed.
     positive
-        parametrisation of the thresholds of the result, that of the denoiser by default;
-        turning it on raises thresholds below 1e-3 of the noise level to that.
+        parametrisation of the result's thresholds, by default the same as before; turning it
+        on raises thresholds below 1e-3 of the noise level to this value.
     """
     kept = [_acting(step) for step in denoiser.steps]
     sizes = denoiser.sizes | {"nf": [len(channels) for channels in kept]}

@@ -120,8 +120,8 @@ def required_halo(denoiser: nn.Module, halo: int | None) -> int:
 class Tiled(Denoiser):
     r"""``D`` computed tile by tile, a deepinv denoiser; equal to ``D`` in exact arithmetic.
 
-    Memory beside the image and the result is that of ``D`` on ``tile + 2 halo`` squared pixels. The
-    image may stay in main memory, or in a file (``torch.from_numpy`` of a ``numpy.memmap``), while
+    Beside the image and the result it needs the memory of ``D`` on ``tile + 2 halo`` squared pixels.
+    The image may stay in main memory, or in a file (``torch.from_numpy`` of a ``numpy.memmap``), while
     the network is on another device. The extra work is :math:`(1 + 2h/t)^2`.
 
     Parameters

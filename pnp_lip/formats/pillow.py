@@ -150,7 +150,7 @@ def _profile_note(profile: bytes | None) -> tuple[str, ...]:
 
 
 def _is_deep_png(path: Path) -> bool:
-    """Whether this is a PNG of 16 bits, of which Pillow would keep 8 in colour."""
+    """Whether this is a PNG of 16 bits; in colour, Pillow would keep only 8."""
     with path.open("rb") as file:
         header = file.read(25)
     return header[:8] == b"\x89PNG\r\n\x1a\n" and header[24:25] == b"\x10"

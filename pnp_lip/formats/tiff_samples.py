@@ -99,7 +99,7 @@ def _require_meaning(samples: NDArray[Any], page: TiffPage) -> None:
     alpha = extras[:1] in ([_ASSOCIATED], [_UNASSOCIATED])
     if samples.shape[-1] not in (colours, colours + alpha):
         raise ImageFileError(
-            f"it has {samples.shape[-1]} samples a pixel, of which only {colours} are grey or "
+            f"it has {samples.shape[-1]} samples a pixel, but only {colours} of them are grey or "
             "colour: save its channels as pages of a stack"
         )
 

@@ -50,7 +50,7 @@ class FoldedStep(nn.Module):
     forward_kernel
         ``A`` as ``[K, C, k, k]``.
     backward_kernel
-        the kernel of which ``B`` is the transposed convolution, same shape.
+        ``B`` is the transposed convolution with this kernel, of the same shape.
     bias
         ``[K]`` or ``None``.
     ratios, shares

@@ -46,4 +46,4 @@ class Constrained(ABC):
     @property
     @abstractmethod
     def held(self) -> list[Held]:
-        """Weights of this module, without those of constrained submodules."""
+        """Weights of this module itself; constrained submodules declare their own."""

@@ -46,7 +46,7 @@ class BlockMap(nn.Module):
     seen
         how many last entries of ``z`` the lower block sees; all of them in a lift.
     outputs
-        dimension of the image, of which the last ``outputs - 3`` are the lower block's.
+        dimension of the image; its last ``outputs - 3`` entries are the lower block's.
     """
 
     def __init__(self, inputs: int, seen: int, outputs: int) -> None:

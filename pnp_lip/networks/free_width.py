@@ -24,7 +24,7 @@ from pnp_lip.layers import Constrained, GradientStep, Held
 
 __all__ = ["FreeWidthNetwork", "Readout"]
 
-#: What is held at most 1 in the readout: the norm of the matrix, or that of each of its rows.
+#: What is held at most 1 in the readout: the norm of the matrix, or the norm of each row.
 Readout = Literal["whole", "rows"]
 
 

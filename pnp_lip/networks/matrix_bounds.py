@@ -1,7 +1,7 @@
 r"""Proved norms of a network's matrices and rows.
 
 Dense trained matrices go to :func:`pnp_lip.norms.matrix_norm`, whose bound is above the norm by a
-relative gap. Permutations, swaps and isometries, of which exact networks are made, need a bound
+relative gap. Exact networks are made of permutations, swaps and isometries, which need a bound
 without any gap: the norm of a symmetric matrix is at most its largest absolute row sum, so
 
 .. math:: \|W\|^2 = \|W^\top W\| \le \max_i \sum_j |(W^\top W)_{ij}|

@@ -18,8 +18,8 @@ where the class is the same, this is the bound of :math:`h_c`; where it is not, 
 :math:`h_c(z) + h_{c'}(z')` is at most the sum of the distances to them. Hence the prediction cannot
 change within the margin itself, ``norm="l1"`` in :func:`pnp_lip.networks.certified_radius`.
 
-The radius without features is that of Voráček and Hein, *Provably adversarially robust nearest
-prototype classifiers*, ICML 2022. Nonexpansive features in front of it keep it.
+Voráček and Hein give the radius without features (*Provably adversarially robust nearest
+prototype classifiers*, ICML 2022). Nonexpansive features in front keep it.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from pnp_lip.training.config import TrainingConfig
 
 __all__ = ["Batch", "Batches"]
 
-#: Distance of the seeds of two processes; its multiples keep far apart modulo 2^32, of which
-#: torch's generator takes the remainder.
+#: Distance of the seeds of two processes. torch's generator takes seeds modulo 2^32, where the
+#: multiples of this number keep far apart.
 _APART = 2_654_435_761
 
 

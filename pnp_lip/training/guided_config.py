@@ -17,7 +17,7 @@ class GuidedConfig(TrainingConfig):
 
     The attributes of :class:`TrainingConfig` have the same meaning. Sizes of the layers come from
     ``initial``; ``depth``, ``nf``, ``kernel_size``, ``inner_channels``, ``compile`` and
-    ``channels_last`` have none. ``precision`` is that of the mask network.
+    ``channels_last`` have none. ``precision`` is meant for the mask network.
 
     Attributes
     ----------

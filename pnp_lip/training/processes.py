@@ -24,7 +24,7 @@ class Processes:
     size
         how many there are.
     local
-        number of this process on its machine, which is that of its GPU.
+        number of this process on its machine, and of the GPU it takes.
     """
 
     rank: int = 0

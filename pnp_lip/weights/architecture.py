@@ -82,7 +82,7 @@ def require_depth(sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> None
 
 
 def require_tensors(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are not exactly those of the network: nothing is cast or left out.
+    """Refuse tensors that do not fit the network exactly: nothing is cast or left out.
 
     Parameters
     ----------
