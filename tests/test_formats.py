@@ -171,7 +171,7 @@ def test_alpha_of_sixteen_bits_is_kept_apart(tmp_path: Path) -> None:
 def test_samples_without_a_meaning_are_refused(tmp_path: Path, options: dict[str, Any]) -> None:
     samples = COLOUR if options["planarconfig"] == "contig" else COLOUR.transpose(2, 0, 1)
     imwrite(tmp_path / "a.tif", samples, photometric="minisblack", **options)
-    with pytest.raises(ImageFileError, match="3 samples a pixel, of which only 1 are grey"):
+    with pytest.raises(ImageFileError, match="3 samples a pixel, but only 1 of them are grey"):
         read_image(tmp_path / "a.tif")
 
 

@@ -3,8 +3,8 @@ r"""A gradient step whose thresholds are scaled by maps, one factor for every re
 .. math:: \Phi_m(x) = x - \tau\,W^\top\bigl(m \odot \sigma(W x \oslash m)\bigr), \qquad m > 0
 
 For a clip, :math:`m\,\mathrm{clip}_\lambda(t/m) = \mathrm{clip}_{m\lambda}(t)`: the maps scale
-thresholds and nothing else. The slope in ``t`` is the slope of :math:`\sigma` at :math:`t/m`, so it stays in
-[0, 1] for every ``m``, and the layer is the gradient step of the same ``W``: nonexpansive and
+thresholds and nothing else. The slope in ``t`` is the slope of :math:`\sigma` at :math:`t/m`, so it
+stays in [0, 1] for every ``m``, and the layer is the gradient step of the same ``W``: nonexpansive and
 averaged with the same constant. With an odd :math:`\sigma` the layer is odd and maps 0 to 0, whatever
 the maps are.
 """
