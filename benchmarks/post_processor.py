@@ -34,9 +34,12 @@ _LIMIT = 4.0
 class PostProcessor(nn.Module):
     """A network behind a plain denoiser; it starts as the plain denoiser.
 
-    Args:
-        plain: makes the image that is corrected.
-        channels, blocks: of the network.
+    Parameters
+    ----------
+    plain
+        makes the image that is corrected.
+    channels, blocks
+        of the network.
     """
 
     def __init__(self, plain: LipschitzDenoiser, *, channels: int, blocks: int) -> None:
@@ -65,11 +68,15 @@ class PostProcessor(nn.Module):
 class PostProcessorTraining:
     """A run that can be cut and continued, on the samples of :class:`pnp_lip.training.GuidedTraining`.
 
-    Args:
-        config: ``mask_channels``, ``mask_blocks`` and ``mask_rate`` are those of the network; keys about
-            filters mean nothing here.
-        folder: of the checkpoint.
-        start: weights to start from, a trained post-processor.
+    Parameters
+    ----------
+    config
+        ``mask_channels``, ``mask_blocks`` and ``mask_rate`` are those of the network; keys about
+        filters mean nothing here.
+    folder
+        of the checkpoint.
+    start
+        weights to start from, a trained post-processor.
     """
 
     def __init__(
