@@ -8,10 +8,10 @@ filters and thresholds, ``post-processor`` (:mod:`benchmarks.post_processor`) an
 plain result; ``fine-tuned`` is the post-processor after further steps on restored crops alone, which
 nothing else gets.
 
-Denoising is that of every fourth image of BSD68. Deblurring is that of :mod:`benchmarks.guided`: the guided
+Denoising is that of every eighth image of BSD68. Deblurring is that of :mod:`benchmarks.guided`: the guided
 denoiser inside forward-backward, and the post-processors behind the plain solve, where they see its result
 and the last input of its denoiser as in training. Each row takes the strength, out of a few, that is
-best for it on two validation images. The gain from input to output is the largest that a search found.
+best for it on a validation image. The gain from input to output is the largest that a search found.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from pnp_lip.solvers import ForwardBackward, GuidedPlugAndPlay, PlugAndPlay
 from pnp_lip.training import GuidedConfig, GuidedTraining
 
 NAMES = ("plain", "guided", "post-processor", "fine-tuned")
-LEVELS, NOISE, STRENGTHS, CHOICE = (5, 15, 25, 50), (0.01, 0.03), (0.6, 0.8, 1.0, 1.3), 2
+LEVELS, NOISE, STRENGTHS, CHOICE = (5, 15, 25, 50), (0.01, 0.03), (0.6, 0.8, 1.0), 1
 
 #: A restoration of a problem with a strength.
 Restore = Callable[[Problem, float], Tensor]
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000, help="of both")
     parser.add_argument("--further", type=int, default=500, help="of the fine-tuning")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--every", type=int, default=4, help="take every n-th image to denoise")
+    parser.add_argument("--every", type=int, default=8, help="take every n-th image to denoise")
     parser.add_argument("--deblur", type=int, default=4, help="images to deblur")
     parser.add_argument("--rows", nargs="+", default=list(NAMES), choices=NAMES)
     parser.add_argument("--train", action="store_true", help="train, and stop")
