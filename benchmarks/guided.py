@@ -1,13 +1,15 @@
 """Guided denoisers beside plain ones: denoising, deblurring, and what a small change of the input can do.
 
-    PNP_LIP_DATA=... python -m benchmarks.guided [--every 4]
+    PNP_LIP_DATA=... python -m benchmarks.guided
+    PNP_LIP_DATA=... python -m benchmarks.guided --every 4 --rows large "dial 0" "mean maps" ...
 
 Noise comes from a generator seeded with 0 for every image; the rows of one set are computed on the same
 noisy images. Every row says which bound is *proved* with the guide fixed, and which gain from input to
 output was *measured*: the largest difference quotient that a power method and an ascent found from noisy
 crops of 32 x 32 pixels, a lower bound. Rows "dial" scale the log-factors of the maps; at 0 there is no
-guide. "mean maps" and "foreign guide" replace the maps of an image by their means over its pixels, and
-the guide by that of the next image: what is lost shows what the guide says about the place.
+guide. "mean maps", "shuffled maps" and "foreign guide" replace the maps of an image by their means over its
+pixels, by the same maps with the pixels in random order, and the guide by that of the next image: what is
+lost shows what the guide says about the place.
 
 Deblurring is that of ``pnp_lip.recipes.deblur`` with the first Levin kernel, on parts of 256 x 256 pixels,
 by forward-backward in [0, 1] to a residual of 1e-4, with the same strength for both, 0.8 of the noise: the
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -46,8 +49,11 @@ ROWS = (
     "guided",
     *(f"dial {dial:g}" for dial in DIALS),
     "mean maps",
+    "shuffled maps",
     "foreign guide",
 )
+#: Rows at every level; the others only explain.
+MAIN = ("plain", "large", "guided")
 #: The level of rows that only explain, and of the gains; crops and their side.
 LEVEL, CROPS, SIDE = 25, 2, 32
 STRENGTH, NOISE, PART = 0.8, (0.01, 0.03), 256
@@ -60,21 +66,31 @@ def model(channels: int, name: str, images: list[Tensor]) -> Denoise:
     if name.startswith("dial"):
         return GuidedDenoiser(channels, dial=float(name.split()[1]))
     guided = GuidedDenoiser(channels)
-    if name == "mean maps":
-        return mean_maps(guided)
+    if name in ("mean maps", "shuffled maps"):
+        return other_maps(guided, mean if name == "mean maps" else shuffled)
     return foreign_guide(guided, images) if name == "foreign guide" else guided
 
 
-def mean_maps(guided: GuidedDenoiser) -> Denoise:
-    """With every map replaced by its geometric mean over the pixels."""
+def other_maps(guided: GuidedDenoiser, change: Callable[[Tensor], Tensor]) -> Denoise:
+    """With every map replaced by another one."""
 
     def denoise(y: Tensor, sigma: float) -> Tensor:
-        at = guided.at(guided.plain(y, sigma), sigma)
-        means = [scale.log().mean(dim=(2, 3), keepdim=True).exp() for scale in at.scales]
-        flat = [m.expand_as(scale) for m, scale in zip(means, at.scales, strict=True)]
-        return FixedGuide(guided.denoiser, flat)(y, sigma)
+        maps = guided.at(guided.plain(y, sigma), sigma).scales
+        return FixedGuide(guided.denoiser, [change(m) for m in maps])(y, sigma)
 
     return denoise
+
+
+def mean(scale: Tensor) -> Tensor:
+    """The geometric mean over the pixels, everywhere."""
+    return scale.log().mean(dim=(2, 3), keepdim=True).exp().expand_as(scale)
+
+
+def shuffled(scale: Tensor) -> Tensor:
+    """The pixels in random order, the same for all maps of an image."""
+    generator = torch.Generator().manual_seed(0)
+    order = torch.randperm(scale.shape[-2] * scale.shape[-1], generator=generator)
+    return scale.flatten(2)[..., order].view_as(scale)
 
 
 def foreign_guide(guided: GuidedDenoiser, images: list[Tensor]) -> Denoise:
@@ -117,7 +133,7 @@ def denoising(name: str, images: list[Tensor], levels: tuple[int, ...]) -> Row:
         row["averagedness_fixed_guide"] = statement.averagedness
         row["parameters"] = sum(p.numel() for p in denoise.parameters())
         row["end_to_end_gain_measured"] = gain_of(denoise, images)
-    for level in levels if name in ("plain", "large", "guided") else (LEVEL,):
+    for level in levels if name in MAIN else (LEVEL,):
         start = time.process_time()
         quality = mean_quality(denoise, images, level, f"{name}, {level}")
         row["seconds"][str(level)] = (time.process_time() - start) / len(images)
@@ -189,6 +205,8 @@ def quality_table(folder: str) -> Any:
             "",
             "images",
             *(f"σ = {level}" for level in levels),
+            f"SSIM at {LEVEL}",
+            f"s an image at {LEVEL}",
             "proved, guide fixed",
             "end to end ≥",
         ]
@@ -198,6 +216,7 @@ def quality_table(folder: str) -> Any:
                 continue
             row = rows[(folder, name)]
             cells = [fixed(row["psnr"].get(level), 2) for level in levels]
+            cells += [fixed(row["ssim"][str(LEVEL)], 3), fixed(row["seconds"][str(LEVEL)], 2)]
             bounds = (
                 up(row.get("lipschitz_upper_fixed_guide"), 4),
                 down(row.get("end_to_end_gain_measured"), 2),
@@ -248,7 +267,7 @@ BENCHMARK = Benchmark(
     about=__doc__ or "",
     tables={f"guided-{folder}": quality_table(folder) for folder in SETS}
     | {"guided-deblurring": deblurring_table, "guided-line": guided_line},
-    selecting=("sets", "rows", "deblur"),
+    selecting=("sets", "rows", "deblur", "every", "application"),
 )
 
 
@@ -258,11 +277,13 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=ROWS)
     parser.add_argument("--every", type=int, default=1, help="take every n-th image only")
     parser.add_argument("--deblur", type=int, default=4, help="images to deblur, 0 for none")
+    parser.add_argument("--application", action="store_true", help="time single applications")
     options: argparse.Namespace = parser.parse_args()
     recording = BENCHMARK.start(options, level=LEVEL, crops=CROPS, side=SIDE)
     for folder in options.sets:
         everything = read_folder(folder, SETS[folder])
-        recording.add(folder, "seconds of an application", row=application(SETS[folder]))
+        if options.application:
+            recording.add(folder, "seconds of an application", row=application(SETS[folder]))
         for name in options.rows:
             row = denoising(name, everything[:: options.every], LEVELS[folder])
             recording.add(folder, name, row=row)

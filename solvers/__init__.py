@@ -5,7 +5,9 @@ from pnp_lip.solvers.admm import ADMM
 from pnp_lip.solvers.data_term import DataTerm, DataTermError, ObservationError
 from pnp_lip.solvers.forward_backward import ForwardBackward
 from pnp_lip.solvers.growth import Growth
-from pnp_lip.solvers.guided import GuidedPlugAndPlay, GuidedSolution
+from pnp_lip.solvers.guide import Adaptive
+from pnp_lip.solvers.guided import GuidedPlugAndPlay
+from pnp_lip.solvers.guided_solution import GuidedSolution
 from pnp_lip.solvers.images import ImageError
 from pnp_lip.solvers.iteration import MapError, Status
 from pnp_lip.solvers.operator_norm import NormSource, OperatorNorm, operator_norm
@@ -18,6 +20,7 @@ from pnp_lip.solvers.theorems import Theorem
 
 __all__ = [
     "ADMM",
+    "Adaptive",
     "Anderson",
     "DataTerm",
     "DataTermError",

@@ -81,11 +81,19 @@ class Blocks:
         if self.channels is None:
             whole: Tensor = self.denoiser(w, self.sigma)
             return whole
+        flat, levels = self.cut(w)
+        out: Tensor = self.denoiser(flat, levels)
+        if not self.frames:
+            return out.view(w.shape)
+        return out.view(w.movedim(2, 1).shape).movedim(1, 2)
+
+    def cut(self, w: Tensor) -> tuple[Tensor, float | Tensor]:
+        """The images that the denoiser gets, ``[N, channels, H, W]``, and their noise levels."""
+        if self.channels is None:
+            return w, self.sigma
         blocks = w.movedim(2, 1) if self.frames else w
         flat = blocks.reshape(-1, self.channels, *w.shape[-2:])
-        out: Tensor = self.denoiser(flat, self._levels(len(flat) // len(w)))
-        out = out.view(blocks.shape)
-        return out.movedim(1, 2) if self.frames else out
+        return flat, self._levels(len(flat) // len(w))
 
     def seen(self, w: Tensor) -> tuple[int, ...]:
         """The shape of the images that the denoiser gets."""

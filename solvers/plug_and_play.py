@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from deepinv.physics import Physics
 from torch import Tensor, nn
 
 from pnp_lip.certifier import Refusal, Statement
+from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.relaxed import Relaxed
+from pnp_lip.errors import InputError
 from pnp_lip.solvers.arguments import (
     condition_violations,
     first_variable,
@@ -26,6 +29,7 @@ from pnp_lip.solvers.certificates import statement_of
 from pnp_lip.solvers.data_term import DataTerm
 from pnp_lip.solvers.distance import certified_distance
 from pnp_lip.solvers.execution import folded, in_double, real_type, unfolded
+from pnp_lip.solvers.guide import Adaptive, guide_named
 from pnp_lip.solvers.images import Blocks
 from pnp_lip.solvers.implicit import attach_gradient
 from pnp_lip.solvers.iteration import Iteration, Status, StoppingRule, iterate
@@ -35,6 +39,7 @@ from pnp_lip.solvers.physics_check import physics_violations
 from pnp_lip.solvers.plan import Plan
 from pnp_lip.solvers.schemes import Scheme, scheme_named
 from pnp_lip.solvers.solution import FixedPointMap, Solution
+from pnp_lip.solvers.staging import LOOSE, Staging
 
 __all__ = ["PlugAndPlay"]
 
@@ -72,6 +77,12 @@ class PlugAndPlay(Reconstructor, ABC):
     differentiable
         let gradients flow through a call, by implicit differentiation at the fixed
         point; :meth:`solve` never has any.
+    guide
+        how a :class:`~pnp_lip.GuidedDenoiser` gets its guide: ``"stages"`` (plain solve, guide,
+        guided solve), or ``"adaptive"`` for one loop whose guide follows the image, which needs a
+        box; see :mod:`pnp_lip.solvers.guide`.
+    guide_updates
+        number of guides of the stages, at least 1.
     unproved
         run even though a hypothesis fails or cannot be checked. The plan then says so.
     verbose
@@ -85,6 +96,8 @@ class PlugAndPlay(Reconstructor, ABC):
 
     #: How the field calls the method.
     method: str
+    #: The interval in which the method keeps the images, if it does.
+    box: tuple[float, float] | None = None
 
     def __init__(
         self,
@@ -99,6 +112,8 @@ class PlugAndPlay(Reconstructor, ABC):
         anchor: float = 0.0,
         kernels: torch.dtype | None = None,
         differentiable: bool = False,
+        guide: str | Adaptive = "stages",
+        guide_updates: int = 1,
         unproved: bool = False,
         verbose: bool = False,
     ) -> None:
@@ -118,6 +133,8 @@ class PlugAndPlay(Reconstructor, ABC):
         self.anchor = anchor
         self.kernels = kernels
         self.differentiable = differentiable
+        self.guide = guide_named(guide)
+        self.guide_updates = guide_updates
         self.unproved = unproved
         self.verbose = verbose
 
@@ -127,6 +144,8 @@ class PlugAndPlay(Reconstructor, ABC):
         Keywords that :meth:`solve` does not know, which deepinv's training passes, are left out.
         """
         known = {name: kwargs[name] for name in ("init", "norm", "callback") if name in kwargs}
+        if isinstance(self.denoiser, GuidedDenoiser):
+            return self._in_stages(self.denoiser).solve(y, physics, **known).x
         solution, start, variable = self._solve(y, physics, **known)
         if not (self.differentiable and torch.is_grad_enabled()):
             return solution.x
@@ -158,6 +177,12 @@ class PlugAndPlay(Reconstructor, ABC):
         callback
             called with the iteration and the current image.
 
+        Returns
+        -------
+        Solution
+            the last image and what is guaranteed of it; a :class:`~pnp_lip.solvers.GuidedSolution`
+            with a guided denoiser.
+
         Raises
         ------
         HypothesisViolated
@@ -169,7 +194,33 @@ class PlugAndPlay(Reconstructor, ABC):
         ImageError
             images that the denoiser does not take.
         """
+        if isinstance(self.denoiser, GuidedDenoiser):
+            staging = self._in_stages(self.denoiser)
+            return staging.solve(y, physics, init=init, norm=norm, callback=callback)
         return self._solve(y, physics, init=init, norm=norm, callback=callback)[0]
+
+    def _in_stages(self, guided: GuidedDenoiser) -> Staging:
+        """What solves with a guided denoiser.
+
+        Raises
+        ------
+        InputError
+            gradients are asked for.
+        """
+        if self.differentiable and torch.is_grad_enabled():
+            raise InputError(
+                "differentiable=True needs a fixed guide, from which no gradient flows: pass "
+                "G.at(guide, sigma)"
+            )
+        tol = self.rule.tol
+        return Staging(guided, self._twin, tol, max(LOOSE, tol), self.guide_updates, self.guide)
+
+    def _twin(self, denoiser: nn.Module, tol: float) -> PlugAndPlay:
+        """The same solver with another denoiser and another tolerance."""
+        twin = copy.copy(self)
+        twin._modules = self._modules.copy()
+        twin.denoiser, twin.rule = denoiser, replace(self.rule, tol=tol)
+        return twin
 
     @torch.no_grad()
     def _solve(

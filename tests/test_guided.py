@@ -15,6 +15,7 @@ from pnp_lip.certifier import prove
 from pnp_lip.certifier.guided_rules import change_of_guide
 from pnp_lip.constraints import project
 from pnp_lip.denoisers import GuideError, Tiled, pruned
+from pnp_lip.denoisers.distributed import HaloTiling
 from pnp_lip.layers import ConvGradientStep, NoiseClip, ReLU
 from pnp_lip.layers.folding import FoldedStep
 from pnp_lip.layers.guided import guided_step
@@ -213,7 +214,9 @@ def test_a_certificate_of_a_fixed_guide_measures_on_its_own_size() -> None:
 
 def test_guides_and_images_that_do_not_fit_are_named() -> None:
     guided = small()
-    with pytest.raises(GuideError, match=r"expected a guide \[B, 1, H, W\], got \[1, 3, 8, 8\]"):
+    with pytest.raises(
+        GuideError, match=r"expected a real guide \[B, 1, H, W\], got \[1, 3, 8, 8\]"
+    ):
         guided.at(image(3), SIGMA)
     with pytest.raises(GuideError, match="the guide contains NaN or infinity"):
         guided.at(image() / 0, SIGMA)
@@ -276,9 +279,45 @@ def test_in_tiles_a_guided_denoiser_is_the_same_function_and_odd_tiles_are_refus
     torch.testing.assert_close(
         Tiled(guided, 16, halo=radius)(x, SIGMA), guided(x, SIGMA), rtol=0, atol=1e-12
     )
+    tiling = HaloTiling(x.shape, guided, 16)
+    windows = tiling.get_local_patches(x, list(range(tiling.get_num_patches())))
+    together = torch.empty_like(x)
+    tiling.reduce_patches(together, [(k, guided(window, SIGMA)) for k, window in windows])
+    torch.testing.assert_close(together, guided(x, SIGMA), rtol=0, atol=1e-12)
     for tile, halo in ((15, radius), (16, radius + 1)):
         with pytest.raises(ValueError, match="multiples of 2"):
             Tiled(guided, tile, halo=halo)
+        with pytest.raises(ValueError, match="multiples of 2"):
+            HaloTiling(x.shape, guided, tile, halo=halo)
+
+
+def test_with_fewer_bits_in_the_mask_the_certificate_stays_and_the_result_is_close() -> None:
+    guided, x = small().float(), image(side=33).float()
+    exact, statement = guided(x, SIGMA), prove(guided.at(x, SIGMA))
+    guided.mask.precision = torch.bfloat16
+    fast = guided(x, SIGMA)
+    assert fast.dtype == torch.float32
+    assert not torch.equal(fast, exact)
+    assert float((fast - exact).abs().max()) < 0.01
+    assert prove(guided.at(x, SIGMA)).upper == statement.upper
+
+
+@pytest.mark.parametrize("kind", ["guided", "fixed"])
+def test_exported_it_is_the_same_function(kind: str) -> None:
+    guided, x = small(depth=1).float(), image(side=32).float()
+    network = guided if kind == "guided" else guided.at(x, SIGMA)
+    exported = torch.export.export(network, (x, SIGMA)).module()
+    torch.testing.assert_close(exported(x, SIGMA), network(x, SIGMA))
+
+
+def test_in_bfloat16_it_runs_and_complex_guides_are_refused() -> None:
+    guided, x = small().float(), image(side=32).float()
+    expected = guided(x, SIGMA)
+    half = guided.bfloat16()(x.bfloat16(), SIGMA)
+    assert half.dtype == torch.bfloat16
+    assert float((half.float() - expected).abs().max()) < 0.05
+    with pytest.raises(GuideError, match=r"expected a real guide \[B, 1, H, W\]"):
+        guided.at(x.to(torch.complex64), SIGMA)
 
 
 def test_the_receptive_radius_is_attained() -> None:

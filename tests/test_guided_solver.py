@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from pnp_lip import GuidedDenoiser, LipschitzDenoiser
 from pnp_lip.constraints import project
+from pnp_lip.errors import InputError
 from pnp_lip.solvers import (
     ADMM,
     ForwardBackward,
     GuidedPlugAndPlay,
+    GuidedSolution,
     HypothesisViolated,
     PlugAndPlay,
 )
@@ -106,10 +108,34 @@ def test_the_report_names_plans_guides_and_what_no_theorem_covers() -> None:
     assert solution.guides[0][:12] in words
 
 
-def test_a_guided_denoiser_whose_guide_moves_is_refused_by_a_solver() -> None:
+@pytest.mark.parametrize("kind", [ForwardBackward, ADMM])
+def test_a_solver_takes_a_guided_denoiser_and_solves_in_stages(kind: Any) -> None:
+    guided, (y, physics) = guided_denoiser(), problem()
+    build = {ForwardBackward: forward_backward, ADMM: admm}[kind]
+    direct = build(guided, 1e-4)
+    solution = direct.solve(y, physics)
+    expected = GuidedPlugAndPlay(guided, build, tol=1e-4).solve(y, physics)
+    assert isinstance(solution, GuidedSolution)
+    assert solution.guaranteed
+    assert solution.guides == expected.guides
+    assert torch.equal(solution.x, expected.x)
+    assert torch.equal(direct(y, physics), expected.x)
+    assert direct.denoiser is guided
+
+
+def test_gradients_through_a_guide_are_refused() -> None:
     y, physics = problem()
-    with pytest.raises(HypothesisViolated, match="computes its guide from its input"):
-        forward_backward(guided_denoiser(), 1e-4).solve(y, physics)
+    solver = ForwardBackward(guided_denoiser(), SIGMA, box=(0, 1), differentiable=True)
+    with pytest.raises(InputError, match="needs a fixed guide"):
+        solver(y, physics)
+
+
+def test_only_the_stages_get_the_guide_not_the_plan_of_a_moving_one() -> None:
+    y, physics = problem()
+    solver = forward_backward(guided_denoiser(), 1e-4)
+    plan = solver.plan(solver.data_term(y, physics), y)
+    assert not plan.guaranteed
+    assert "computes its guide from its input" in plan.summary()
 
 
 def test_filters_beyond_their_bound_stop_the_guided_stage() -> None:

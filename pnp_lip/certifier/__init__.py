@@ -5,6 +5,7 @@ from pnp_lip.certifier.certification import Contradiction, certify, prove
 from pnp_lip.certifier.conditions import admits
 from pnp_lip.certifier.digest import digest
 from pnp_lip.certifier.execution import Execution
+from pnp_lip.certifier.guide_constant import guide_constant
 from pnp_lip.certifier.operators import Operation, register_operator
 from pnp_lip.certifier.rules import Settings, apply_rule, local_rules, register_rule
 from pnp_lip.certifier.slopes import register_slope
@@ -38,6 +39,7 @@ __all__ = [
     "digest",
     "find_witness",
     "gain",
+    "guide_constant",
     "lipschitz",
     "local_rules",
     "prove",

@@ -32,11 +32,12 @@ from pnp_lip.certifier.rules import Settings, apply_rule, register_rule
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.denoisers.fixed_guide import FixedGuide, GuideError
 from pnp_lip.denoisers.guided import GuidedDenoiser
+from pnp_lip.denoisers.moving_guide import MovingGuide
 from pnp_lip.layers import Clip, ConvGradientStep, NoiseClip
 from pnp_lip.plain_modules import Refusal
 from pnp_lip.rounding import round_up
 
-__all__ = ["change_of_guide"]
+__all__ = ["change_of_guide", "reach"]
 
 #: Room for the float64 roundings of the sums of squares and of the products in a change of guide.
 _ROOM = 1e-9
@@ -54,6 +55,11 @@ def _fixed_guide(module: nn.Module, name: str, settings: Settings) -> Statement:
     inner = apply_rule(fixed.denoiser, f"{name}.denoiser" if name else "denoiser", settings)
     rule = f"{inner.rule}; thresholds are free: covered for every guide"
     return replace(inner, rule=rule, execution=None)
+
+
+@register_rule(MovingGuide, keeps_shape=True)
+def _moving_guide(module: nn.Module, name: str, settings: Settings) -> Statement:
+    return apply_rule(cast(MovingGuide, module).now, f"{name}.now" if name else "now", settings)
 
 
 @register_rule(GuidedDenoiser)
@@ -115,13 +121,13 @@ def change_of_guide(
     ):
         if leaf.norm_upper is None:
             raise ValueError(f"the statement says nothing of the norm of '{leaf.name}'")
-        weighted = _reach(layer, sigma)[:, None, None] * (one.double() - other.double())
+        weighted = reach(layer, sigma)[:, None, None] * (one.double() - other.double())
         size = float(torch.linalg.vector_norm(weighted)) * (1 + _ROOM)
         total += Fraction(float(layer.tau)) * Fraction(leaf.norm_upper) * Fraction(size)
     return round_up(total)
 
 
-def _reach(layer: ConvGradientStep, sigma: float) -> Tensor:
+def reach(layer: ConvGradientStep, sigma: float) -> Tensor:
     r""":math:`\Lambda`, the largest value of the activation of each filter, ``[K]`` float64."""
     activation = layer.activation
     if isinstance(activation, Clip):

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from deepinv.distributed.strategies import DistributedSignalStrategy
 from torch import Tensor, nn
 
-from pnp_lip.denoisers.tiled import required_halo, split
+from pnp_lip.denoisers.tiled import require_alignment, required_halo, split
 
 __all__ = ["HaloTiling"]
 
@@ -58,6 +58,7 @@ class HaloTiling(DistributedSignalStrategy):
         super().__init__(img_size)
         self.halo = required_halo(denoiser, halo)
         self.tile = tile
+        require_alignment(denoiser, tile, self.halo)
         self.tiles = split(img_size[-2], img_size[-1], tile, self.halo)
 
     @property

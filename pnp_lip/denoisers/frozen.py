@@ -76,7 +76,7 @@ class Frozen(Denoiser):
             fold_step(layer, self.sigma, dtype) or layer for layer in plain.layers
         )
         for index, scale in enumerate(denoiser.scales if isinstance(denoiser, FixedGuide) else ()):
-            laid_out = scale.to(dtype).contiguous(memory_format=torch.channels_last)
+            laid_out = scale.to(dtype, copy=True, memory_format=torch.channels_last)
             self.register_buffer(f"scale_{index}", laid_out)
         for step in self.folded():
             step.compiled = compile

@@ -208,9 +208,10 @@ class GuidedDenoiser(Denoiser):
         GuideError
             a guide of another shape, or one that is not finite.
         """
-        if guide.ndim != 4 or guide.shape[1] != self.in_channels:
+        if guide.ndim != 4 or guide.shape[1] != self.in_channels or not guide.is_floating_point():
             raise GuideError(
-                f"expected a guide [B, {self.in_channels}, H, W], got {list(guide.shape)}"
+                f"expected a real guide [B, {self.in_channels}, H, W], got {list(guide.shape)} of "
+                f"{guide.dtype}"
             )
         if not math.isfinite(float(guide.abs().sum())):
             raise GuideError("the guide contains NaN or infinity: replace these entries first")

@@ -7,13 +7,16 @@ An ordinary convolutional network ``N`` at half the resolution gives one log-fac
 bilinearly to all pixels, so the factors stay in :math:`(e^{-tc}, e^{tc})`. The dial
 :math:`t \in [0, 1]` turns the guide off at 0, where every factor is 1.
 
-Nothing is asked of ``N``, and nothing that is proved for a fixed guide depends on it.
+Nothing is asked of ``N``, and nothing that is proved for a fixed guide depends on it. So it may also be
+computed with fewer bits: ``precision = torch.bfloat16`` halves its time on processors that have such
+arithmetic, and changes log-factors by some thousandths.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +45,12 @@ class MaskNetwork(nn.Module):
         residual blocks of two 3 x 3 convolutions.
     limit
         ``c``, the largest log-factor.
+
+    Attributes
+    ----------
+    precision
+        type in which the residual blocks multiply, ``torch.bfloat16`` or ``torch.float16``;
+        that of the weights without it.
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class MaskNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.filters, self.limit = list(filters), limit
+        self.precision: torch.dtype | None = None
         self.stem = nn.Conv2d(4 * in_channels + 1, channels, 3, padding=1)
         self.blocks = nn.ModuleList(_Block(channels) for _ in range(blocks))
         self.head = nn.Conv2d(channels, sum(filters), 1)
@@ -80,6 +90,8 @@ class MaskNetwork(nn.Module):
         """
         height, width = guide.shape[-2:]
         factors = torch.exp(dial * self.logarithms(guide, sigma))
+        if not torch.is_grad_enabled():  # interpolates three times as fast
+            factors = factors.contiguous(memory_format=torch.channels_last)
         return [
             functional.interpolate(part, scale_factor=2.0, mode="bilinear")[..., :height, :width]
             for part in factors.split(self.filters, dim=1)
@@ -93,9 +105,19 @@ class MaskNetwork(nn.Module):
         level = (sigma / _LEVEL)[:, None, None, None].expand(-1, 1, *blocks.shape[-2:])
         with torch.autocast(guide.device.type, enabled=False):  # the guide needs all its bits
             features = self.stem(torch.cat([blocks, level], dim=1))
-        for block in self.blocks:
-            features = block(features)
-        return self.limit * torch.tanh(self.head(features).to(guide.dtype) / self.limit)
+        if not torch.is_grad_enabled():
+            features = features.contiguous(memory_format=torch.channels_last)
+        with self._multiplying(guide.device.type):
+            for block in self.blocks:
+                features = block(features)
+            last = self.head(features).to(guide.dtype)
+        return self.limit * torch.tanh(last / self.limit)
+
+    def _multiplying(self, device: str) -> AbstractContextManager[Any]:
+        """In the precision that was chosen, or in the one around."""
+        if self.precision is None:
+            return nullcontext()
+        return torch.autocast(device, self.precision)
 
 
 class _Block(nn.Module):

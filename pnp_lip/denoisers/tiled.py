@@ -26,7 +26,14 @@ from tqdm import tqdm
 
 from pnp_lip.denoisers.relaxed import Relaxed
 
-__all__ = ["Tile", "Tiled", "receptive_radius", "required_halo", "split"]
+__all__ = [
+    "Tile",
+    "Tiled",
+    "receptive_radius",
+    "require_alignment",
+    "required_halo",
+    "split",
+]
 
 Area = tuple[slice, slice]
 
@@ -117,6 +124,23 @@ def required_halo(denoiser: nn.Module, halo: int | None) -> int:
     return (radius or 0) if halo is None else halo
 
 
+def require_alignment(denoiser: nn.Module, tile: int, halo: int) -> None:
+    """Check that windows begin where the denoiser asks.
+
+    Raises
+    ------
+    ValueError
+        a tile or a halo that is no multiple of its grid.
+    """
+    inner = denoiser.denoiser if isinstance(denoiser, Relaxed) else denoiser
+    grid = getattr(inner, "alignment", 1)
+    if tile % grid or halo % grid:
+        raise ValueError(
+            f"a {type(inner).__name__} needs tiles and halos that are multiples of {grid} pixels, "
+            f"got tile={tile}, halo={halo}"
+        )
+
+
 class Tiled(Denoiser):
     r"""``D`` computed tile by tile, a deepinv denoiser; equal to ``D`` in exact arithmetic.
 
@@ -163,12 +187,7 @@ class Tiled(Denoiser):
             raise ValueError(f"expected tiles of at least one pixel, got tile={tile}")
         self.denoiser = denoiser
         self.tile, self.halo, self.progress = tile, required_halo(denoiser, halo), progress
-        grid = getattr(denoiser, "alignment", 1)
-        if self.tile % grid or self.halo % grid:
-            raise ValueError(
-                f"a {type(denoiser).__name__} needs tiles and halos that are multiples of {grid} pixels, "
-                f"got tile={self.tile}, halo={self.halo}"
-            )
+        require_alignment(denoiser, self.tile, self.halo)
         self.in_channels = getattr(denoiser, "in_channels", None)
 
     @property
