@@ -90,7 +90,9 @@ def _middle(mask: Tensor) -> int:
     while (
         reach <= min(row, column)
         and max(row + reach - mask.shape[0], column + reach - mask.shape[1]) < 0
-        and bool((mask[row - reach : row + reach + 1, column - reach : column + reach + 1] > 0).all())
+        and bool(
+            (mask[row - reach : row + reach + 1, column - reach : column + reach + 1] > 0).all()
+        )
     ):
         reach += 1
     return max(0, 2 * reach - 1)

@@ -202,9 +202,7 @@ def undersampled(
     problem = observed(mask * kspace, noise, maps=maps)
     whole = centred_ifft(kspace).abs().square().sum(dim=0).sqrt()[None, None]
     truth = (whole / problem.settings["white"]).clamp(0, 1)
-    return replace(
-        problem, truth=truth, settings=problem.settings | {"acceleration": acceleration}
-    )
+    return replace(problem, truth=truth, settings=problem.settings | {"acceleration": acceleration})
 
 
 def _physics(mask: Tensor, maps: Tensor | None) -> LinearPhysics:
@@ -331,5 +329,3 @@ def _origin(maps: Tensor | None, estimated: bool) -> str | None:
     if estimated:
         return "estimated from the middle of k-space"
     return None if maps is None else "given"
-
-

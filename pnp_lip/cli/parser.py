@@ -5,7 +5,20 @@ from __future__ import annotations
 import argparse
 from importlib.metadata import version
 
-from pnp_lip.cli.commands import certify, deblur, denoise, inpaint, superresolve, train
+from pnp_lip.cli.commands import (
+    certify,
+    ct,
+    deblur,
+    demosaic,
+    denoise,
+    inpaint,
+    jpeg,
+    mri,
+    saltpepper,
+    singlepixel,
+    superresolve,
+    train,
+)
 from pnp_lip.cli.usage import Parser
 
 __all__ = ["COMMANDS", "build_parser"]
@@ -16,6 +29,12 @@ COMMANDS = {
     "inpaint": inpaint,
     "superresolve": superresolve,
     "denoise": denoise,
+    "demosaic": demosaic,
+    "saltpepper": saltpepper,
+    "jpeg": jpeg,
+    "mri": mri,
+    "ct": ct,
+    "singlepixel": singlepixel,
     "certify": certify,
     "train": train,
 }
