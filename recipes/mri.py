@@ -10,6 +10,7 @@ are scaled so that 1 is white: ``noise`` is the standard deviation of the real a
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -217,7 +218,7 @@ def _problem(
     truth: Tensor | None,
     noise: float,
     mask: Tensor,
-    settings: dict[str, object],
+    settings: Mapping[str, object],
     remarks: tuple[str, ...],
 ) -> Problem:
     start: Tensor = physics.A_adjoint(y)
@@ -229,7 +230,7 @@ def _problem(
         torch.linalg.vector_norm(start, dim=1, keepdim=True),
         truth,
         noise,
-        settings=settings | {"sampled": float(mask.mean())},
+        settings={**settings, "sampled": float(mask.mean())},
         remarks=remarks,
         inset=mask[None, None],
         box=(-1.0, 1.0),
