@@ -17,7 +17,7 @@ from pnp_lip.recipes.problem import (
     require_noise,
 )
 
-__all__ = ["STRENGTH", "check_kernel", "motion_kernel", "observed", "simulated"]
+__all__ = ["STRENGTH", "check_kernel", "extended", "motion_kernel", "observed", "simulated"]
 
 #: Strength of the denoiser in units of the noise, chosen on validation images for each solver.
 STRENGTH = {"forward-backward": 0.75, "admm": 0.8}
@@ -88,7 +88,7 @@ def observed(y: Tensor, kernel: Tensor, noise: float) -> Problem:
         "deblurring",
         physics,
         y,
-        _extend(y, rows, columns),
+        extended(y, rows, columns),
         y,
         None,
         noise,
@@ -99,7 +99,7 @@ def observed(y: Tensor, kernel: Tensor, noise: float) -> Problem:
     )
 
 
-def _extend(y: Tensor, rows: int, columns: int) -> Tensor:
+def extended(y: Tensor, rows: int, columns: int) -> Tensor:
     """``y`` continued by its border pixels to the size of the scene behind it."""
     top, left = rows // 2, columns // 2
     return pad(y, (left, columns - left, top, rows - top), mode="replicate")

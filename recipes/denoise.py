@@ -52,6 +52,8 @@ class Denoised:
         of the noise that was added, where some was.
     plain
         the plain result that guides a guided one.
+    remarks
+        what should be said of the statement, one sentence each.
     """
 
     image: Tensor
@@ -62,6 +64,7 @@ class Denoised:
     weights_sha256: str
     seed: int | None = None
     plain: Tensor | None = None
+    remarks: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The report, as plain numbers and strings."""
@@ -79,6 +82,7 @@ class Denoised:
             "status": "DENOISED",
             "guided": self.plain is not None,
             "seed": self.seed,
+            "remarks": self.remarks,
             "weights_sha256": self.weights_sha256,
             "versions": versions(),
         }
@@ -96,7 +100,7 @@ class Denoised:
             lines.append(
                 "  guided: proved for its fixed guide; nothing is claimed from data to result"
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, *("  " + remark for remark in self.remarks)])
 
     def draw(self, path: Path) -> None:
         """Write the figure: the images and a zoom of each."""

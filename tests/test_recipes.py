@@ -298,16 +298,17 @@ def test_flat_and_odd_images_are_drawn_without_a_warning(
     assert [str(warning.message) for warning in recwarn] == []
 
 
+@pytest.mark.parametrize("blur", superresolve.BLURS)
 @pytest.mark.parametrize("factor", superresolve.FACTORS)
-def test_a_small_pixel_sits_in_the_middle_of_those_it_stands_for(factor: int) -> None:
+def test_a_small_pixel_sits_in_the_middle_of_those_it_stands_for(factor: int, blur: str) -> None:
     ramp = torch.linspace(0, 1, 12 * factor)[:, None].expand(1, 1, 12 * factor, 12 * factor)
-    problem = superresolve.simulated(ramp, factor, 0.0, 0)
+    problem = superresolve.simulated(ramp, factor, 0.0, 0, blur=blur)
     middles = torch.nn.functional.avg_pool2d(ramp, factor)
     assert torch.allclose(problem.y[..., 3:-3, 3:-3], middles[..., 3:-3, 3:-3], atol=1e-6)
     # The interpolation bends a ramp a little, to both sides of each middle.
     interpolated = torch.nn.functional.avg_pool2d(problem.start, factor)
     assert torch.allclose(interpolated[..., 5:-5, 5:-5], middles[..., 5:-5, 5:-5], atol=1e-4)
-    assert float(superresolve.sampling_kernel(factor).sum()) == pytest.approx(1, abs=1e-6)
+    assert float(superresolve.sampling_kernel(factor, blur).sum()) == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(13, 17), (5, 8), (3, 4)])
@@ -323,6 +324,8 @@ def test_images_of_any_size_become_larger(shape: tuple[int, int], factor: int) -
 
 def test_what_cannot_be_made_larger_or_smaller_is_refused() -> None:
     x = torch.rand(1, 1, 8, 8)
+    with pytest.raises(InputError, match="unknown blur 'box': expected one of gaussian, bicubic"):
+        superresolve.observed(x, 2, 0.01, blur="box")
     with pytest.raises(InputError, match="the factor is 2, 3 or 4, got 5"):
         superresolve.observed(x, 5, 0.01)
     with pytest.raises(InputError, match="2 x 8 pixels cannot be made smaller"):
@@ -331,9 +334,10 @@ def test_what_cannot_be_made_larger_or_smaller_is_refused() -> None:
         superresolve.observed(255 * x, 2, 0.01)
 
 
-def test_super_resolution_gains_over_interpolation(camera: Tensor) -> None:
+@pytest.mark.parametrize("blur", superresolve.BLURS)
+def test_super_resolution_gains_over_interpolation(camera: Tensor, blur: str) -> None:
     x = camera[..., 60:124, 90:154].contiguous()
-    problem = superresolve.simulated(x, 2, 0.01, seed=0)
+    problem = superresolve.simulated(x, 2, 0.01, seed=0, blur=blur)
     restoration = restore(problem, Options(superresolve.STRENGTH[2] * 0.01))
     assert restoration.solution.plan.guaranteed
     assert gain(restoration) >= 1

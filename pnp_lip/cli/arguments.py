@@ -6,7 +6,15 @@ import argparse
 import math
 from collections.abc import Callable
 
-__all__ = ["at_least", "noise_level", "noise_level_or_auto", "positive", "seed", "share"]
+__all__ = [
+    "at_least",
+    "noise_level",
+    "noise_level_or_auto",
+    "positive",
+    "positive_share",
+    "seed",
+    "share",
+]
 
 _LARGEST_SEED = 2**63 - 1
 
@@ -36,6 +44,14 @@ def share(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"{text} is no share in [0, 1): 0.3 hides 30 % of the pixels"
         )
+    return value
+
+
+def positive_share(text: str) -> float:
+    """A part of the whole or all of it, ``0 < value <= 1``."""
+    value = _number(text)
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no share in (0, 1]")
     return value
 
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from pnp_lip.cli.door import alpha_note, given, noise_of, say
 from pnp_lip.cli.many import each
 from pnp_lip.cli.result import write, written_before
+from pnp_lip.errors import InputError
+from pnp_lip.recipes import photons
 from pnp_lip.recipes.denoise import Denoised, add_noise
 from pnp_lip.recipes.denoise import denoise as denoised
 
@@ -28,6 +30,8 @@ def _denoise(options: argparse.Namespace) -> dict[str, Any]:
     say(*source.image.notes, *alpha_note(source.image))
 
     def one(page: Tensor) -> Denoised:
+        if options.photons is not None:
+            return _counted(page, source.simulate, options)
         sigma = noise_of(page, options.sigma, source.simulate)
         noisy = add_noise(page, sigma, options.seed) if source.simulate else page
         return denoised(
@@ -42,3 +46,17 @@ def _denoise(options: argparse.Namespace) -> dict[str, Any]:
         )
 
     return write(source, [one(page) for page in source.pages])
+
+
+def _counted(page: Tensor, simulate: bool, options: argparse.Namespace) -> Denoised:
+    """A page of photon counts."""
+    if options.guided or options.tile is not None:
+        raise InputError("--photons goes without --guided and without --tile")
+    return photons.denoise(
+        photons.counted(page, options.photons, options.seed) if simulate else page,
+        options.photons,
+        truth=page if simulate else None,
+        weights=options.weights,
+        seed=options.seed if simulate else None,
+        device=options.device,
+    )

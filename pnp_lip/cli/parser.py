@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import argparse
 
-from pnp_lip.cli.commands import certify, deblur, denoise, inpaint, superresolve, train
+from pnp_lip.cli.commands import (
+    certify,
+    ct,
+    deblur,
+    demosaic,
+    denoise,
+    inpaint,
+    jpeg,
+    mri,
+    saltpepper,
+    singlepixel,
+    superresolve,
+    train,
+)
 from pnp_lip.cli.usage import Parser
 from pnp_lip.versions import versions
 
@@ -16,6 +29,12 @@ COMMANDS = {
     "inpaint": inpaint,
     "superresolve": superresolve,
     "denoise": denoise,
+    "demosaic": demosaic,
+    "saltpepper": saltpepper,
+    "jpeg": jpeg,
+    "mri": mri,
+    "ct": ct,
+    "singlepixel": singlepixel,
     "certify": certify,
     "train": train,
 }

@@ -31,8 +31,10 @@ def _superresolve(options: argparse.Namespace) -> dict[str, Any]:
 
     def problem(page: Tensor, noise: float) -> Problem:
         if source.simulate:
-            return superresolving.simulated(page, options.factor, noise, options.seed)
-        return superresolving.observed(page, options.factor, noise)
+            return superresolving.simulated(
+                page, options.factor, noise, options.seed, blur=options.blur
+            )
+        return superresolving.observed(page, options.factor, noise, blur=options.blur)
 
     def strength(noise: float) -> float:
         return superresolving.STRENGTH[options.factor] * max(noise, LEAST_NOISE)

@@ -14,12 +14,23 @@ from pnp_lip.formats.raster import ImageFileError, Raster, Storage, from_samples
 __all__ = ["raster_of_array", "read_array"]
 
 _HELP = "name the one you mean, FILE:NAME"
+#: Kinds of real numbers, in the letters of numpy.
+_REAL = "biuf"
 
 
-def read_array(path: Path, name: str | None = None) -> NDArray[Any]:
+def read_array(path: Path, name: str | None = None, *, kinds: str = _REAL) -> NDArray[Any]:
     """The array in a NPY file, or the one called ``name`` in a NPZ or MAT file.
 
     Without a name a NPZ or MAT file must hold a single numeric array of two dimensions or more.
+
+    Parameters
+    ----------
+    path
+        the file.
+    name
+        of the array.
+    kinds
+        of numbers that count as numeric, in the letters of numpy; ``"c"`` are complex ones.
 
     Raises
     ------
@@ -29,10 +40,10 @@ def read_array(path: Path, name: str | None = None) -> NDArray[Any]:
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith(b"\x93NUMPY"):
-        return _numeric(np.load(path, allow_pickle=False))
+        return _numeric(np.load(path, allow_pickle=False), kinds)
     if start.startswith(b"PK"):
         with np.load(path, allow_pickle=False) as archive:
-            return _chosen({key: _member(archive, key) for key in archive.files}, name)
+            return _chosen({key: _member(archive, key) for key in archive.files}, name, kinds)
     if path.suffix.lower() != ".mat":
         raise ImageFileError("it is not what numpy.save or numpy.savez writes")
     try:
@@ -41,7 +52,7 @@ def read_array(path: Path, name: str | None = None) -> NDArray[Any]:
         raise ImageFileError(
             "it is a MATLAB 7.3 file (HDF5): save it in MATLAB with save(..., '-v7')"
         ) from error
-    return _chosen({key: value for key, value in found.items() if key[:2] != "__"}, name)
+    return _chosen({key: value for key, value in found.items() if key[:2] != "__"}, name, kinds)
 
 
 def raster_of_array(array: NDArray[Any]) -> Raster:
@@ -71,27 +82,28 @@ def _member(archive: np.lib.npyio.NpzFile, key: str) -> NDArray[Any]:
     return member
 
 
-def _chosen(arrays: dict[str, Any], name: str | None) -> NDArray[Any]:
+def _chosen(arrays: dict[str, Any], name: str | None, kinds: str) -> NDArray[Any]:
     numeric = {
         key: value
         for key, value in arrays.items()
-        if isinstance(value, np.ndarray) and value.dtype.kind in "biuf"
+        if isinstance(value, np.ndarray) and value.dtype.kind in kinds
     }
     if name is not None:
         if name not in numeric:
             raise ImageFileError(f"it holds no numeric array '{name}', but {_names(numeric)}")
-        return _numeric(numeric[name])
+        return _numeric(numeric[name], kinds)
     images = {key: value for key, value in numeric.items() if value.ndim >= 2 and value.size > 1}
     if len(images) != 1:
         raise ImageFileError(f"expected one array, it holds {_names(images)}: {_HELP}")
-    return _numeric(next(iter(images.values())))
+    return _numeric(next(iter(images.values())), kinds)
 
 
 def _names(arrays: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value.shape}" for key, value in arrays.items()) or "none"
 
 
-def _numeric(array: NDArray[Any]) -> NDArray[Any]:
-    if array.dtype.kind not in "biuf":
-        raise ImageFileError(f"expected real numbers, got an array of type {array.dtype}")
+def _numeric(array: NDArray[Any], kinds: str) -> NDArray[Any]:
+    if array.dtype.kind not in kinds:
+        which = "real" if kinds == _REAL else "real or complex"
+        raise ImageFileError(f"expected {which} numbers, got an array of type {array.dtype}")
     return array.astype(array.dtype.newbyteorder("="))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pnp_lip.cli.arguments import at_least, noise_level_or_auto
+from pnp_lip.cli.arguments import at_least, noise_level_or_auto, positive
 from pnp_lip.cli.commands.shared import EXIT, computing_arguments, image_arguments
 from pnp_lip.cli.usage import Subparsers
 
@@ -27,6 +27,12 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         default=0.1,
         help="standard deviation of the noise, where 1 is white: for 8-bit numbers divide by 255 "
         "(default 0.1, that is 25 of 255); 'auto' estimates it from the image",
+    )
+    parser.add_argument(
+        "--photons",
+        type=positive,
+        help="photons in a white pixel: the noise is that of counting them, and is removed through "
+        "Anscombe's square root; takes the place of --sigma",
     )
     parser.add_argument(
         "--tile",

@@ -1,0 +1,303 @@
+r"""Computed tomography from few views or few photons, with parallel rays or a fan.
+
+.. math:: y = Ax + \text{noise} \qquad\text{or}\qquad
+          n \sim \mathrm{Poisson}\big(n_0 e^{-p}\big), \quad p = cAx, \quad y = \tfrac1c\log(n_0/n),
+
+with the projection ``A``, scaled to norm 1. Few photons make noise that depends on the ray, of variance
+about :math:`1/n`; the data term :math:`\frac12\sum_i w_i(Ax - y)_i^2` with :math:`w = n/\max n` is the
+quadratic model of their likelihood (Sauer and Bouman 1993). The iteration starts from the filtered
+back-projection.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from deepinv.optim.data_fidelity import L2
+from deepinv.physics import Tomography
+from torch import Tensor
+
+from pnp_lip.errors import InputError
+from pnp_lip.recipes.problem import Problem, as_truth, gaussian_noise, require_noise
+
+__all__ = ["STRENGTH", "Fan", "evenly", "low_dose", "observed", "simulated", "strength"]
+
+#: Strength of the denoiser: this much for the missing views, and at least this many times the noise.
+STRENGTH = (0.01, 1.0)
+
+#: Logarithm of the attenuation of a ray through a white image, from edge to edge.
+_OPACITY = 4.0
+#: White lies this far above the brightest pixels of the filtered back-projection; and which those are.
+_HEADROOM, _BRIGHTEST = 1.25, 0.999
+
+
+@dataclass(frozen=True)
+class Fan:
+    """A fan of rays from a source that turns around the object, with a flat detector.
+
+    Attributes
+    ----------
+    source, detector
+        their distances from the axis of rotation.
+    spacing
+        between detector pixels.
+    pixel
+        side of an image pixel; all four in one unit.
+    """
+
+    source: float
+    detector: float
+    spacing: float
+    pixel: float
+
+    def __post_init__(self) -> None:
+        for name in ("source", "detector", "spacing", "pixel"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise InputError(f"the fan's {name} must be a positive length, got {value:g}")
+
+    @classmethod
+    def around(cls, width: int) -> Fan:
+        """One that sees an image of ``width`` pixels from four times its side."""
+        return cls(source=4.0 * width, detector=4.0 * width, spacing=2.0, pixel=1.0)
+
+    def detectors(self, width: int) -> int:
+        """Detector pixels that the shadow of an image of ``width`` pixels falls on."""
+        reach = self.pixel * width / math.sqrt(2)
+        if reach >= self.source:
+            raise InputError(
+                f"the source at {self.source:g} lies inside the image, which reaches {reach:g}"
+            )
+        shadow = (self.source + self.detector) * math.tan(math.asin(reach / self.source))
+        return 2 * math.ceil(shadow / self.spacing) + 2
+
+
+def strength(noise: float) -> float:
+    """The strength chosen on validation images for a noise level."""
+    return max(STRENGTH[0], STRENGTH[1] * noise)
+
+
+def evenly(views: int, *, fan: bool = False) -> Tensor:
+    """Angles of ``views`` projections in degrees: over half a turn, of a fan over a whole one.
+
+    Raises
+    ------
+    InputError
+        no view.
+    """
+    if views < 1:
+        raise InputError(f"there is at least one view, got {views}")
+    return torch.arange(views) * ((360.0 if fan else 180.0) / views)
+
+
+def simulated(
+    x: Tensor, angles: Tensor, noise: float, seed: int, *, fan: Fan | None = None
+) -> Problem:
+    """Project ``x`` (``[1, 1, N, N]`` in [0, 1]) and add noise of the same size to every ray.
+
+    Parameters
+    ----------
+    x
+        a square image.
+    angles
+        of the views in degrees, ``[V]``.
+    noise
+        standard deviation, in units of the largest projection of ``x``.
+    seed
+        of the noise.
+    fan
+        the geometry; parallel rays without it.
+
+    Returns
+    -------
+    Problem
+        with the filtered back-projection as observation and start.
+
+    Raises
+    ------
+    InputError
+        an image that is not square, grey and in [0, 1], or a noise level outside [0, 1).
+    """
+    x, noise = _square(x), require_noise(noise)
+    physics = _physics(x.shape[-1], angles, fan, x.device)
+    y = physics.A(x)
+    y = y + gaussian_noise(y, noise * float(y.abs().max()), seed)
+    return _problem(physics, y, x, noise, _settings(angles, fan), None)
+
+
+def low_dose(
+    x: Tensor, angles: Tensor, photons: float, seed: int, *, fan: Fan | None = None
+) -> Problem:
+    """Count the photons that pass ``x``, of which ``photons`` start on each ray.
+
+    A ray through a white image from edge to edge attenuates by :math:`e^{-4}`. The arguments are those
+    of :func:`simulated`.
+
+    Raises
+    ------
+    InputError
+        an image that is not square, grey and in [0, 1], or less than one photon.
+    """
+    x = _square(x)
+    if not (math.isfinite(photons) and photons >= 1):
+        raise InputError(f"at least one photon starts on each ray, got {photons:g}")
+    physics = _physics(x.shape[-1], angles, fan, x.device)
+    scale = _OPACITY / float(physics.A(torch.ones_like(x)).max())
+    expected = photons * torch.exp(-scale * physics.A(x))
+    generator = torch.Generator().manual_seed(seed)
+    counts = torch.poisson(expected.cpu(), generator=generator).to(x.device)
+    y, fidelity, noise = _from_counts(counts, photons)
+    settings = _settings(angles, fan) | {"photons": photons}
+    return _problem(physics, y / scale, x, noise, settings, fidelity)
+
+
+def observed(
+    sinogram: Tensor,
+    angles: Tensor,
+    noise: float,
+    *,
+    fan: Fan | None = None,
+    photons: float | None = None,
+    size: int | None = None,
+) -> Problem:
+    """A sinogram that was measured.
+
+    Parameters
+    ----------
+    sinogram
+        ``[D, V]``: line integrals in any unit, or photon counts if ``photons`` is given; a row for each
+        detector pixel, the axis of rotation in the middle.
+    angles
+        of the ``V`` views in degrees.
+    noise
+        standard deviation, in units of the largest line integral; counts tell it themselves.
+    fan
+        the geometry; parallel rays without it.
+    photons
+        that start on each ray.
+    size
+        side of the image in pixels; the number of detector pixels without it (only that for
+        parallel rays, where the object lies inside the inscribed circle).
+
+    Returns
+    -------
+    Problem
+        whose ``settings["white"]`` is the attenuation of a pixel that is shown white.
+
+    Raises
+    ------
+    InputError
+        shapes that do not fit, numbers that are not finite, negative counts, or a sinogram of
+        nothing.
+    """
+    sinogram = _as_sinogram(sinogram, angles)
+    width = size or len(sinogram)
+    if fan is None and width != len(sinogram):
+        raise InputError(
+            f"parallel rays give an image of as many pixels a side as there are detector pixels, "
+            f"{len(sinogram)}, got size {width}"
+        )
+    physics = _physics(width, angles, fan, sinogram.device, detectors=len(sinogram))
+    y, fidelity, noise = sinogram[None, None], None, require_noise(noise)
+    if photons is not None:
+        y, fidelity, noise = _from_counts(y, photons)
+    y = y / physics.operator_norm
+    bright = float(physics.fbp(y).flatten().quantile(_BRIGHTEST))
+    if not bright > 0:
+        raise InputError("the filtered back-projection of this sinogram is dark everywhere")
+    white = _HEADROOM * bright
+    settings = _settings(angles, fan) | {"white": white, "photons": photons}
+    return _problem(physics, y / white, None, noise, settings, fidelity)
+
+
+def _physics(
+    width: int,
+    angles: Tensor,
+    fan: Fan | None,
+    device: torch.device,
+    detectors: int | None = None,
+) -> Tomography:
+    parameters = None
+    if fan is not None:
+        parameters = {
+            "pixel_spacing": fan.pixel,
+            "source_radius": fan.source,
+            "detector_radius": fan.detector,
+            "n_detector_pixels": detectors or fan.detectors(width),
+            "detector_spacing": fan.spacing,
+        }
+    return Tomography(
+        angles=angles.to(device, torch.float32),
+        img_width=width,
+        # A sinogram from a file shows what lies inside the circle that all its views see.
+        circle=fan is None and detectors is not None,
+        fan_beam=fan is not None,
+        fan_parameters=parameters,
+        normalize=True,
+        device=device,
+    )
+
+
+def _problem(
+    physics: Tomography,
+    y: Tensor,
+    truth: Tensor | None,
+    noise: float,
+    settings: dict[str, object],
+    fidelity: L2 | None,
+) -> Problem:
+    start = physics.fbp(y).clamp(0, 1)
+    name = "computed tomography"
+    return Problem(
+        name, physics, y, start, start, truth, noise, settings=settings, fidelity=fidelity
+    )
+
+
+def _from_counts(counts: Tensor, photons: float) -> tuple[Tensor, L2, float]:
+    """Line integrals, the weighted data term, and the mean relative noise of the rays.
+
+    A ray without a photon counts as half a photon, and weighs as little as that.
+
+    Raises
+    ------
+    InputError
+        negative counts.
+    """
+    if bool((counts < 0).any()):
+        raise InputError("photon counts are not negative")
+    seen = counts.clamp(min=0.5)
+    integrals = torch.log(photons / seen)
+    weights = seen / seen.max()
+    noise = float((seen.reciprocal().mean().sqrt()) / integrals.max().clamp(min=1e-6))
+    return integrals, L2(sigma=weights.rsqrt()), min(noise, 0.999)
+
+
+def _square(x: Tensor) -> Tensor:
+    x = as_truth(x)
+    if x.shape[:2] != (1, 1) or x.shape[-1] != x.shape[-2]:
+        raise InputError(f"expected one square grey image [1, 1, N, N], got {tuple(x.shape)}")
+    return x
+
+
+def _as_sinogram(sinogram: Tensor, angles: Tensor) -> Tensor:
+    if sinogram.ndim != 2 or sinogram.is_complex() or 0 in sinogram.shape:
+        raise InputError(
+            f"expected a real sinogram [detector pixels, views], got {tuple(sinogram.shape)}"
+        )
+    if sinogram.shape[1] != len(angles):
+        raise InputError(
+            f"the sinogram has {sinogram.shape[1]} columns for {len(angles)} angles: a column is a "
+            "view (transpose it if its rows are)"
+        )
+    if not bool(sinogram.isfinite().all()):
+        raise InputError("the sinogram contains NaN or infinity")
+    return sinogram.to(torch.float32)
+
+
+def _settings(angles: Tensor, fan: Fan | None) -> dict[str, object]:
+    return {
+        "angles": [round(float(angle), 6) for angle in angles],
+        "fan": None if fan is None else vars(fan).copy(),
+    }
