@@ -25,7 +25,7 @@ from pnp_lip.recipes.problem import Problem, as_truth, gaussian_noise, require_n
 __all__ = ["STRENGTH", "Fan", "evenly", "low_dose", "observed", "simulated", "strength"]
 
 #: Strength of the denoiser: this much for the missing views, and at least this many times the noise.
-STRENGTH = (0.01, 1.0)
+STRENGTH = (0.005, 1.0)
 
 #: Logarithm of the attenuation of a ray through a white image, from edge to edge.
 _OPACITY = 4.0
@@ -161,6 +161,7 @@ def observed(
     fan: Fan | None = None,
     photons: float | None = None,
     size: int | None = None,
+    axis: float | None = None,
 ) -> Problem:
     """A sinogram that was measured.
 
@@ -168,7 +169,7 @@ def observed(
     ----------
     sinogram
         ``[D, V]``: line integrals in any unit, or photon counts if ``photons`` is given; a row for each
-        detector pixel, the axis of rotation in the middle.
+        detector pixel.
     angles
         of the ``V`` views in degrees.
     noise
@@ -180,6 +181,9 @@ def observed(
     size
         side of the image in pixels; the number of detector pixels without it (only that for
         parallel rays, where the object lies inside the inscribed circle).
+    axis
+        the row that the axis of rotation is seen in, counted from 0, to half a pixel; the middle,
+        ``(D - 1) / 2``, without it. Rows of air are added so that it is the middle.
 
     Returns
     -------
@@ -193,6 +197,8 @@ def observed(
         nothing.
     """
     sinogram = _as_sinogram(sinogram, angles)
+    if axis is not None:
+        sinogram = _centred(sinogram, axis, 0.0 if photons is None else photons)
     width = size or len(sinogram)
     if fan is None and width != len(sinogram):
         raise InputError(
@@ -294,6 +300,18 @@ def _as_sinogram(sinogram: Tensor, angles: Tensor) -> Tensor:
     if not bool(sinogram.isfinite().all()):
         raise InputError("the sinogram contains NaN or infinity")
     return sinogram.to(torch.float32)
+
+
+def _centred(sinogram: Tensor, axis: float, air: float) -> Tensor:
+    """With rows of air on one side, so that the axis lies in the middle."""
+    last = len(sinogram) - 1
+    if not 0 <= axis <= last:
+        raise InputError(
+            f"the axis of rotation is seen in a row between 0 and {last}, got {axis:g}"
+        )
+    extra = round(2 * axis - last)
+    before, after = max(0, -extra), max(0, extra)
+    return torch.nn.functional.pad(sinogram, (0, 0, before, after), value=air)
 
 
 def _settings(angles: Tensor, fan: Fan | None) -> dict[str, object]:

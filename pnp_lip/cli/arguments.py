@@ -10,6 +10,7 @@ __all__ = [
     "at_least",
     "noise_level",
     "noise_level_or_auto",
+    "nonnegative",
     "positive",
     "positive_share",
     "seed",
@@ -52,6 +53,14 @@ def positive_share(text: str) -> float:
     value = _number(text)
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is no share in (0, 1]")
+    return value
+
+
+def nonnegative(text: str) -> float:
+    """A number from 0 on."""
+    value = _number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
     return value
 
 

@@ -59,6 +59,7 @@ def _observed(sinogram: Tensor, noise: float, options: argparse.Namespace) -> Pr
         fan=fan,
         photons=options.photons,
         size=options.size,
+        axis=options.axis,
     )
 
 

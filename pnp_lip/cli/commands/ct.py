@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from pnp_lip.cli.arguments import at_least, positive
+from pnp_lip.cli.arguments import at_least, nonnegative, positive
 from pnp_lip.cli.commands.scans import EXIT_SCANS, scan_arguments, solve_arguments
 from pnp_lip.cli.usage import Subparsers
 
@@ -24,9 +24,8 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     scan_arguments(
         parser,
         "ct",
-        "sinogram, one row a detector pixel and one column a view, the axis of rotation in the middle: "
-        "line integrals, or counts with --photons, in NPY, NPZ, MAT or HDF5 (FILE:NAME for one array of "
-        "several)",
+        "sinogram, one row a detector pixel and one column a view: line integrals, or counts with "
+        "--photons, in NPY, NPZ, MAT or HDF5 (FILE:NAME for one array of several)",
         ", in attenuation per pixel",
     )
     parser.add_argument(
@@ -36,6 +35,13 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--transpose", action="store_true", help="the sinogram has a row for each view"
+    )
+    parser.add_argument(
+        "--axis",
+        type=nonnegative,
+        metavar="ROW",
+        help="row in which the axis of rotation is seen, counted from 0, to half a pixel (default: the "
+        "middle; scikit-image's radon has row N/2 for even N)",
     )
     parser.add_argument(
         "--views", type=at_least(1), default=60, help="of a simulation (default 60)"
