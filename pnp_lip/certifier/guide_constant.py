@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -80,7 +80,7 @@ def guide_constant(guided: GuidedDenoiser, sigma: float) -> float:
         features *= 1 + _norm(parts.first.weight) * _norm(parts.second.weight)
     growth = Fraction(dial) * Fraction(math.exp(dial * mask.limit)) * _ROOM * _INTERPOLATION
     total = Fraction(0)
-    heads = cast(Tensor, mask.head.weight).split(mask.filters, dim=0)
+    heads = mask.head.weight.split(mask.filters, dim=0)
     for layer, leaf, head in zip(guided.denoiser.steps, statement.leaves(), heads, strict=True):
         if leaf.norm_upper is None:
             raise Refusal(f"nothing is said of the norm of '{leaf.name}'")

@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from pnp_lip.certifier.rules import Settings, apply_rule, register_rule
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.denoisers.fixed_guide import FixedGuide, GuideError
+from pnp_lip.denoisers.frozen_guided import FrozenGuided
 from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.moving_guide import MovingGuide
 from pnp_lip.layers import Clip, ConvGradientStep, NoiseClip
@@ -62,6 +63,7 @@ def _moving_guide(module: nn.Module, name: str, settings: Settings) -> Statement
     return apply_rule(cast(MovingGuide, module).now, f"{name}.now" if name else "now", settings)
 
 
+@register_rule(FrozenGuided)
 @register_rule(GuidedDenoiser)
 def _guided(module: nn.Module, name: str, settings: Settings) -> Statement:
     raise Refusal(
