@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from pnp_lip.certifier.certification import prove
-from pnp_lip.certifier.guided_rules import reach
+from pnp_lip.certifier.guided_rules import reach, require_nonexpansive_layers
 from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.norms import convolution_norm
 from pnp_lip.plain_modules import Refusal
@@ -66,11 +66,7 @@ def guide_constant(guided: GuidedDenoiser, sigma: float) -> float:
         nothing is proved of the filters, or they are not nonexpansive, or a weight is not finite.
     """
     statement = prove(guided.denoiser)
-    if statement.upper > 1:
-        raise Refusal(
-            f"the changes of the layers add up only if every layer is nonexpansive, and only Lip <= "
-            f"{statement.upper:.6g} is proved"
-        )
+    require_nonexpansive_layers(statement)
     mask, dial = guided.mask, guided.dial
     if dial == 0:
         return 0.0
