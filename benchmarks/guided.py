@@ -12,15 +12,15 @@ pixels, by the same maps with the pixels in random order, and the guide by that 
 lost shows what the guide says about the place.
 
 Deblurring is that of ``pnp_lip.recipes.deblur`` with the first Levin kernel, on parts of 256 x 256 pixels,
-by forward-backward in [0, 1] to a residual of 1e-4, with the same strength for both, 0.8 of the noise: the
-best of 0.6, 0.8, 1 and 1.3 for both on two validation images at noise 0.01.
+by forward-backward in [0, 1] to a residual of 1e-4: plain, guided in stages, and in one loop whose guide
+follows the image ("adaptive"). The strength is the same for all, 0.8 of the noise: the best of 0.6, 0.8, 1
+and 1.3 for the first two on two validation images at noise 0.01.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,16 +28,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.guided_forms import CROPS, LEVEL, SIDE, gain_of, model
 from benchmarks.harness import Benchmark, timed
-from benchmarks.images import Denoise, mean_quality, noisy
+from benchmarks.images import Denoise, mean_quality
 from benchmarks.markdown import down, fixed, table, up
 from benchmarks.record import Row, Rows
-from pnp_lip import FixedGuide, Frozen, GuidedDenoiser, LipschitzDenoiser
-from pnp_lip.certifier import find_witness, prove
+from pnp_lip import Frozen, FrozenGuided, GuidedDenoiser
+from pnp_lip.certifier import prove
 from pnp_lip.data.patches import find_data, read_folder
 from pnp_lip.quality import psnr
 from pnp_lip.recipes import deblur
-from pnp_lip.solvers import ForwardBackward, GuidedPlugAndPlay, PlugAndPlay
+from pnp_lip.solvers import ForwardBackward
 
 SETS = {"bsd68": 1, "cbsd68": 3}
 LEVELS = {"bsd68": (5, 15, 25, 50), "cbsd68": (15, 25)}
@@ -54,72 +55,19 @@ ROWS = (
 )
 #: Rows at every level; the others only explain.
 MAIN = ("plain", "large", "guided")
-#: The level of rows that only explain, and of the gains; crops and their side.
-LEVEL, CROPS, SIDE = 25, 2, 32
+SOLVES = ("plain", "guided", "adaptive")
 STRENGTH, NOISE, PART = 0.8, (0.01, 0.03), 256
 
 
-def model(channels: int, name: str, images: list[Tensor]) -> Denoise:
-    """The denoiser of a row."""
-    if name in ("plain", "large"):
-        return LipschitzDenoiser(channels, pretrained="default" if name == "plain" else name)
-    if name.startswith("dial"):
-        return GuidedDenoiser(channels, dial=float(name.split()[1]))
-    guided = GuidedDenoiser(channels)
-    if name in ("mean maps", "shuffled maps"):
-        return other_maps(guided, mean if name == "mean maps" else shuffled)
-    return foreign_guide(guided, images) if name == "foreign guide" else guided
-
-
-def other_maps(guided: GuidedDenoiser, change: Callable[[Tensor], Tensor]) -> Denoise:
-    """With every map replaced by another one."""
-
-    def denoise(y: Tensor, sigma: float) -> Tensor:
-        maps = guided.at(guided.plain(y, sigma), sigma).scales
-        return FixedGuide(guided.denoiser, [change(m) for m in maps])(y, sigma)
-
-    return denoise
-
-
-def mean(scale: Tensor) -> Tensor:
-    """The geometric mean over the pixels, everywhere."""
-    return scale.log().mean(dim=(2, 3), keepdim=True).exp().expand_as(scale)
-
-
-def shuffled(scale: Tensor) -> Tensor:
-    """The pixels in random order, the same for all maps of an image."""
-    generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(scale.shape[-2] * scale.shape[-1], generator=generator)
-    return scale.flatten(2)[..., order].view_as(scale)
-
-
-def foreign_guide(guided: GuidedDenoiser, images: list[Tensor]) -> Denoise:
-    """With the guide of another image of the same size, turned if need be."""
-    others = iter(images[1:] + images[:1])
-
-    def denoise(y: Tensor, sigma: float) -> Tensor:
-        other = next(others)
-        if other.shape != y.shape[1:]:
-            other = other.transpose(1, 2)
-        guide = guided.plain(noisy(other[None].float() / 255, sigma), sigma)
-        return guided.with_guide(y, guide, sigma)
-
-    return denoise
-
-
-def gain_of(denoiser: nn.Module, images: list[Tensor]) -> float:
-    """The largest gain found from noisy crops, in float64."""
-    found = 0.0
-    denoiser.double()
-    for image in images[:CROPS]:
-        top, left = (image.shape[-2] - SIDE) // 2, (image.shape[-1] - SIDE) // 2
-        clean = image[None, :, top : top + SIDE, left : left + SIDE].double() / 255
-        witness = find_witness(
-            lambda x: denoiser(x, LEVEL / 255), noisy(clean, LEVEL / 255), climbs=15
-        )
-        found = max(found, witness.gain)
-    denoiser.float()
-    return found
+def application_table(rows: Rows) -> str:
+    """Processor seconds of single applications, and how many plain ones that is."""
+    lines = []
+    for folder in SETS:
+        found = rows.get((folder, "seconds of an application"))
+        for name, seconds in (found or {}).items():
+            times = seconds / (found or {})["plain"]
+            lines.append([TITLES[folder], name, fixed(seconds, 3), fixed(times, 1)])
+    return table(["", "", "seconds", "in plain applications"], lines)
 
 
 def denoising(name: str, images: list[Tensor], levels: tuple[int, ...]) -> Row:
@@ -142,17 +90,15 @@ def denoising(name: str, images: list[Tensor], levels: tuple[int, ...]) -> Row:
 
 
 def deblurring(image: Tensor, noise: float, guided: GuidedDenoiser) -> dict[str, Row]:
-    """A plain and a guided solve of one problem."""
+    """A plain and two guided solves of one problem."""
     kernel = torch.from_numpy(np.load(find_data("kernels") / "levin09.npz")["k1"]).float()
     clean = image[None, :, :PART, :PART].float() / 255
     problem = deblur.simulated(clean, kernel[None, None], noise, seed=0)
-
-    def build(denoiser: nn.Module, tol: float) -> PlugAndPlay:
-        return ForwardBackward(denoiser, STRENGTH * noise, tol=tol, box=(0, 1), max_iter=1000)
-
-    solvers: dict[str, Any] = {
-        "plain": build(guided.plain, 1e-4),
-        "guided": GuidedPlugAndPlay(guided, build, tol=1e-4, loose=1e-3),
+    options: dict[str, Any] = {"tol": 1e-4, "box": (0, 1), "max_iter": 1000}
+    solvers = {
+        "plain": ForwardBackward(guided.plain, STRENGTH * noise, **options),
+        "guided": ForwardBackward(guided, STRENGTH * noise, **options),
+        "adaptive": ForwardBackward(guided, STRENGTH * noise, guide="adaptive", **options),
     }
     rows: dict[str, Row] = {}
     for name, solver in solvers.items():
@@ -188,6 +134,13 @@ def application(channels: int) -> Row:
         "fixed guide": Frozen(guided.at(x, sigma), sigma),
         "maps": lambda x, s: guided.at(x, s).scales[0],
         "guided, end to end": guided,
+        "guided, frozen": FrozenGuided(guided, sigma),
+    }
+    fast = GuidedDenoiser(channels)
+    fast.mask.precision = torch.bfloat16
+    forms |= {
+        "maps, bfloat16": lambda x, s: fast.at(x, s).scales[0],
+        "guided, frozen, bfloat16 mask": FrozenGuided(fast, sigma),
     }
     with torch.no_grad():
         return {
@@ -241,7 +194,7 @@ def deblurring_table(rows: Rows) -> str:
     lines = []
     for folder in SETS:
         for noise in NOISE:
-            for name in ("plain", "guided"):
+            for name in SOLVES:
                 row = rows.get((folder, "deblurring", f"{noise:g}", name))
                 if row is not None:
                     met = "all" if row["converged"] and row["guaranteed"] else "not all"
@@ -266,7 +219,11 @@ BENCHMARK = Benchmark(
     name="guided",
     about=__doc__ or "",
     tables={f"guided-{folder}": quality_table(folder) for folder in SETS}
-    | {"guided-deblurring": deblurring_table, "guided-line": guided_line},
+    | {
+        "guided-deblurring": deblurring_table,
+        "guided-line": guided_line,
+        "guided-seconds": application_table,
+    },
     selecting=("sets", "rows", "deblur", "every", "application"),
 )
 
@@ -293,7 +250,7 @@ def main() -> None:
             guided = GuidedDenoiser(SETS[folder])
             for noise in NOISE:
                 found = [deblurring(image, noise, guided) for image in chosen]
-                for name in ("plain", "guided"):
+                for name in SOLVES:
                     row = mean_row([rows[name] for rows in found])
                     recording.add(folder, "deblurring", f"{noise:g}", name, row=row)
     recording.close()

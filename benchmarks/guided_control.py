@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.guided import LEVEL, PART, gain_of
+from benchmarks.guided import PART
+from benchmarks.guided_forms import LEVEL, gain_of
 from benchmarks.harness import Benchmark
 from benchmarks.images import mean_quality, validation_images
 from benchmarks.markdown import down, fixed, table

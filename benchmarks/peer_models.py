@@ -6,6 +6,7 @@ only the tensors are read (``torch.load(weights_only=True)``):
     git clone https://github.com/axgoujon/convex_ridge_regularizers
     git clone https://github.com/axgoujon/weakly_convex_ridge_regularizer
     git clone https://github.com/uclaopt/Provable_Plug_and_Play
+    git clone https://github.com/cszn/KAIR
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["AveragedNetwork", "RidgeDescent", "RidgeProx", "plain_residual"]
+__all__ = [
+    "AveragedNetwork",
+    "RidgeDescent",
+    "RidgeProx",
+    "folded_residual",
+    "plain_residual",
+]
 
 _Weights = dict[str, Any]
 
@@ -192,6 +199,16 @@ def plain_residual(folder: Path, name: str, level: int) -> nn.Module:
             layers.append(nn.ReLU())
         else:
             layers += [_convolution(part["weight"]), nn.ReLU()]
+    return _Residual(nn.Sequential(*layers[:-1]))
+
+
+def folded_residual(folder: Path, level: int) -> nn.Module:
+    """``y - net(y)`` of Zhang et al. 2017, with normalisations folded into the 17 convolutions."""
+    weights = _load(folder / "KAIR" / "model_zoo" / f"dncnn_{level}.pth")
+    layers: list[nn.Module] = []
+    for index in sorted({int(key.split(".")[1]) for key in weights}):
+        part = {name: weights[f"model.{index}.{name}"] for name in ("weight", "bias")}
+        layers += [_convolution(part["weight"], part["bias"]), nn.ReLU()]
     return _Residual(nn.Sequential(*layers[:-1]))
 
 

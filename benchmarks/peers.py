@@ -5,8 +5,9 @@
 ``FOLDER`` holds clones of the public repositories named in :mod:`benchmarks.peer_models`; a model whose
 repository is missing is left out, and BM3D without the package ``bm3d``. Every fourth image of BSD68,
 noise from a generator seeded with 0 for each image. *Proved* is what this package's certifier proves of
-the model, or the name of what it refuses; *measured* the largest gain found between two inputs of 48 x 48
-pixels: above 1 it disproves nonexpansiveness. Seconds are processor time for an image, one thread.
+the model, or the name of what it refuses (a guided denoiser end to end; with its guide fixed it is proved
+nonexpansive); *measured* the largest gain found between two inputs of 48 x 48 pixels: above 1 it
+disproves nonexpansiveness. Seconds are processor time for an image, one thread.
 """
 
 from __future__ import annotations
@@ -22,9 +23,15 @@ from benchmarks.denoising import LEVELS, best_weight, total_variation
 from benchmarks.harness import Benchmark, timed
 from benchmarks.images import Denoise, mean_quality, noisy
 from benchmarks.markdown import down, table
-from benchmarks.peer_models import AveragedNetwork, RidgeDescent, RidgeProx, plain_residual
+from benchmarks.peer_models import (
+    AveragedNetwork,
+    RidgeDescent,
+    RidgeProx,
+    folded_residual,
+    plain_residual,
+)
 from benchmarks.record import Row, Rows
-from pnp_lip import LipschitzDenoiser, Refusal
+from pnp_lip import GuidedDenoiser, LipschitzDenoiser, Refusal
 from pnp_lip.certifier import find_witness, prove
 from pnp_lip.data.patches import read_folder
 from pnp_lip.rounding import format_up
@@ -36,6 +43,7 @@ def models(folder: Path, level: int, names: Sequence[str] = ()) -> dict[str, Den
     makers: dict[str, Callable[[], Denoise]] = {
         f"pnp_lip, {name}": partial(LipschitzDenoiser, 1, pretrained=name) for name in SHIPPED_NAMES
     }
+    makers["pnp_lip, guided"] = partial(GuidedDenoiser, 1)
     for steps in (1, 10):
         makers[f"CRR-NN, {steps} steps"] = partial(RidgeDescent, folder, level, steps)
     makers["CRR-NN, prox"] = partial(RidgeProx, folder)
@@ -43,6 +51,7 @@ def models(folder: Path, level: int, names: Sequence[str] = ()) -> dict[str, Den
     makers["averaged CNN"] = partial(AveragedNetwork, folder, level)
     for name in ("RealSN_SimpleCNN", "SimpleCNN", "DnCNN"):
         makers[name] = partial(plain_residual, folder, name, level)
+    makers["DnCNN, folded"] = partial(folded_residual, folder, level)
     makers["total variation"] = lambda: total_variation(best_weight(1, level))
     makers["BM3D"] = block_matching
     if unknown := sorted(set(names) - makers.keys()):

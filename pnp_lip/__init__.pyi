@@ -5,6 +5,7 @@ from .checker import CertificateRejected, check_certificate
 from .denoisers import (
     FixedGuide,
     Frozen,
+    FrozenGuided,
     Guard,
     GuardViolation,
     GuidedDenoiser,
@@ -21,6 +22,7 @@ __all__ = [
     "CertificateRejected",
     "FixedGuide",
     "Frozen",
+    "FrozenGuided",
     "Guard",
     "GuardViolation",
     "GuidedDenoiser",

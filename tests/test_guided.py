@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pnp_lip import FixedGuide, Frozen, GuidedDenoiser, LipschitzDenoiser, Refusal, certify
+from pnp_lip import (
+    FixedGuide,
+    Frozen,
+    FrozenGuided,
+    GuidedDenoiser,
+    LipschitzDenoiser,
+    Refusal,
+    certify,
+)
 from pnp_lip.certifier import prove
 from pnp_lip.certifier.guided_rules import change_of_guide
 from pnp_lip.constraints import project
@@ -300,6 +308,18 @@ def test_with_fewer_bits_in_the_mask_the_certificate_stays_and_the_result_is_clo
     assert not torch.equal(fast, exact)
     assert float((fast - exact).abs().max()) < 0.01
     assert prove(guided.at(x, SIGMA)).upper == statement.upper
+
+
+def test_folded_for_one_level_it_is_the_same_function_and_refused_as_well() -> None:
+    guided, x = small(), image(side=17)
+    folded = FrozenGuided(guided.float(), SIGMA)
+    torch.testing.assert_close(folded(x.float()), guided(x.float(), SIGMA), rtol=0, atol=1e-5)
+    guided.dial = 0.3
+    torch.testing.assert_close(folded(x.float()), guided(x.float(), SIGMA), rtol=0, atol=1e-5)
+    with pytest.raises(ValueError, match=r"frozen at sigma=0\.1"):
+        folded(x.float(), 0.2)
+    with pytest.raises(Refusal, match="computes its guide from its input"):
+        prove(folded)
 
 
 @pytest.mark.parametrize("kind", ["guided", "fixed"])

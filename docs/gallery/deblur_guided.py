@@ -14,7 +14,7 @@ from pnp_lip import GuidedDenoiser
 from pnp_lip.data.photographs import photograph
 from pnp_lip.quality import psnr
 from pnp_lip.recipes import deblur
-from pnp_lip.solvers import ForwardBackward, GuidedPlugAndPlay
+from pnp_lip.solvers import ForwardBackward
 
 # %%
 # A blurred photograph
@@ -27,15 +27,12 @@ problem = deblur.simulated(clean, deblur.motion_kernel(15), noise, seed=0)
 # %%
 # Two solves in one
 # -----------------
-# ``build`` makes the solver of a stage. The report holds a plan for each stage, and the hash of the guide.
+# The solver does both. The report holds a plan for each stage, and the hash of the guide.
 
-
-def build(denoiser, tol):
-    return ForwardBackward(denoiser, 0.6 * noise, box=(0, 1), tol=tol)
-
-
-solver = GuidedPlugAndPlay(GuidedDenoiser(1), build)
-solution = solver.solve(problem.y, problem.physics, init=problem.start)
+G = GuidedDenoiser(1)
+solution = ForwardBackward(G, 0.6 * noise, box=(0, 1), tol=1e-4).solve(
+    problem.y, problem.physics, init=problem.start
+)
 print(solution.summary())
 
 # %%
@@ -58,7 +55,7 @@ figure.show()
 # The mean logarithm of the factors of all thresholds: dark where the denoiser shrinks little, at edges and
 # textures, bright where it shrinks much.
 
-fixed = solver.denoiser.at(plain, 0.6 * noise)
+fixed = G.at(plain, 0.6 * noise)
 mean = sum(scale.log().sum(1) for scale in fixed.scales) / sum(s.shape[1] for s in fixed.scales)
 figure, axis = plt.subplots(figsize=(3.6, 3.2), layout="constrained")
 axis.imshow(mean[0], cmap="gray")

@@ -23,13 +23,13 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pnp_lip.certifier.certification import prove
-from pnp_lip.certifier.guided_rules import reach
+from pnp_lip.certifier.guided_rules import reach, require_nonexpansive_layers
 from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.norms import convolution_norm
 from pnp_lip.plain_modules import Refusal
@@ -66,11 +66,7 @@ def guide_constant(guided: GuidedDenoiser, sigma: float) -> float:
         nothing is proved of the filters, or they are not nonexpansive, or a weight is not finite.
     """
     statement = prove(guided.denoiser)
-    if statement.upper > 1:
-        raise Refusal(
-            f"the changes of the layers add up only if every layer is nonexpansive, and only Lip <= "
-            f"{statement.upper:.6g} is proved"
-        )
+    require_nonexpansive_layers(statement)
     mask, dial = guided.mask, guided.dial
     if dial == 0:
         return 0.0
@@ -80,7 +76,7 @@ def guide_constant(guided: GuidedDenoiser, sigma: float) -> float:
         features *= 1 + _norm(parts.first.weight) * _norm(parts.second.weight)
     growth = Fraction(dial) * Fraction(math.exp(dial * mask.limit)) * _ROOM * _INTERPOLATION
     total = Fraction(0)
-    heads = cast(Tensor, mask.head.weight).split(mask.filters, dim=0)
+    heads = mask.head.weight.split(mask.filters, dim=0)
     for layer, leaf, head in zip(guided.denoiser.steps, statement.leaves(), heads, strict=True):
         if leaf.norm_upper is None:
             raise Refusal(f"nothing is said of the norm of '{leaf.name}'")

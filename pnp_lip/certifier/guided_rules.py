@@ -21,6 +21,7 @@ for every ``x``.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from fractions import Fraction
 from typing import cast
@@ -31,13 +32,14 @@ from torch import Tensor, nn
 from pnp_lip.certifier.rules import Settings, apply_rule, register_rule
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.denoisers.fixed_guide import FixedGuide, GuideError
+from pnp_lip.denoisers.frozen_guided import FrozenGuided
 from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.moving_guide import MovingGuide
 from pnp_lip.layers import Clip, ConvGradientStep, NoiseClip
 from pnp_lip.plain_modules import Refusal
-from pnp_lip.rounding import round_up
+from pnp_lip.rounding import format_up, round_up
 
-__all__ = ["change_of_guide", "reach"]
+__all__ = ["change_of_guide", "reach", "require_nonexpansive_layers"]
 
 #: Room for the float64 roundings of the sums of squares and of the products in a change of guide.
 _ROOM = 1e-9
@@ -62,6 +64,7 @@ def _moving_guide(module: nn.Module, name: str, settings: Settings) -> Statement
     return apply_rule(cast(MovingGuide, module).now, f"{name}.now" if name else "now", settings)
 
 
+@register_rule(FrozenGuided)
 @register_rule(GuidedDenoiser)
 def _guided(module: nn.Module, name: str, settings: Settings) -> Statement:
     raise Refusal(
@@ -114,6 +117,7 @@ def change_of_guide(
     """
     if first.denoiser is not second.denoiser or first.scales[0].shape != second.scales[0].shape:
         raise ValueError("expected two guides of the same size for the same denoiser")
+    require_nonexpansive_layers(statement)
     total = Fraction(0)
     pairs = zip(first.scales, second.scales, strict=True)
     for layer, leaf, (one, other) in zip(
@@ -127,12 +131,28 @@ def change_of_guide(
     return round_up(total)
 
 
+def require_nonexpansive_layers(statement: Statement) -> None:
+    """Check what lets the changes of the layers add up.
+
+    Raises
+    ------
+    Refusal
+        a layer that is not proved nonexpansive.
+    """
+    for leaf in statement.leaves():
+        if leaf.upper > 1:
+            raise Refusal(
+                f"the changes of the layers add up only if every layer is nonexpansive, and of "
+                f"'{leaf.name}' only Lip <= {format_up(leaf.upper)} is proved"
+            )
+
+
 def reach(layer: ConvGradientStep, sigma: float) -> Tensor:
     r""":math:`\Lambda`, the largest value of the activation of each filter, ``[K]`` float64."""
     activation = layer.activation
     if isinstance(activation, Clip):
         return activation.threshold.double().clamp(min=0)
-    clips = cast(NoiseClip, activation)
-    level = torch.tensor([sigma], dtype=clips.knots.dtype, device=clips.knots.device)
-    thresholds = clips.thresholds(level)[:, 0].double().clamp(min=0)
-    return (torch.softmax(clips.logits.double(), dim=0) * thresholds).sum(0)
+    clips = copy.deepcopy(cast(NoiseClip, activation)).double()
+    level = torch.tensor([sigma], dtype=torch.float64, device=clips.knots.device)
+    thresholds = clips.thresholds(level)[:, 0].clamp(min=0)
+    return (torch.softmax(clips.logits, dim=0) * thresholds).sum(0)

@@ -2,6 +2,7 @@
 
 from pnp_lip.denoisers.fixed_guide import FixedGuide, GuideError
 from pnp_lip.denoisers.frozen import Frozen
+from pnp_lip.denoisers.frozen_guided import FrozenGuided
 from pnp_lip.denoisers.guard import Guard, GuardViolation, Violation
 from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
@@ -12,6 +13,7 @@ from pnp_lip.denoisers.tiled import Tiled
 __all__ = [
     "FixedGuide",
     "Frozen",
+    "FrozenGuided",
     "Guard",
     "GuardViolation",
     "GuideError",

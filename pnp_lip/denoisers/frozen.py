@@ -8,6 +8,7 @@ so the certificate of the denoiser speaks about it; only the execution rounds di
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -133,10 +134,13 @@ class Frozen(Denoiser):
     def _guided(self, x: Tensor) -> Tensor:
         guided = cast(FixedGuide, self.denoiser)
         guided.require_size(x)
+        scales = [cast(Tensor, getattr(self, f"scale_{i}")) for i in range(len(self.steps))]
+        return self.scaled(x, guided.denoiser, scales)
+
+    def scaled(self, x: Tensor, denoiser: LipschitzDenoiser, scales: Sequence[Tensor]) -> Tensor:
+        """The layers with their thresholds scaled by maps, as in :class:`FixedGuide`."""
         levels = torch.full((len(x),), self.sigma, dtype=x.dtype, device=x.device)
-        pairs = zip(self.steps, guided.denoiser.steps, strict=True)
-        for index, (step, layer) in enumerate(pairs):
-            scale = cast(Tensor, getattr(self, f"scale_{index}"))
+        for step, layer, scale in zip(self.steps, denoiser.steps, scales, strict=True):
             folded = isinstance(step, FoldedStep)
             x = step(x, scale) if folded else guided_step(layer, x, levels, scale)
         return x
