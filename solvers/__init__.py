@@ -1,6 +1,10 @@
 """Plug-and-Play solvers that check a convergence theorem's hypotheses before they start."""
 
-import pnp_lip.solvers.norm_rules  # noqa: F401  (registers the rules)
+import pnp_lip.solvers.compound_rules
+import pnp_lip.solvers.convolution_rules
+import pnp_lip.solvers.diagonal_rules
+import pnp_lip.solvers.matrix_rules
+import pnp_lip.solvers.projection_rules  # noqa: F401  (these register the rules of norms)
 from pnp_lip.solvers.admm import ADMM
 from pnp_lip.solvers.data_term import DataTerm, DataTermError, ObservationError
 from pnp_lip.solvers.forward_backward import ForwardBackward
