@@ -23,7 +23,8 @@ _MOST = 2**25
 class LocalKernels:
     """``x -> sum over offsets of |a_o| x``, for images that are padded first.
 
-    Attributes:
+    Attributes
+    ----------
         moduli: ``|a_o|`` for every offset, row by row, ``[b, c, H, W]`` each: at the pixels of the padded
             image if ``first``, else at those of the result.
         size: rows and columns of a kernel.
