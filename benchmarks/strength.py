@@ -2,10 +2,10 @@
 
     python -m benchmarks.strength
 
-For every problem the validation images are restored with strengths (levels of the denoiser over the noise) on
-a grid. A row holds their PSNR and discrepancy ``|Ax - y|^2 / (m s^2)`` on that grid; the table compares the
-best strength of each image with the default and with the one that each target of the discrepancy principle
-would choose.
+For every problem the validation images are restored with strengths (levels of the denoiser over the noise)
+on a grid. A row holds their PSNR and discrepancy ``|Ax - y|^2 / (m s^2)`` on that grid; the table compares
+the best strength of each image with the default and with the one that each target of the discrepancy
+principle would choose.
 """
 
 from __future__ import annotations
