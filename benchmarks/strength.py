@@ -72,7 +72,8 @@ def curves(
     kind: type[PlugAndPlay], noise: float, posed: list[Problem], denoiser: LipschitzDenoiser
 ) -> Row:
     """PSNR and discrepancy of every image on the grid of strengths."""
-    quality, left = [], []
+    quality: list[list[float]] = []
+    left: list[list[float]] = []
     for problem in posed:
         start: Tensor | None = problem.start
         quality.append([])

@@ -161,6 +161,11 @@ class PlugAndPlay(Reconstructor, ABC):
         """The reconstruction of the observation ``y``; see :meth:`solve`.
 
         Keywords that :meth:`solve` does not know, which deepinv's training passes, are left out.
+
+        Raises
+        ------
+        InputError
+            gradients of a guided denoiser are asked for.
         """
         known = {name: kwargs[name] for name in ("init", "norm", "callback") if name in kwargs}
         guided = isinstance(self.denoiser, GuidedDenoiser)

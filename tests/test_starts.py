@@ -105,7 +105,7 @@ def test_a_start_with_another_name_or_without_pseudo_inverse_is_refused(
     physics, y = masked(image)
     solver = ForwardBackward(small_denoiser, 0.01, max_iter=2)
     with pytest.raises(ObservationError, match="'dagger' or a solution, got 'zero'"):
-        solver.solve(y, physics, init="zero")
+        solver.solve(y, physics, init="zero")  # type: ignore[arg-type]
     other: LinearPhysics = NoInverse(tuple(image.shape[1:]), mask=physics.mask)
     with pytest.raises(ObservationError, match=r"pseudo-inverse of this physics fails \(none\)"):
         solver.solve(y, other, init="dagger", norm=1.0)
