@@ -1,8 +1,15 @@
 """Plug-and-Play solvers that check a convergence theorem's hypotheses before they start."""
 
-import pnp_lip.solvers.norm_rules  # noqa: F401  (registers the rules)
+from pnp_lip.solvers import (  # noqa: F401  (these register the rules of norms)
+    compound_rules,
+    convolution_rules,
+    diagonal_rules,
+    matrix_rules,
+    projection_rules,
+)
 from pnp_lip.solvers.admm import ADMM
 from pnp_lip.solvers.data_term import DataTerm, DataTermError, ObservationError
+from pnp_lip.solvers.discrepancy import StrengthChoice, solve_by_discrepancy
 from pnp_lip.solvers.forward_backward import ForwardBackward
 from pnp_lip.solvers.growth import Growth
 from pnp_lip.solvers.guide import Adaptive
@@ -16,6 +23,7 @@ from pnp_lip.solvers.plug_and_play import PlugAndPlay
 from pnp_lip.solvers.primal_dual import PrimalDual
 from pnp_lip.solvers.schemes import Anderson, Halpern, KrasnoselskiiMann
 from pnp_lip.solvers.solution import FixedPointMap, Solution
+from pnp_lip.solvers.strength import default_strength, stated_noise
 from pnp_lip.solvers.theorems import Theorem
 
 __all__ = [
@@ -42,6 +50,10 @@ __all__ = [
     "PrimalDual",
     "Solution",
     "Status",
+    "StrengthChoice",
     "Theorem",
+    "default_strength",
     "operator_norm",
+    "solve_by_discrepancy",
+    "stated_noise",
 ]

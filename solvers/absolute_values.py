@@ -26,6 +26,7 @@ from deepinv.physics import (
     HyperSpectralUnmixing,
     Inpainting,
     LinearPhysics,
+    LinearPhysicsMultiScaler,
     Pansharpen,
     PhysicsCropper,
     SpaceVaryingBlur,
@@ -36,6 +37,7 @@ from deepinv.physics import (
 from deepinv.physics import functional as dF
 from torch import Tensor
 
+from pnp_lip.solvers.local_kernels import LocalKernels
 from pnp_lip.solvers.nonnegative import collatz_wielandt
 
 __all__ = ["absolute_norm"]
@@ -120,6 +122,10 @@ def _widened(x: Tensor, fine: Tensor, factor: int) -> Tensor:
 
 
 def _space_varying(physics: Any) -> Forward:
+    """The moduli of the local kernels, or of their factors where the kernels are too many to store."""
+    local = LocalKernels.of(physics)
+    if local is not None:
+        return local
     weights, kernels = _size(physics.multipliers), _size(physics.filters)
     options = {"padding": physics.padding, "use_fft": False, "mask_first": physics.mask_first}
     return lambda x: dF.product_convolution2d(x, weights, kernels, **options)
@@ -160,6 +166,14 @@ def _cropped(physics: Any) -> Forward | None:
     return None if inner is None else lambda x: inner(physics.remove_pad(x))
 
 
+def _scaled(physics: Any) -> Forward | None:
+    inner = _absolute(physics.base)
+    if inner is None or physics.scale == 0:
+        return inner
+    finer = _upsampled(physics.upsamplings[physics.scale - 1])
+    return lambda x: inner(finer(x))
+
+
 def _composed(physics: Any) -> Forward | None:
     parts = [_absolute(part) for part in physics.physics_list]
     if any(part is None for part in parts):
@@ -194,6 +208,7 @@ _FORWARDS: dict[type, Callable[[Any], Forward | None]] = {
     Decolorize: _grey,
     CompressiveSpectralImaging: _snapshot,
     PhysicsCropper: _cropped,
+    LinearPhysicsMultiScaler: _scaled,
     ComposedLinearPhysics: _composed,
     StackedLinearPhysics: _stacked,
     Pansharpen: _stacked,

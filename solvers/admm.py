@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from pnp_lip.certifier import Statement
 from pnp_lip.solvers import theorems
 from pnp_lip.solvers.data_term import DataTerm
-from pnp_lip.solvers.firm import firm_statement
+from pnp_lip.solvers.hypotheses import checked, made_firm
 from pnp_lip.solvers.operator_norm import OperatorNorm
 from pnp_lip.solvers.plan import Plan
 from pnp_lip.solvers.plug_and_play import PlugAndPlay
@@ -53,12 +53,13 @@ class ADMM(PlugAndPlay):
     method = "ADMM"
 
     def plan(self, data: DataTerm, x: Tensor, *, norm: float | None = None) -> Plan:
-        statement, weight, missing = self._applied()
-        bounds, wrong = self.checked(data, x, statement, norm)
+        applied = made_firm(self.denoiser, self.method)
+        statement = applied.statement
+        bounds, wrong = checked(self.denoiser, data, x, statement, norm)
         natural = 1 / (data.weight * bounds.value**2)
         stepsize = self.stepsize or natural
         violations = [
-            *missing,
+            *applied.missing,
             *wrong,
             *_prox_violations(data, stepsize),
         ]
@@ -74,10 +75,11 @@ class ADMM(PlugAndPlay):
             norm=bounds,
             scheme=self.scheme,
             violations=tuple(violations),
-            remarks=_remarks(statement, weight, bounds, data),
+            remarks=_remarks(statement, applied.weight, bounds, data),
             contraction=contraction,
             exists=contraction is not None,
-            firm=weight,
+            firm=applied.weight,
+            sigma=self.level.at(data.physics),
             anchor=self.anchor,
             scale=min(1.0, stepsize / natural),
         )
@@ -92,14 +94,6 @@ class ADMM(PlugAndPlay):
             return w + data.prox(2 * x - w, plan.stepsize) - x
 
         return FixedPointMap(step, denoise, start)
-
-    def _applied(self) -> tuple[Statement | None, float, list[str]]:
-        """What is proved of the denoiser as it is applied, its relaxation, and what is missing."""
-        statement = self.statement()
-        if statement is None:
-            missing = f"{self.missing_statement()}: ADMM needs a firmly nonexpansive denoiser"
-            return None, 1.0, [missing]
-        return firm_statement(statement, self.method)
 
 
 def _prox_violations(data: DataTerm, stepsize: float) -> list[str]:

@@ -8,31 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pnp_lip.certifier import Statement, admits
+from pnp_lip.errors import InputError
 from pnp_lip.solvers.data_term import DataTerm, ObservationError
 from pnp_lip.solvers.images import to_real
 from pnp_lip.solvers.operator_norm import NormSource, OperatorNorm, operator_norm
+from pnp_lip.solvers.solution import Solution
 
-__all__ = ["condition_violations", "first_variable", "noise_level", "usable_norm"]
-
-
-def noise_level(sigma: Any) -> float | Tensor:
-    """A number, or a tensor with one level per image.
-
-    Raises
-    ------
-    ValueError
-        a schedule, another shape, or a level that is negative or not finite.
-    """
-    if isinstance(sigma, (list, tuple)):
-        raise ValueError(
-            "sigma must be a noise level, got a list: a schedule changes the map in every step, so "
-            "that no fixed-point theorem applies; run deepinv's iterations for that"
-        )
-    level = torch.as_tensor(sigma)
-    if not bool((level.isfinite() & (level >= 0)).all()) or level.ndim > 1:
-        raise ValueError(f"sigma must be a finite noise level >= 0, or one per image, got {sigma}")
-    return float(level) if level.numel() == 1 else level
+__all__ = ["first_variable", "usable_norm"]
 
 
 def usable_norm(data: DataTerm, x: Tensor, given: float | None) -> OperatorNorm:
@@ -49,13 +31,13 @@ def usable_norm(data: DataTerm, x: Tensor, given: float | None) -> OperatorNorm:
 
     Raises
     ------
-    ValueError
+    InputError
         a bound that is not a positive number.
     ObservationError
         the physics sees nothing.
     """
     if given is not None and not (math.isfinite(given) and given > 0):
-        raise ValueError(f"norm must be a positive bound of |A|, got {given}")
+        raise InputError(f"norm must be a positive bound of |A|, got {given}")
     found = operator_norm(data.physics, data.native(x))
     if found.value == 0:
         raise ObservationError(
@@ -66,8 +48,18 @@ def usable_norm(data: DataTerm, x: Tensor, given: float | None) -> OperatorNorm:
     return OperatorNorm(float(given), NormSource.GIVEN, found.lower, found.value)
 
 
-def first_variable(data: DataTerm, norm: OperatorNorm, init: Tensor | None) -> Tensor:
-    r"""The first image as a real variable; :math:`A^*y/\|A\|^2` without one.
+def first_variable(data: DataTerm, norm: OperatorNorm, init: Any) -> Tensor:
+    r"""The first image as a real variable.
+
+    Parameters
+    ----------
+    data
+        the data term.
+    norm
+        bounds of ``|A|``.
+    init
+        the image; ``None`` for :math:`A^*y/\|A\|^2`, ``"dagger"`` for :math:`A^\dagger y`; a solution
+        stands for the first image that it began with.
 
     Raises
     ------
@@ -76,6 +68,10 @@ def first_variable(data: DataTerm, norm: OperatorNorm, init: Tensor | None) -> T
     """
     if init is None:
         return data.adjoint_of_y / norm.value**2
+    if isinstance(init, Solution):
+        init = data.native(init.start)
+    elif isinstance(init, str):
+        init = _pseudo_inverse(data, init)
     if not bool(torch.isfinite(init).all()):
         raise ObservationError("the first image contains NaN or infinity")
     start = to_real(init)
@@ -87,11 +83,19 @@ def first_variable(data: DataTerm, norm: OperatorNorm, init: Tensor | None) -> T
     return start.to(data.adjoint_of_y)
 
 
-def condition_violations(statement: Statement | None, shape: tuple[int, ...]) -> list[str]:
-    """Conditions of a statement that images ``[B, C, H, W]`` of this shape do not meet."""
-    return [
-        f"the statement about the denoiser holds for images with {condition}, got {shape}: crop or pad "
-        f"the image"
-        for condition in (() if statement is None else statement.conditions)
-        if not admits((condition,), shape)
-    ]
+def _pseudo_inverse(data: DataTerm, name: str) -> Tensor:
+    """deepinv's ``A_dagger`` of the observation; the solver that the caller chose stays chosen."""
+    if name != "dagger":
+        raise ObservationError(f"expected a first image, 'dagger' or a solution, got {name!r}")
+    physics: Any = data.physics
+    chosen = vars(physics).get("solver")
+    try:
+        found: Tensor = physics.A_dagger(data.y)
+    except (RuntimeError, TypeError, ValueError, NotImplementedError) as fault:
+        raise ObservationError(
+            f"the pseudo-inverse of this physics fails ({fault}): leave init out, or pass an image"
+        ) from fault
+    finally:
+        if chosen is not None:
+            physics.solver = chosen
+    return found

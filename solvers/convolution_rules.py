@@ -1,4 +1,4 @@
-r"""Norms of convolutions that absolute values do not settle: transfer functions and signed kernels."""
+r"""Norms of convolutions: by absolute values, by transfer functions, and of signed kernels."""
 
 from __future__ import annotations
 
@@ -6,15 +6,78 @@ import math
 from typing import Any
 
 import torch
-from deepinv.physics import Downsampling
+from deepinv.physics import (
+    Blur,
+    CompressiveSpectralImaging,
+    Downsampling,
+    LinearPhysics,
+    SpaceVaryingBlur,
+    TiledSpaceVaryingBlur,
+    Upsampling,
+)
 from deepinv.physics import functional as dF
 from torch import Tensor
 
 from pnp_lip.norms import convolution_norm, matrix_norm
 from pnp_lip.rounding import add_up, multiply_up
-from pnp_lip.solvers.operator_norm import NormSource
+from pnp_lip.solvers.absolute_values import absolute_norm
+from pnp_lip.solvers.operator_norm import NormSource, OperatorNorm, norm_rule, power_method
 
-__all__ = ["blur_spectrum", "signed_blur_norm"]
+__all__ = ["blur_spectrum", "norm_by_absolute_values", "signed_blur_norm"]
+
+#: Room for a sum of stored numbers in float64.
+_ROUNDING = 2.0**-40
+
+
+@norm_rule(Blur, Downsampling)
+def _convolution(physics: Any, x: Tensor) -> OperatorNorm | None:
+    """Young's inequality, or ``|A|``; for signed kernels the symbol, or two one-dimensional factors."""
+    if physics.filter is None:
+        return OperatorNorm(1.0, NormSource.SINGULAR_VALUES)
+    stays = physics.padding in ("valid", "constant", "zeros", "circular")
+    signed = bool((physics.filter < 0).any())
+    if type(physics) is Blur and stays and not signed:
+        value = float(physics.filter.double().flatten(2).sum(-1).max())
+        return OperatorNorm(value * (1 + _ROUNDING), NormSource.SYMBOL, value=value)
+    if type(physics) is Blur and stays:
+        # Of the symbol, for every size, as the sum of a nonnegative kernel is.
+        bounds = [convolution_norm(k[None, None]) for k in physics.filter.flatten(0, 1)]
+        upper = max(bound.upper for bound in bounds)
+        return OperatorNorm(upper, NormSource.SYMBOL, value=max(bound.lower for bound in bounds))
+    best = norm_by_absolute_values(physics, x)
+    if not signed or best is None:
+        return best
+    upper, source = signed_blur_norm(physics, x)
+    if upper >= best.upper:
+        return best
+    return OperatorNorm(upper, source, value=min(best.value, upper))
+
+
+@norm_rule(Upsampling)
+def _upsampled(physics: Any, x: Tensor) -> OperatorNorm | None:
+    """As its adjoint, which samples the image that comes out."""
+    best = norm_by_absolute_values(physics, x)
+    if physics.filter is None or best is None or not bool((physics.filter < 0).any()):
+        return best
+    fine = x.new_zeros(*x.shape[:2], *(n * int(physics.factor) for n in x.shape[2:]))
+    upper, source = signed_blur_norm(physics, fine)
+    if upper >= best.upper:
+        return best
+    return OperatorNorm(upper, source, value=min(best.value, upper))
+
+
+@norm_rule(SpaceVaryingBlur, TiledSpaceVaryingBlur, CompressiveSpectralImaging)
+def norm_by_absolute_values(physics: LinearPhysics, x: Tensor) -> OperatorNorm | None:
+    """The norm of the operator of absolute values; ``None`` where there is none."""
+    try:
+        found = absolute_norm(physics, x)
+    except (ValueError, RuntimeError, TypeError, NotImplementedError):
+        return None
+    if found is None:
+        return None
+    upper, value, exact = found
+    value = value if exact else min(power_method(physics, x), upper)
+    return OperatorNorm(upper, NormSource.NONNEGATIVE, value=value)
 
 
 def blur_spectrum(kernel: Tensor, size: tuple[int, int]) -> tuple[float, float, float]:

@@ -24,10 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from pnp_lip.certifier import Statement
+from pnp_lip.errors import InputError
 from pnp_lip.rounding import format_up
 from pnp_lip.solvers import theorems
 from pnp_lip.solvers.data_term import DataTerm
-from pnp_lip.solvers.firm import firm_statement
+from pnp_lip.solvers.hypotheses import Applied, checked, made_firm, proved
 from pnp_lip.solvers.operator_norm import OperatorNorm
 from pnp_lip.solvers.plan import Plan
 from pnp_lip.solvers.plug_and_play import PlugAndPlay
@@ -72,7 +73,7 @@ class ForwardBackward(PlugAndPlay):
     def __init__(
         self,
         denoiser: nn.Module,
-        sigma: float | Tensor,
+        sigma: float | Tensor | None = None,
         *,
         box: tuple[float, float] | None = None,
         firm: bool = False,
@@ -80,17 +81,18 @@ class ForwardBackward(PlugAndPlay):
     ) -> None:
         super().__init__(denoiser, sigma, **options)
         if box is not None and not box[0] < box[1]:
-            raise ValueError(f"box must be an interval (low, high), got {box}")
+            raise InputError(f"box must be an interval (low, high), got {box}")
         self.box = box
         self.firm = firm
 
     def plan(self, data: DataTerm, x: Tensor, *, norm: float | None = None) -> Plan:
-        statement, weight, missing = self._applied()
-        bounds, wrong = self.checked(data, x, statement, norm)
+        applied = self._applied()
+        statement = applied.statement
+        bounds, wrong = checked(self.denoiser, data, x, statement, norm)
         natural = 1 / (data.weight * bounds.value**2)
         stepsize = self.stepsize or _SHARE * 2 * natural
         violations = [
-            *missing,
+            *applied.missing,
             *_step_violations(stepsize, data, bounds),
             *wrong,
         ]
@@ -114,7 +116,8 @@ class ForwardBackward(PlugAndPlay):
             violations=tuple(violations),
             contraction=named,
             exists=self.box is not None or q < 1,
-            firm=weight,
+            firm=applied.weight,
+            sigma=self.level.at(data.physics),
             anchor=self.anchor,
             scale=min(1.0, stepsize / natural),
             stability=stability_bound(stepsize, data, bounds, statement, named, self.anchor),
@@ -131,14 +134,11 @@ class ForwardBackward(PlugAndPlay):
 
         return FixedPointMap(step, _identity, project(start))
 
-    def _applied(self) -> tuple[Statement | None, float, list[str]]:
-        """What is proved of the denoiser as it is applied, its relaxation, and what is missing."""
-        statement = self.statement()
-        if statement is None:
-            return None, 1.0, [f"{self.missing_statement()}: the denoiser must be nonexpansive"]
-        if not self.firm:
-            return statement, 1.0, []
-        return firm_statement(statement, self.method)
+    def _applied(self) -> Applied:
+        """What is proved of the denoiser as it is applied."""
+        if self.firm:
+            return made_firm(self.denoiser, self.method)
+        return proved(self.denoiser, "the denoiser must be nonexpansive")
 
     def _theorem(self, q: float, named: float | None, averaged: bool) -> theorems.Theorem:
         box = self.box is not None

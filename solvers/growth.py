@@ -82,7 +82,7 @@ class Watch:
         share = (moved - apart) / size.clamp(min=torch.finfo(size.dtype).tiny)
         if not bool((share > _SUSPICIOUS * torch.finfo(moved.dtype).eps).any()):
             return
-        image = int(share.argmax())
+        image = int(share.nan_to_num(nan=-torch.inf).argmax())
         if float(share[image]) <= 2 * self._explained:
             return
         self._looks -= 1

@@ -1,105 +1,28 @@
 r"""The one loop: apply a nonexpansive ``T`` until its residual is small, whatever the scheme of steps.
 
-The residual of an iterate is :math:`\|T(w) - w\| / (c\,\|w\|)`. The scale ``c`` is 1, or the share of the
-natural step :math:`1/L` that a short step takes: a method that moves little in each step has not
-converged for that reason. If there is no fixed point, the step lengths of an averaged ``T`` tend to a
-positive constant (Bruck and Reich 1977; Baillon, Bruck and Reich 1978); slow convergence can look the
-same for any finite time, so this ending is reported as what was seen.
+Every image of a batch runs by itself. One that has converged keeps the result of that step, whatever the
+others need, so that its result does not depend on its companions; one that became infinite or NaN keeps its
+last finite iterate, and the others go on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from pnp_lip.errors import PnpLipError
-from pnp_lip.solvers.growth import Growth, Watch, norms
+from pnp_lip.solvers.growth import Watch, norms
 from pnp_lip.solvers.schemes import KrasnoselskiiMann, Scheme
+from pnp_lip.solvers.trace import Iteration, Status, StoppingRule, Trace
 
 __all__ = ["Iteration", "MapError", "Status", "StoppingRule", "iterate"]
 
 
 class MapError(PnpLipError, RuntimeError):
     """The map changes its argument, or returns another shape: it is no map of one variable."""
-
-
-class Status(Enum):
-    """How an iteration ended; the value is the sentence shown to the user."""
-
-    CONVERGED = "the fixed-point residual fell below the tolerance"
-    MAX_ITERATIONS = "the iterations ran out before the residual fell below the tolerance"
-    NO_FIXED_POINT = (
-        "the iterations ran out and the step lengths level off at a positive constant, as they do "
-        "where the map has no fixed point (slow convergence can look the same)"
-    )
-    EXPANSION = "the map is proved not to be nonexpansive: it moves two of the iterates apart"
-    NON_FINITE = "the iterates became infinite or NaN"
-
-
-@dataclass(frozen=True)
-class StoppingRule:
-    """When the loop ends, and what is known before it starts.
-
-    Attributes
-    ----------
-    max_iter
-        most applications of the map.
-    tol
-        largest relative residual, for every image of the batch.
-    stop_on_growth
-        end at the first proved growth instead of recording it only.
-    scale
-        ``c`` of the residual, in (0, 1].
-    exists
-        whether a fixed point is known to exist.
-    """
-
-    max_iter: int
-    tol: float
-    stop_on_growth: bool = True
-    scale: float = 1.0
-    exists: bool = False
-
-    def __post_init__(self) -> None:
-        if self.max_iter < 1:
-            raise ValueError(f"max_iter must be at least 1, got {self.max_iter}")
-        if not self.tol >= 0:
-            raise ValueError(f"tol must be a number >= 0, got {self.tol}")
-        if not 0 < self.scale <= 1:
-            raise ValueError(f"scale must lie in (0, 1], got {self.scale}")
-
-
-@dataclass(frozen=True)
-class Iteration:
-    """What the loop returns.
-
-    Attributes
-    ----------
-    w
-        ``T`` of the last iterate ``[B, ...]``, or the last finite iterate.
-    status
-        how it ended.
-    iterations
-        applications of the map with a finite result.
-    residuals
-        relative residuals ``[iterations, B]``.
-    lengths
-        ``|T(w) - w|`` of the last iterate ``[B]``.
-    growth
-        two iterates that moved apart, if there were any.
-    """
-
-    w: Tensor
-    status: Status
-    iterations: int
-    residuals: Tensor
-    lengths: Tensor
-    growth: Growth | None
 
 
 def iterate(
@@ -144,31 +67,30 @@ def iterate(
         exact = lambda: fixed_point_map  # noqa: E731
     watch = Watch(exact, measure or norms)
     steps = (scheme or KrasnoselskiiMann()).start(w)
-    trace = _Trace(rule)
+    trace = Trace(rule, w)
     last: tuple[Tensor, Tensor] | None = None
     bar = tqdm(total=rule.max_iter, desc=progress, disable=None if progress else True, leave=False)
     with bar:
         for iteration in range(1, rule.max_iter + 1):
             image = _apply(fixed_point_map, w)
-            if not trace.add(w, image):
+            residual = image - w
+            if not trace.add(w, image, residual):
                 break
-            change = None
-            if last is not None and w is last[1] and measure is None:
-                # A Picard step: the change of T(w) is the residual, that of w the one before.
-                watch.look(iteration, (last[0], w), trace.lengths[-1], trace.lengths[-2])
-            elif last is not None:
-                change = (w - last[0], image - last[1])
-                watch.look(iteration, (last[0], w), watch.size(change[1]), watch.size(change[0]))
+            distances = steps.note(w, image, residual, trace.lengths[-1])
+            if last is not None and measure is not None:
+                distances = measure(image - last[1]), measure(w - last[0])
+            if last is not None and distances is not None:
+                watch.look(iteration, (last[0], w), *distances)
             if callback is not None:
-                callback(iteration, image)
+                callback(iteration, trace.image)
             bar.update()
             if not bar.disable:
-                bar.set_postfix_str(f"residual {float(trace.residuals[-1].max()):.1e}")
+                bar.set_postfix_str(f"residual {trace.worst:.1e}")
             if trace.ends(watch.growth):
                 break
             last = (w, image)
-            w = steps(w, image, change)
-    return trace.result(w, watch.growth)
+            w = trace.held(steps.following(w, image, residual))
+    return trace.result(watch.growth)
 
 
 def _apply(fixed_point_map: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
@@ -185,53 +107,3 @@ def _apply(fixed_point_map: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:
             f"that A_adjoint gives images of the shape that A takes"
         )
     return image
-
-
-class _Trace:
-    """Residuals of a run, and the decision how it ended."""
-
-    def __init__(self, rule: StoppingRule) -> None:
-        self.rule = rule
-        self.residuals: list[Tensor] = []
-        self.lengths: list[Tensor] = []
-        self.status = Status.MAX_ITERATIONS
-        self.image: Tensor | None = None
-
-    def add(self, w: Tensor, image: Tensor) -> bool:
-        """Take note of one application; False if its result is not finite."""
-        length, size = norms(image - w), norms(w)
-        if not bool(torch.isfinite(length).all()):
-            self.status = Status.NON_FINITE
-            return False
-        tiny = torch.finfo(w.dtype).tiny
-        self.lengths.append(length)
-        self.residuals.append(length / (self.rule.scale * size.clamp(min=tiny)))
-        self.image = image
-        return True
-
-    def ends(self, growth: Growth | None) -> bool:
-        """Whether this was the last step."""
-        if growth is not None and growth.proved and self.rule.stop_on_growth:
-            self.status = Status.EXPANSION
-        elif bool((self.residuals[-1] <= self.rule.tol).all()):
-            self.status = Status.CONVERGED
-        return self.status is not Status.MAX_ITERATIONS
-
-    def result(self, w: Tensor, growth: Growth | None) -> Iteration:
-        """What the loop returns, from the last iterate."""
-        if self.status is Status.MAX_ITERATIONS and growth is not None and growth.proved:
-            self.status = Status.EXPANSION
-        if self.status is Status.MAX_ITERATIONS and not self.rule.exists and self._level():
-            self.status = Status.NO_FIXED_POINT
-        failed = self.status is Status.NON_FINITE or self.image is None
-        end = w if failed or self.image is None else self.image
-        history = torch.stack(self.residuals).cpu() if self.residuals else torch.empty(0, len(w))
-        lengths = self.lengths[-1] if self.lengths else torch.full_like(norms(w), torch.inf)
-        return Iteration(end, self.status, len(self.residuals), history, lengths, growth)
-
-    def _level(self) -> bool:
-        """Whether the step lengths stay, far above the rounding of any type that a map may use."""
-        if len(self.lengths) < 20:
-            return False
-        middle, last = self.lengths[len(self.lengths) // 2], self.lengths[-1]
-        return bool(((last > 0.99 * middle) & (self.residuals[-1] > 2e-3)).any())

@@ -1,8 +1,8 @@
 r"""Upper bounds of :math:`\|A\|`, which every stepsize rule and every proof needs.
 
 deepinv's ``compute_sqnorm`` is a power method: a lower bound, which makes a step too long. Here a bound is
-proved by a rule of the exact class of the physics (:mod:`pnp_lip.solvers.norm_rules`); a subclass may have
-changed ``A``, so it is not trusted. Beside the bound stands the ``value``, what the norm is as far as a
+proved by a rule of the exact class of the physics (``*_rules`` in this room); a subclass may have changed
+``A``, so it is not trusted. Beside the bound stands the ``value``, what the norm is as far as a
 computation can tell: stepsizes are chosen from it, so that a looser bound never moves a solution.
 """
 

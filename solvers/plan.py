@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from pnp_lip.certifier import Statement
 from pnp_lip.errors import PnpLipError
@@ -53,6 +57,8 @@ class Plan:
         the share of the natural step :math:`1/L`, at most 1; residuals are divided by it.
     stability
         a bound of the change of the solution by a change of ``y``, for a fixed reference.
+    sigma
+        the noise level given to the denoiser, a number or one per image.
 
     Examples
     --------
@@ -81,6 +87,7 @@ class Plan:
     anchor: float = 0.0
     scale: float = 1.0
     stability: float | None = None
+    sigma: float | Tensor = math.nan
 
     @property
     def guaranteed(self) -> bool:
@@ -131,6 +138,7 @@ class Plan:
             "reference": named.reference if named else None,
             "scheme": self.scheme.name,
             "stepsize": self.stepsize,
+            "sigma": torch.as_tensor(self.sigma).tolist(),
             "relaxation": self.relaxation,
             "operator_norm_upper": self.norm.upper,
             "operator_norm_value": self.norm.value,

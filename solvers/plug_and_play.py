@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, Self
 
 import torch
 from deepinv.models import Reconstructor
@@ -15,36 +15,28 @@ from deepinv.optim.data_fidelity import DataFidelity
 from deepinv.physics import Physics
 from torch import Tensor, nn
 
-from pnp_lip.certifier import Refusal, Statement
+from pnp_lip.certifier import Statement
 from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.relaxed import Relaxed
 from pnp_lip.errors import InputError
-from pnp_lip.solvers.arguments import (
-    condition_violations,
-    first_variable,
-    noise_level,
-    usable_norm,
-)
-from pnp_lip.solvers.certificates import statement_of
+from pnp_lip.solvers.arguments import first_variable
 from pnp_lip.solvers.data_term import DataTerm
-from pnp_lip.solvers.distance import certified_distance
+from pnp_lip.solvers.discrepancy import solve_by_discrepancy
 from pnp_lip.solvers.execution import folded, in_double, real_type, unfolded
 from pnp_lip.solvers.guide import Adaptive, guide_named
+from pnp_lip.solvers.hypotheses import proved
 from pnp_lip.solvers.images import Blocks
 from pnp_lip.solvers.implicit import attach_gradient
-from pnp_lip.solvers.iteration import Iteration, Status, StoppingRule, iterate
+from pnp_lip.solvers.iteration import StoppingRule
 from pnp_lip.solvers.measurements import Measurement
-from pnp_lip.solvers.operator_norm import OperatorNorm
-from pnp_lip.solvers.physics_check import physics_violations
 from pnp_lip.solvers.plan import Plan
+from pnp_lip.solvers.running import Callback, Denoise, continued, run
 from pnp_lip.solvers.schemes import Scheme, scheme_named
 from pnp_lip.solvers.solution import FixedPointMap, Solution
 from pnp_lip.solvers.staging import LOOSE, Staging
+from pnp_lip.solvers.strength import Level
 
 __all__ = ["PlugAndPlay"]
-
-Callback = Callable[[int, Tensor], None]
-Denoise = Callable[[Tensor], Tensor]
 
 
 class PlugAndPlay(Reconstructor, ABC):
@@ -55,8 +47,11 @@ class PlugAndPlay(Reconstructor, ABC):
     denoiser
         a denoiser ``D(x, sigma)`` with rules known to the certifier.
     sigma
-        noise level given to the denoiser, a number or one per image ``[B]``: the strength of the
-        regularisation.
+        noise level given to the denoiser, a number or one per image ``[B]``; without it
+        ``strength`` times the noise that the physics states.
+    strength
+        share of the noise, see :mod:`pnp_lip.solvers.strength`; ``"auto"`` chooses it for each
+        observation by the discrepancy principle.
     stepsize
         of the method; ``None`` takes it from the norm of the physics.
     data_fidelity
@@ -90,7 +85,7 @@ class PlugAndPlay(Reconstructor, ABC):
 
     Raises
     ------
-    ValueError
+    InputError
         a parameter out of range.
     """
 
@@ -102,8 +97,9 @@ class PlugAndPlay(Reconstructor, ABC):
     def __init__(
         self,
         denoiser: nn.Module,
-        sigma: float | Tensor,
+        sigma: float | Tensor | None = None,
         *,
+        strength: float | Literal["auto"] | None = None,
         stepsize: float | None = None,
         data_fidelity: DataFidelity | None = None,
         max_iter: int = 300,
@@ -119,13 +115,13 @@ class PlugAndPlay(Reconstructor, ABC):
     ) -> None:
         super().__init__()
         if stepsize is not None and not (math.isfinite(stepsize) and stepsize > 0):
-            raise ValueError(
+            raise InputError(
                 f"stepsize must be positive, or None for the theorem's, got {stepsize}"
             )
         if not 0 <= anchor < 1:
-            raise ValueError(f"anchor must lie in [0, 1), got {anchor}")
+            raise InputError(f"anchor must lie in [0, 1), got {anchor}")
         self.denoiser = denoiser
-        self.sigma = noise_level(sigma)
+        self.level = Level.of(sigma, strength)
         self.stepsize = stepsize
         self.data_fidelity = data_fidelity
         self.rule = StoppingRule(max_iter, tol, stop_on_growth=not unproved)
@@ -138,27 +134,60 @@ class PlugAndPlay(Reconstructor, ABC):
         self.unproved = unproved
         self.verbose = verbose
 
+    @property
+    def sigma(self) -> float | Tensor | None:
+        """The noise level of the denoiser; ``None`` where it comes from the noise of the physics."""
+        return self.level.sigma
+
+    def altered(
+        self,
+        *,
+        denoiser: nn.Module | None = None,
+        sigma: float | Tensor | None = None,
+        tol: float | None = None,
+    ) -> Self:
+        """The same solver with another denoiser, another level of it, or another tolerance."""
+        other = copy.copy(self)
+        other._modules = self._modules.copy()
+        if denoiser is not None:
+            other.denoiser = denoiser
+        if sigma is not None:
+            other.level = Level.of(sigma, None)
+        if tol is not None:
+            other.rule = replace(self.rule, tol=tol)
+        return other
+
     def forward(self, y: Measurement, physics: Physics, **kwargs: Any) -> Tensor:
         """The reconstruction of the observation ``y``; see :meth:`solve`.
 
         Keywords that :meth:`solve` does not know, which deepinv's training passes, are left out.
+
+        Raises
+        ------
+        InputError
+            gradients of a guided denoiser are asked for.
         """
         known = {name: kwargs[name] for name in ("init", "norm", "callback") if name in kwargs}
-        if isinstance(self.denoiser, GuidedDenoiser):
-            return self._in_stages(self.denoiser).solve(y, physics, **known).x
-        solution, start, variable = self._solve(y, physics, **known)
+        guided = isinstance(self.denoiser, GuidedDenoiser)
+        if guided and self.differentiable and torch.is_grad_enabled():
+            raise InputError(
+                "differentiable=True needs a fixed guide, from which no gradient flows: pass "
+                "G.at(guide, sigma)"
+            )
+        solution = self.solve(y, physics, **known)
         if not (self.differentiable and torch.is_grad_enabled()):
             return solution.x
         data = self.data_term(y, physics)
-        again = self.anchored_map(data, solution.plan, start, denoiser=self.denoiser)
-        return data.native(attach_gradient(again, variable, self.rule))
+        again = self.anchored_map(data, solution.plan, solution.start, denoiser=self.denoiser)
+        return data.native(attach_gradient(again, solution.variable, self.rule))
 
+    @torch.no_grad()
     def solve(
         self,
         y: Measurement,
         physics: Physics,
         *,
-        init: Tensor | None = None,
+        init: Tensor | Solution | Literal["dagger"] | None = None,
         norm: float | None = None,
         callback: Callback | None = None,
     ) -> Solution:
@@ -171,7 +200,9 @@ class PlugAndPlay(Reconstructor, ABC):
         physics
             a linear deepinv physics.
         init
-            first image ``[B, C, H, W]``; :math:`A^*y/\|A\|^2` by default.
+            first image ``[B, C, H, W]``; :math:`A^*y/\|A\|^2` by default. ``"dagger"`` starts from the
+            pseudo-inverse :math:`A^\dagger y`, which helps where ``A`` is badly scaled. A solution
+            continues where it ended.
         norm
             an upper bound of :math:`\|A\|` that the caller vouches for.
         callback
@@ -193,83 +224,51 @@ class PlugAndPlay(Reconstructor, ABC):
             observation or start with NaN or infinity.
         ImageError
             images that the denoiser does not take.
-        """
-        if isinstance(self.denoiser, GuidedDenoiser):
-            staging = self._in_stages(self.denoiser)
-            return staging.solve(y, physics, init=init, norm=norm, callback=callback)
-        return self._solve(y, physics, init=init, norm=norm, callback=callback)[0]
-
-    def _in_stages(self, guided: GuidedDenoiser) -> Staging:
-        """What solves with a guided denoiser.
-
-        Raises
-        ------
         InputError
-            gradients are asked for.
+            no noise level is known.
         """
-        if self.differentiable and torch.is_grad_enabled():
-            raise InputError(
-                "differentiable=True needs a fixed guide, from which no gradient flows: pass "
-                "G.at(guide, sigma)"
-            )
-        tol = self.rule.tol
-        return Staging(guided, self._twin, tol, max(LOOSE, tol), self.guide_updates, self.guide)
-
-    def _twin(self, denoiser: nn.Module, tol: float) -> PlugAndPlay:
-        """The same solver with another denoiser and another tolerance."""
-        twin = copy.copy(self)
-        twin._modules = self._modules.copy()
-        twin.denoiser, twin.rule = denoiser, replace(self.rule, tol=tol)
-        return twin
-
-    @torch.no_grad()
-    def _solve(
-        self,
-        y: Measurement,
-        physics: Physics,
-        *,
-        init: Tensor | None = None,
-        norm: float | None = None,
-        callback: Callback | None = None,
-    ) -> tuple[Solution, Tensor, Tensor]:
+        if self.level.automatic:
+            return self._at_discrepancy(y, physics, init=init, norm=norm, callback=callback)
+        if isinstance(self.denoiser, GuidedDenoiser):
+            staging = self._in_stages(self.denoiser, physics)
+            return staging.solve(y, physics, init=init, norm=norm, callback=callback)
         data = self.data_term(y, physics)
         plan = self.plan(data, data.adjoint_of_y, norm=norm)
         if not self.unproved:
             plan.require_guarantee()
         start = first_variable(data, plan.norm, init)
-        proved = plan.denoiser is not None
-        denoiser = folded(self.denoiser, self.sigma, self.kernels) if proved else self.denoiser
+        denoiser = self.denoiser
+        if plan.denoiser is not None:
+            denoiser = folded(denoiser, plan.sigma, self.kernels)
         fixed_point = self.anchored_map(data, plan, start, denoiser=denoiser)
-        exact = self._exact(data, plan, start)
-        end = iterate(
-            fixed_point.step,
-            fixed_point.start,
-            replace(self.rule, scale=plan.scale, exists=plan.exists),
-            scheme=plan.scheme,
-            exact=exact,
-            measure=fixed_point.measure,
-            callback=_on_images(callback, fixed_point, data),
+        return run(
+            continued(fixed_point, init),
+            data,
+            plan,
+            self.rule,
+            start=start,
+            exact=self._exact(data, plan, start),
+            callback=callback,
             progress=self.method if self.verbose else None,
         )
-        distance = certified_distance(end.w, plan, exact)
-        x = data.native(fixed_point.image(end.w))
-        return self._solution(x, end, plan, distance, data), start, end.w
 
-    def _solution(
-        self, x: Tensor, end: Iteration, plan: Plan, distance: float | None, data: DataTerm
-    ) -> Solution:
-        finite = bool(torch.isfinite(x).all())
-        return Solution(
-            x=x,
-            status=end.status if finite else Status.NON_FINITE,
-            iterations=end.iterations,
-            residuals=end.residuals,
-            plan=plan,
-            tol=self.rule.tol,
-            growth=end.growth,
-            distance=distance,
-            inexact=data.missed,
-        )
+    def _at_discrepancy(self, y: Measurement, physics: Physics, **given: Any) -> Solution:
+        """At the strength that the discrepancy principle chooses, with the plain denoiser."""
+        guided = self.denoiser if isinstance(self.denoiser, GuidedDenoiser) else None
+        plain = self if guided is None else self.altered(denoiser=guided.plain)
+        choice = solve_by_discrepancy(lambda sigma: plain.altered(sigma=sigma), y, physics, **given)
+        if guided is None:
+            return choice.solution.with_remark(choice.message)
+        return self.altered(sigma=choice.sigma).solve(y, physics, **given)
+
+    def _in_stages(self, guided: GuidedDenoiser, physics: Physics) -> Staging:
+        """What solves with a guided denoiser."""
+        level, tol = self.level.at(physics), self.rule.tol
+
+        def build(denoiser: nn.Module, tol: float) -> PlugAndPlay:
+            return self.altered(denoiser=denoiser, sigma=level, tol=tol)
+
+        return Staging(guided, build, tol, max(LOOSE, tol), self.guide_updates, self.guide)
 
     def data_term(self, y: Measurement, physics: Physics) -> DataTerm:
         """The data term of an observation, in the type of the denoiser."""
@@ -317,31 +316,11 @@ class PlugAndPlay(Reconstructor, ABC):
         """The denoiser of ``plan`` on variables of the shape of ``w``."""
         inner = denoiser or self.denoiser
         applied = inner if plan.firm == 1 else Relaxed(inner, plan.firm).to(w.device)
-        return Blocks.of(applied, self.sigma, w)
+        return Blocks.of(applied, plan.sigma, w)
 
     def statement(self) -> Statement | None:
         """What is proved of the denoiser as it is now; ``None`` if there is no rule."""
-        try:
-            return statement_of(self.denoiser)
-        except Refusal:
-            return None
-
-    def missing_statement(self) -> str:
-        """Why nothing is proved of the denoiser, for a message."""
-        try:
-            statement_of(self.denoiser)
-        except Refusal as refusal:
-            return f"nothing is proved of the denoiser ({refusal})"
-        return ""
-
-    def checked(
-        self, data: DataTerm, x: Tensor, statement: Statement | None, norm: float | None
-    ) -> tuple[OperatorNorm, list[str]]:
-        """Bounds of ``|A|``, and what is wrong with the physics and with the shape of its images."""
-        bounds = usable_norm(data, x, norm)
-        wrong = physics_violations(data.physics, data.native(x), data.y, bounds)
-        seen = Blocks.of(self.denoiser, self.sigma, x).seen(x)
-        return bounds, wrong + condition_violations(statement, seen)
+        return proved(self.denoiser).statement
 
     def _exact(self, data: DataTerm, plan: Plan, start: Tensor) -> Callable[[], Denoise]:
         """Makes the map for float64, of the denoiser that the certificate is about."""
@@ -355,11 +334,3 @@ class PlugAndPlay(Reconstructor, ABC):
             return self.anchored_map(twin, plan, start.double(), denoiser=denoiser).step
 
         return make
-
-
-def _on_images(
-    callback: Callback | None, fixed_point: FixedPointMap, data: DataTerm
-) -> Callback | None:
-    if callback is None:
-        return None
-    return lambda iteration, w: callback(iteration, data.native(fixed_point.image(w)))

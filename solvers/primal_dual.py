@@ -27,13 +27,12 @@ from deepinv.physics import Physics
 from deepinv.utils import TensorList
 from torch import Tensor, nn
 
-from pnp_lip.certifier import Statement
 from pnp_lip.rounding import format_up
 from pnp_lip.solvers import theorems
 from pnp_lip.solvers.data_term import DataTerm
 from pnp_lip.solvers.execution import real_type
 from pnp_lip.solvers.fidelities import proximity_operators
-from pnp_lip.solvers.firm import firm_statement
+from pnp_lip.solvers.hypotheses import checked, made_firm
 from pnp_lip.solvers.images import to_native, to_real
 from pnp_lip.solvers.measurements import Measurement, parts_of
 from pnp_lip.solvers.plan import Plan
@@ -78,7 +77,7 @@ class PrimalDual(PlugAndPlay):
     def __init__(
         self,
         denoiser: nn.Module,
-        sigma: float | Tensor,
+        sigma: float | Tensor | None = None,
         *,
         data_fidelity: DataFidelity,
         **options: Any,
@@ -92,10 +91,11 @@ class PrimalDual(PlugAndPlay):
         return DataTerm(y, physics, dtype=real_type(self.denoiser))
 
     def plan(self, data: DataTerm, x: Tensor, *, norm: float | None = None) -> Plan:
-        statement, weight, violations = self._applied()
-        bounds, wrong = self.checked(data, x, statement, norm)
-        violations += wrong
-        stepsize = self.stepsize or self._natural_step(data, bounds.value)
+        applied = made_firm(self.denoiser, self.method)
+        statement, sigma = applied.statement, self.level.at(data.physics)
+        bounds, wrong = checked(self.denoiser, data, x, statement, norm)
+        violations = [*applied.missing, *wrong]
+        stepsize = self.stepsize or self._natural_step(data, bounds.value, sigma)
         dual = _SHARE / (stepsize * bounds.value**2)
         if not bounds.source.proved:
             violations.append(
@@ -117,7 +117,8 @@ class PrimalDual(PlugAndPlay):
             scheme=self.scheme,
             violations=tuple(violations),
             remarks=(f"data term {type(self.data_fidelity).__name__}, dual step {dual:.4g}",),
-            firm=weight,
+            firm=applied.weight,
+            sigma=sigma,
         )
 
     def fixed_point_map(
@@ -151,18 +152,10 @@ class PrimalDual(PlugAndPlay):
         at_rest = [torch.zeros_like(part) for part in pack.forward(start)]
         return FixedPointMap(step, lambda w: pack.open(w)[0], pack.close(start, at_rest), measure)
 
-    def _applied(self) -> tuple[Statement | None, float, list[str]]:
-        """What is proved of the denoiser as it is applied, its relaxation, and what is missing."""
-        statement = self.statement()
-        if statement is None:
-            missing = f"{self.missing_statement()}: the denoiser must be firmly nonexpansive"
-            return None, 1.0, [missing]
-        return firm_statement(statement, self.method)
-
-    def _natural_step(self, data: DataTerm, norm: float) -> float:
+    def _natural_step(self, data: DataTerm, norm: float, sigma: float | Tensor) -> float:
         fidelity: Any = self.data_fidelity
         if type(fidelity) is L1:
-            return float(torch.as_tensor(self.sigma).max()) or 1.0
+            return float(torch.as_tensor(sigma).max()) or 1.0
         scale = 1.0
         if type(fidelity) is L2:
             scale = 1 / float(torch.as_tensor(fidelity.norm).max())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -54,6 +54,14 @@ class Solution:
         relative fixed-point residuals ``[iterations, B]`` on the method's own variable.
     plan
         parameters, theorem and hypotheses.
+    variable
+        the method's own variable at the end; ``init=solution`` continues from it.
+    start
+        the first image, as a real variable.
+    statuses
+        how every image of the batch ended.
+    steps
+        the applications of the map until then.
     tol
         the residual to be reached.
     growth
@@ -70,10 +78,18 @@ class Solution:
     iterations: int
     residuals: Tensor
     plan: Plan
+    variable: Tensor
+    start: Tensor
+    statuses: tuple[Status, ...]
+    steps: tuple[int, ...]
     tol: float = 0.0
     growth: Growth | None = None
     distance: float | None = None
     inexact: int = 0
+
+    def with_remark(self, remark: str) -> Solution:
+        """The same with one more sentence in its plan."""
+        return replace(self, plan=replace(self.plan, remarks=(*self.plan.remarks, remark)))
 
     @property
     def residual(self) -> float:

@@ -92,7 +92,7 @@ class Staging:
             raise InputError(f"expected at least 1 guide, got guide_updates={self.updates}")
 
     def solve(
-        self, y: Measurement, physics: Physics, *, init: Tensor | None = None, **given: Any
+        self, y: Measurement, physics: Physics, *, init: Any = None, **given: Any
     ) -> GuidedSolution:
         """Solve plainly, then guided from there; a stage that became infinite or NaN is the last one."""
         plain = self.build(self.guided.plain, self.loose).solve(y, physics, init=init, **given)

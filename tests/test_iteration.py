@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
 
 from pnp_lip.solvers.iteration import Status, StoppingRule, iterate
-from pnp_lip.solvers.schemes import KrasnoselskiiMann
+from pnp_lip.solvers.schemes import Anderson, Halpern, KrasnoselskiiMann, Scheme
 
 RULE = StoppingRule(max_iter=200, tol=1e-8)
 START = torch.tensor([[1.0, 0.0], [3.0, 4.0]], dtype=torch.float64)
@@ -119,3 +120,44 @@ def test_the_callback_sees_every_iterate() -> None:
     seen: list[int] = []
     end = iterate(lambda w: 0.5 * w + 0.5, START, RULE, callback=lambda k, w: seen.append(k))
     assert seen == list(range(1, end.iterations + 1))
+
+
+def contractions(*factors: float) -> Callable[[Tensor], Tensor]:
+    """One for every image of a batch, towards 1, of another rate in every entry."""
+    entries = torch.linspace(0.3, 1, 7, dtype=torch.float64)
+    rates = torch.tensor(factors, dtype=torch.float64)[:, None] * entries
+    return lambda w: 1 + rates * (w - 1)
+
+
+@pytest.mark.parametrize("scheme", [KrasnoselskiiMann(), Anderson(3), Halpern()])
+def test_an_image_of_a_batch_ends_as_it_would_alone(scheme: Scheme) -> None:
+    factors, rule = (0.2, 0.9, 0.5), StoppingRule(4000, 1e-3)
+    start = torch.zeros(3, 7, dtype=torch.float64)
+    start[:, 0] = torch.arange(3.0)
+    together = iterate(contractions(*factors), start, rule, scheme=scheme)
+    assert together.status is Status.CONVERGED
+    for index, factor in enumerate(factors):
+        alone = iterate(contractions(factor), start[index : index + 1], rule, scheme=scheme)
+        assert together.steps[index] == alone.iterations
+        torch.testing.assert_close(together.w[index], alone.w[0], rtol=1e-10, atol=1e-10)
+        assert float(together.residuals[-1][index]) == pytest.approx(float(alone.residuals[-1]))
+    assert len(set(together.steps)) > 1
+
+
+def test_an_image_that_becomes_nan_does_not_end_the_others() -> None:
+    contract = contractions(0.9, 0.5)
+
+    def step(w: Tensor) -> Tensor:
+        image = contract(w)
+        image[0] = torch.where(image[0] > 0.3, torch.nan, image[0])
+        return image
+
+    for scheme in (KrasnoselskiiMann(), Anderson(2)):
+        ended = iterate(
+            step, torch.zeros(2, 7, dtype=torch.float64), StoppingRule(60, 1e-9), scheme=scheme
+        )
+        assert ended.statuses == (Status.NON_FINITE, Status.CONVERGED)
+        assert ended.status is Status.NON_FINITE
+        assert bool(ended.w.isfinite().all())
+        torch.testing.assert_close(ended.w[1], torch.ones(7, dtype=torch.float64))
+        assert ended.steps[0] < ended.steps[1]

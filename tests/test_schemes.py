@@ -59,18 +59,38 @@ def test_corrections_are_summable_whatever_the_map_does() -> None:
     scheme = Anderson(safeguard=2.0)
     w = torch.randn(1, 30, generator=draw)
     steps = scheme.start(w)
-    last: tuple[Tensor, Tensor] | None = None
     total, first = 0.0, 0.0
     for _ in range(200):
         image = torch.randn(1, 30, generator=draw)
-        change = None if last is None else (w - last[0], image - last[1])
-        following = steps(w, image, change)
-        first = first or float(norms(image - w))
+        residual = image - w
+        steps.note(w, image, residual, norms(residual))
+        following = steps.following(w, image, residual)
+        first = first or float(norms(residual))
         correction = float(norms(following - image))
         assert correction <= 2.0 * first * (1 + 1e-5)
         total += correction
-        last, w = (w, image), following
+        w = following
     assert total <= 2.0 * first * sum(n**-1.1 for n in range(1, 201)) * (1 + 1e-5)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([0.4, 1.0]), st.integers(1, 5))
+def test_a_scheme_notes_how_far_iterates_and_images_are_apart(
+    seed: int, relaxation: float, memory: int
+) -> None:
+    draw = torch.Generator().manual_seed(seed)
+    for scheme in (Anderson(memory, relaxation), KrasnoselskiiMann(relaxation), Halpern()):
+        w = torch.randn(2, 30, generator=draw)
+        steps, last = scheme.start(w), None
+        for _ in range(8):
+            image = torch.randn(2, 30, generator=draw)
+            residual = image - w
+            noted = steps.note(w, image, residual, norms(residual))
+            assert (noted is None) == (last is None)
+            if noted is not None and last is not None:
+                torch.testing.assert_close(noted[0], norms(image - last[1]))
+                torch.testing.assert_close(noted[1], norms(w - last[0]))
+            last, w = (w, image), steps.following(w, image, residual)
 
 
 def test_every_image_of_a_batch_is_accelerated_by_itself() -> None:

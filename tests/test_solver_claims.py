@@ -177,9 +177,8 @@ def test_constants_multiply_also_above_one(image: Tensor, monkeypatch: pytest.Mo
         def forward(self, x: Tensor, sigma: float) -> Tensor:
             return 1.2 * x
 
-    monkeypatch.setattr(
-        ForwardBackward, "statement", lambda self: Statement("for the test", 1.2, None)
-    )
+    expansive = Statement("for the test", 1.2, None)
+    monkeypatch.setattr("pnp_lip.solvers.hypotheses.statement_of", lambda _: expansive)
     solution = ForwardBackward(Scaled(), 0.1, stepsize=0.5, tol=1e-6).solve(image, Denoising())
     assert solution.plan.contraction == pytest.approx(0.6)
     assert torch.allclose(solution.x, 0.6 * image / 0.4, atol=1e-5), "x = 1.2 (x + y) / 2"

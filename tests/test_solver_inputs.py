@@ -23,6 +23,7 @@ from deepinv.physics import (
 from torch import Tensor, nn
 
 from pnp_lip import Frozen, LipschitzDenoiser
+from pnp_lip.certifier import Refusal, Statement
 from pnp_lip.solvers import ADMM, ForwardBackward, ImageError, ObservationError
 from pnp_lip.solvers.execution import folded, unfolded
 from pnp_lip.solvers.images import Blocks, to_native, to_real
@@ -209,7 +210,11 @@ def test_a_proved_denoiser_is_folded_and_an_unproved_one_is_not(
     assert folded(other, 0.05, None) is other
     built = []
     monkeypatch.setattr(Frozen, "__init__", lambda *a, **k: built.append(1))
-    monkeypatch.setattr(ForwardBackward, "statement", lambda self: None)
+
+    def refuse(_: nn.Module) -> Statement:
+        raise Refusal("for the test")
+
+    monkeypatch.setattr("pnp_lip.solvers.hypotheses.statement_of", refuse)
     ForwardBackward(small_denoiser, 0.05, unproved=True, max_iter=2).solve(image, Denoising())
     assert not built
 
@@ -227,7 +232,7 @@ def test_gradients_at_the_fixed_point_are_those_of_finite_differences(
     denoiser = copy.deepcopy(small_denoiser).double()
     # The relaxation that ADMM takes from the certificate is a constant of the derivative.
     kept = kind(denoiser, 0.1).statement()
-    monkeypatch.setattr(kind, "statement", lambda self: kept)
+    monkeypatch.setattr("pnp_lip.solvers.hypotheses.statement_of", lambda _: kept)
     small = image[..., :10, :12].double()
     kernel = torch.tensor([[0.0, 0.1, 0.0], [0.1, 0.6, 0.1], [0.0, 0.1, 0.0]]).view(1, 1, 3, 3)
     physics = BlurFFT((1, 10, 12), filter=kernel.double())

@@ -1,0 +1,193 @@
+r"""The strength of the denoiser by the discrepancy principle (Morozov 1966).
+
+The image that was looked for leaves a residual of :math:`\|Ax - y\|^2 \approx m s^2`, with ``m`` the number
+of measurements that see the image and ``s`` the noise. A stronger denoiser leaves more, so the strength is
+a root of
+
+.. math:: d(t) = \frac{\|A x_t - y\|^2}{m s^2} - \tau,
+
+which a bracket and the secant in logarithms find in a few solves, each started from the image of the last.
+
+The principle has a bias: fitting removes a part of the noise from the residual, one share of it for each
+degree of freedom that the data decide. For :math:`\tau = 1` the images come out too smooth. The default is
+the :math:`\tau` that was best on validation images; a physics that sees more of the image wants less.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import torch
+from deepinv.physics import Physics
+from torch import Tensor
+
+from pnp_lip.errors import InputError
+from pnp_lip.solvers.measurements import Measurement, apply, noise_like, parts_of, size
+from pnp_lip.solvers.root_search import RootSearch, Try
+from pnp_lip.solvers.solution import Solution
+from pnp_lip.solvers.strength import default_strength, required_noise
+
+__all__ = ["TARGET", "StrengthChoice", "solve_by_discrepancy"]
+
+#: The default of ``target``, chosen on validation images.
+TARGET = 0.95
+#: The residual that ends each solve of the search.
+_LOOSE = 3e-4
+
+_Self = TypeVar("_Self", bound="_Solver")
+
+
+class _Solver(Protocol):
+    """What is needed of a solver."""
+
+    def altered(self: _Self, *, tol: float) -> _Self: ...
+
+    def solve(
+        self,
+        y: Measurement,
+        physics: Physics,
+        *,
+        init: Any = None,
+        norm: float | None = None,
+        callback: Callable[[int, Tensor], None] | None = None,
+    ) -> Solution: ...
+
+
+@dataclass(frozen=True)
+class StrengthChoice:
+    r"""A solve at the strength that the discrepancy principle chose.
+
+    Attributes
+    ----------
+    solution
+        the last solve, to the solver's own tolerance.
+    sigma
+        the noise level of its denoiser, a number or one per image.
+    strength
+        ``sigma`` over the noise.
+    noise
+        standard deviation of the noise, a number or one per image.
+    target
+        :math:`\tau`.
+    discrepancy
+        :math:`\|Ax - y\|^2/(m s^2)` of the solution.
+    met
+        whether the search found a root; without one it took the nearer end of its range.
+    tries
+        the solves of the search.
+    """
+
+    solution: Solution
+    sigma: float | Tensor
+    strength: float
+    noise: float | Tensor
+    target: float
+    discrepancy: float
+    met: bool
+    tries: tuple[Try, ...]
+
+    @property
+    def message(self) -> str:
+        """What was chosen, in a sentence."""
+        found = f"|Ax - y|^2 = {self.discrepancy:.3g} m s^2"
+        if self.met:
+            return (
+                f"strength {self.strength:.3g} of the noise, by the discrepancy principle: {found}"
+            )
+        return (
+            f"strength {self.strength:.3g} of the noise, an end of the range of the discrepancy principle: "
+            f"{found}, not {self.target:.3g}; is the noise level right?"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings for a report."""
+        return {
+            "noise": torch.as_tensor(self.noise).tolist(),
+            "sigma": torch.as_tensor(self.sigma).tolist(),
+            "strength": self.strength,
+            "target": self.target,
+            "discrepancy": self.discrepancy,
+            "met": self.met,
+            "tries": [[one.strength, one.discrepancy, one.iterations] for one in self.tries],
+        }
+
+
+def solve_by_discrepancy(
+    build: Callable[[Any], _Solver],
+    y: Measurement,
+    physics: Physics,
+    *,
+    noise: float | Tensor | None = None,
+    target: float = TARGET,
+    init: Any = None,
+    norm: float | None = None,
+    callback: Callable[[int, Tensor], None] | None = None,
+) -> StrengthChoice:
+    r"""Solve at the strength for which :math:`\|Ax - y\|^2 = \tau m s^2`.
+
+    Parameters
+    ----------
+    build
+        makes the solver for a noise level of the denoiser.
+    y
+        observation ``[B, ...]``; a batch gets one strength.
+    physics
+        a linear deepinv physics.
+    noise
+        standard deviation of the noise, a number or one per image; by default what the physics
+        states.
+    target
+        :math:`\tau > 0`.
+    init
+        as in ``solve``.
+    norm
+        as in ``solve``.
+    callback
+        as in ``solve``, called in the last solve only.
+
+    Returns
+    -------
+    StrengthChoice
+        the last solve and how its strength came about.
+
+    Raises
+    ------
+    InputError
+        no noise level is known, or ``target`` is not positive.
+    """
+    if not 0 < target < math.inf:
+        raise InputError(f"expected a positive target, got {target}")
+    level = required_noise(physics, noise)
+    search, start = RootSearch(target, default_strength(level)), init
+    while search.next is not None:
+        solver = build(search.next * level).altered(tol=_LOOSE)
+        solution = solver.solve(y, physics, init=start, norm=norm)
+        start = solution.x
+        search.add(discrepancy(physics, start, y, level), solution.iterations)
+    strength = search.root
+    last = build(strength * level)
+    solution = last.solve(y, physics, init=start, norm=norm, callback=callback)
+    left = discrepancy(physics, solution.x, y, level)
+    return StrengthChoice(
+        solution, strength * level, strength, level, target, left, search.met, tuple(search.tries)
+    )
+
+
+def discrepancy(physics: Physics, x: Tensor, y: Measurement, noise: float | Tensor) -> float:
+    r""":math:`\|Ax - y\|^2/(ms^2)` of a batch, over the measurements that see the image."""
+    counted = _seen(physics, x)
+    rest = apply(lambda a, b, s: (a - b) * s, physics.A(x), y, counted)
+    count = sum(part.flatten(1).sum(1, dtype=torch.float64) for part in parts_of(counted))
+    level = torch.as_tensor(noise, dtype=torch.float64)
+    return float(
+        (size(rest).square() / level.to(size(rest)).square()).sum() / torch.as_tensor(count).sum()
+    )
+
+
+def _seen(physics: Physics, x: Tensor) -> Measurement:
+    """1 for every measurement that some image reaches, else 0: of a random image none of these is zero."""
+    drawn = noise_like(x, torch.Generator().manual_seed(0))
+    return apply(lambda part: (part != 0).to(part.real.dtype), physics.A(drawn))
