@@ -99,7 +99,7 @@ def altered(fault: str) -> Run:
         solver = _solver(seed, wrong, unproved=True)
         # Such a denoiser has no certificate; that the certifier gives none is tested elsewhere.
         solver.statement = lambda: None  # type: ignore[method-assign]
-        solver.missing_statement = lambda: "no certificate"  # type: ignore[method-assign]
+        solver.missing_statement = lambda: "no certificate"
         solution = _solve(solver, _image(), Denoising())
         if solution is None:
             return False
