@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from pnp_lip.certifier.operators.registry import Operation, register_operator
 from pnp_lip.certifier.values import Dependent, Known, size_of
@@ -72,6 +72,9 @@ def _multiply(op: Operation, x: Any, other: Any) -> Dependent:
 
 @register_operator(aten.div.Tensor, aten.div.Scalar)
 def _divide(op: Operation, x: Any, other: Any) -> Dependent:
+    softsign = _softsign(op.node)
+    if softsign:
+        return op.entrywise(x, 0, 1 / softsign)
     value = op.fixed(other, "a divisor")
     if isinstance(value, Tensor) and value.numel() > 1:
         low, high = _extremes(op, value)
@@ -82,6 +85,16 @@ def _divide(op: Operation, x: Any, other: Any) -> Dependent:
     if number == 0:
         op.refuse("divides by zero")
     return _scaled(op, x, 1 / number)
+
+
+def _softsign(node: fx.Node) -> Fraction | None:
+    """``c`` where the node is ``x / (|x| + c)`` with ``c > 0``, whose slope is ``c / (|x| + c)^2``."""
+    x, below = node.args
+    if not isinstance(below, fx.Node) or below.target is not aten.add.Tensor or below.kwargs:
+        return None
+    size, c = below.args[:2]
+    same = isinstance(size, fx.Node) and size.target is aten.abs.default and size.args == (x,)
+    return Fraction(c) if same and isinstance(c, (int, float)) and c > 0 else None
 
 
 @register_operator(aten.lerp.Scalar, aten.lerp.Tensor)

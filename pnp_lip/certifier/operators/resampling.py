@@ -47,7 +47,8 @@ def _average_pool(
             key, lambda: convolution_norm(ones, stride=steps, gap=op.walk.settings.gap)
         )
         divisor = abs(Fraction(divisor_override or math.prod(size)))
-        return op.bounded(x, round_up(Fraction(norm.upper) / divisor), "average pooling")
+        pool = lipschitz("average pooling", round_up(Fraction(norm.upper) / divisor), bound=norm)
+        return op.walk.add(op.node, op.image(x), pool)
     square = Fraction(1)
     for k, s, p in zip(size, steps, pads, strict=True):
         square *= _average_square(k, s, p, ceil_mode, count_include_pad, bool(divisor_override))
