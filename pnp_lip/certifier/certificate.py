@@ -241,7 +241,8 @@ def _graph(graph: GraphRecord, layers: tuple[Statement, ...]) -> dict[str, Any]:
 
 def _recorded(data: dict[str, Any], layers: tuple[Statement, ...]) -> GraphRecord:
     nodes = tuple(
-        NodeRecord(*rest, tuple(layers[i] for i in leaves)) for *rest, leaves in data["nodes"]
+        NodeRecord(op, args, shape, upper, alpha, tuple(layers[i] for i in leaves))
+        for op, args, shape, upper, alpha, leaves in data["nodes"]
     )
     return GraphRecord(data["path"], tuple(data["shape"]), data["level"], data["kind"], nodes)
 

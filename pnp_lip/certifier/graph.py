@@ -131,7 +131,8 @@ class _Bounder:
         if len(leaves) == 1 and whole is leaves[0]:
             return whole
         if not leaves:
-            return self._noted(replace(whole, parts=()))
+            execution = whole.execution if value.exact else None
+            return self._noted(replace(whole, parts=(), execution=execution))
         return replace(whole, name=self.walk.name, parts=tuple(leaves), execution=None)
 
     def _leaves(self) -> list[Statement]:
@@ -176,10 +177,7 @@ class _Bounder:
 
     def _without_image(self, node: fx.Node) -> Any:
         """A constant, computed where everything it is made of is known."""
-        args, kwargs = self.walk.program.varying.get(node.name, (node.args, node.kwargs))
-        args = tuple(
-            own if isinstance(own, fx.Node) else m for own, m in zip(node.args, args, strict=True)
-        )
+        args, kwargs = self.walk.program.read(node)
         try:
             given = [_value(self.walk.known(arg)) for arg in args]
             named = {key: _value(self.walk.known(arg)) for key, arg in kwargs.items()}

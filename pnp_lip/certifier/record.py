@@ -25,13 +25,19 @@ __all__ = ["GraphRecord", "NodeRecord", "distinct", "key_of", "record_of"]
 class NodeRecord:
     """One node.
 
-    Attributes:
-        operator: its name, or ``input``, ``level``, ``weight``, ``whole``, ``output``.
-        arguments: as text; ``#3`` is node 3, ``?`` what depends on the noise level. The name in the
-            network of a weight or of a part that stays whole.
-        shape: with the letters of the axes of images.
-        upper, averagedness: of the node as a map of the last cut, ``None`` if it is constant.
-        leaves: statements about the operator itself.
+    Attributes
+    ----------
+    operator
+        its name, or ``input``, ``level``, ``weight``, ``whole``, ``output``.
+    arguments
+        as text; ``#3`` is node 3, ``?`` what depends on the noise level. The name in the
+        network of a weight or of a part that stays whole.
+    shape
+        with the letters of the axes of images.
+    upper, averagedness
+        of the node as a map of the last cut, ``None`` if it is constant.
+    leaves
+        statements about the operator itself.
     """
 
     operator: str
@@ -46,12 +52,18 @@ class NodeRecord:
 class GraphRecord:
     """What one way of calling a network runs.
 
-    Attributes:
-        path: of the network that was exported, empty for the whole.
-        shape: of the images that it was exported for.
-        level: name of the argument that is the noise level, if it is passed.
-        kind: of the level: ``none``, ``tensor``, ``number``.
-        nodes: in the order of execution.
+    Attributes
+    ----------
+    path
+        of the network that was exported, empty for the whole.
+    shape
+        of the images that it was exported for.
+    level
+        name of the argument that is the noise level, if it is passed.
+    kind
+        of the level: ``none``, ``tensor``, ``number``.
+    nodes
+        in the order of execution.
     """
 
     path: str
@@ -113,14 +125,12 @@ class _Writer:
     def arguments(self, node: fx.Node) -> str:
         if node.op == "placeholder":
             return self.program.names.get(node.name, "")
-        args, kwargs = self.program.varying.get(node.name, (node.args, node.kwargs))
-        own: Any = [
-            one if isinstance(one, fx.Node) else m for one, m in zip(node.args, args, strict=True)
-        ]
         if node.target is WHOLE:
-            return f"{self.calls[own[2]].path}, {self.text(own[0])}, {self.text(own[1])}"
+            x, others, call = node.args
+            return f"{self.calls[call].path}, {self.text(x)}, {self.text(others)}"  # type: ignore[index]
+        args, kwargs = self.program.read(node)
         named = [f"{key}={self.text(kwargs[key])}" for key in sorted(kwargs)]
-        return ", ".join([*map(self.text, own), *named])
+        return ", ".join([*map(self.text, args), *named])
 
     def text(self, value: Any) -> str:
         if isinstance(value, fx.Node):

@@ -35,8 +35,7 @@ __all__ = [
 
 @dataclass
 class _Memory:
-    """What one proof has computed already: norms of weights, modules that rules handed on, records of
-    graphs; and the bar that shows how far it is."""
+    """What one proof has computed: norms, modules that rules handed on, records of graphs; its bar."""
 
     graphs: list[Any] = field(default_factory=list)
     norms: dict[Any, NormBound] = field(default_factory=dict)

@@ -21,11 +21,11 @@ from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.relaxed import Relaxed
 from pnp_lip.denoisers.tiled import Tiled
 from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, ReLU
-from pnp_lip.plain_modules import Refusal, plain_type, require_plain, require_plain_parts
+from pnp_lip.plain_modules import Refusal, require_plain, require_plain_parts
 
 __all__ = [
     *("Chain", "Entrywise", "Exportable", "Plan", "Relaxation", "Step", "Windows"),
-    *("of_network", "of_state"),
+    *("keeps_shape", "of_network", "of_state"),
 ]
 
 
@@ -127,6 +127,13 @@ def of_network(module: nn.Module, name: str = "") -> Plan:
     if kind in (GradientStep, ConvGradientStep):
         return _step(own, name)
     return Entrywise(name, Fraction(0), Fraction(1), exact=kind is not NoiseClip)
+
+
+def keeps_shape(module: nn.Module) -> bool:
+    """Whether outputs have the shape of inputs, by the class."""
+    if type(module) is Guard or type(module) is Relaxed:
+        return keeps_shape(module.denoiser)
+    return type(module) in _KNOWN
 
 
 def of_state(state: Mapping[str, Tensor], network: str) -> Plan:

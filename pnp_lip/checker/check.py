@@ -24,9 +24,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-import pnp_lip.checker.pointwise
-import pnp_lip.checker.structure
-import pnp_lip.checker.weighted
+import pnp_lip.checker.pointwise  # noqa: F401
+import pnp_lip.checker.structure  # noqa: F401
+import pnp_lip.checker.weighted  # noqa: F401
 import pnp_lip.checker.windows  # noqa: F401  (all register their rules)
 from pnp_lip.checker.architecture import (
     Chain,

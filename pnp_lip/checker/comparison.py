@@ -21,8 +21,10 @@ _LETTERS = {1: "F", 2: "BF", 3: "BCL", 4: "BCHW", 5: "BCDHW"}
 def require_same_graph(stored: Graph, found: Exported) -> None:
     """Every node has the stored operator, arguments and shape.
 
-    Raises:
-        CertificateRejected: with the first node that differs.
+    Raises
+    ------
+    CertificateRejected
+        with the first node that differs.
     """
     texts = _Texts(found)
     for index, (node, wanted) in enumerate(zip(found.nodes, stored.nodes, strict=False)):
@@ -61,9 +63,10 @@ class _Texts:
     def arguments(self, node: fx.Node) -> str:
         if node.op == "placeholder":
             return self.found.names[node.name]
-        args, kwargs = self.found.arguments[node.name]
         if node.target is WHOLE:
-            return ", ".join([self.found.parts[args[2]][0], *map(self.text, args[:2])])
+            x, others, call = node.args
+            return ", ".join([self.found.parts[call][0], self.text(x), self.text(others)])  # type: ignore[index]
+        args, kwargs = self.found.arguments[node.name]
         return ", ".join(
             [*map(self.text, args), *(f"{k}={self.text(kwargs[k])}" for k in sorted(kwargs))]
         )
@@ -84,8 +87,7 @@ class _Texts:
 
 
 def label_of(node: fx.Node, prefix: str) -> str:
-    """How the statement about an operator is called: by the layer of torch that called it, else by
-    the path of the call and the node's name."""
+    """Name of the statement about an operator: its layer of torch, else the path and the node."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path, kind = (str(one) for one in stack[-1]) if stack else ("inner", "")
     path = path.removeprefix("inner").removeprefix(".")
@@ -123,8 +125,10 @@ def conditions_of(found: Exported) -> tuple[str, ...]:
 
 
 def conditions_over(all_conditions: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """What must be said where several graphs of one kind of call are at hand: one and several images
-    cover all numbers of them, likewise channels."""
+    """What must be said of several graphs for one kind of call.
+
+    One and several images cover all numbers of them, likewise channels.
+    """
     found = {text: None for conditions in all_conditions for text in conditions}
     for letter in "BC":
         single = any(f"{letter} == 1" in one for one in all_conditions)

@@ -39,8 +39,10 @@ IDENTITY = Claim(Fraction(1), Fraction(0))
 
 
 def root_up(value: Fraction) -> Fraction:
-    """A rational number not below the square root, within one part in 2^190 of it; exact for squares of
-    floats."""
+    """A rational number not below the square root, exact for squares of floats.
+
+    It is off by less than one part in 2^190.
+    """
     if value <= 0:
         return Fraction(0)
     scale = max(0, 200 + (value.denominator.bit_length() - value.numerator.bit_length()) // 2)
@@ -95,10 +97,12 @@ def in_sequence(claims: Sequence[Claim]) -> Claim:
 
 
 def of_sum(terms: Sequence[tuple[Fraction, Claim]]) -> Claim:
-    r""":math:`\sum_i c_iT_i`: :math:`\sum|c_i|u_i`. As a convex combination of averaged maps, the rest of
-    the weight going to the map 0, which is 1/2-averaged: each part, divided by its constant where that
-    is above 1, enters with the weight :math:`w_i = |c_i|\max(1, u_i)`; minus a nonexpansive map is
-    nonexpansive, no more."""
+    r""":math:`\sum_i c_iT_i` has the constant :math:`\sum|c_i|u_i`.
+
+    It is a convex combination of averaged maps, the rest of the weight going to the map 0, which is
+    1/2-averaged: each part, divided by its constant where that is above 1, enters with the weight
+    :math:`w_i = |c_i|\max(1, u_i)`; minus a nonexpansive map is nonexpansive, no more.
+    """
     upper = sum((abs(c) * claim.upper for c, claim in terms), Fraction(0))
     if upper > 1:
         return Claim(upper, None)

@@ -57,5 +57,6 @@ class Entries:
 
 
 def short(value: Any) -> str:
+    """A value for a message, cut at 80 characters."""
     text = repr(value) if not isinstance(value, str) else value
     return text if len(text) <= 80 else text[:77] + "..."

@@ -20,6 +20,7 @@ from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind
 
+from pnp_lip.checker.architecture import keeps_shape
 from pnp_lip.checker.graph_file import Graph
 from pnp_lip.checker.layer import CertificateRejected
 
@@ -36,14 +37,22 @@ _AGREEMENT = 1e-4
 class Exported:
     """What a network runs, called in one way.
 
-    Attributes:
-        programs: of torch, the first before and after the decomposition, then for other noise levels.
-        nodes: of the graph.
-        arguments: of nodes by name, with :data:`UNKNOWN` where the noise level decides.
-        values: of placeholders by name: ``None`` for the image, weights, :data:`UNKNOWN`.
-        names: of placeholders in the network.
-        inputs: names of the placeholders of the image and of a tensor of noise levels.
-        parts: modules that stay whole, with their paths, by the numbers of their calls.
+    Attributes
+    ----------
+    programs
+        of torch, the first before and after the decomposition, then for other noise levels.
+    nodes
+        of the graph.
+    arguments
+        of nodes by name, with :data:`UNKNOWN` where the noise level decides.
+    values
+        of placeholders by name: ``None`` for the image, weights, :data:`UNKNOWN`.
+    names
+        of placeholders in the network.
+    inputs
+        names of the placeholders of the image and of a tensor of noise levels.
+    parts
+        modules that stay whole, with their paths, by the numbers of their calls.
     """
 
     programs: tuple[ExportedProgram, ...]
@@ -69,7 +78,8 @@ def _part(x: Tensor, others: list[Tensor], call: int) -> Tensor:
 
 @_part.register_fake
 def _(x: Tensor, others: list[Tensor], call: int) -> Tensor:
-    return _CALLS[call][2](x, others)
+    _, part, run = _CALLS[call]
+    return torch.empty_like(x) if keeps_shape(part) else run(x, others)
 
 
 #: Stands in a graph for a part that stays whole.
@@ -93,9 +103,11 @@ class _Caller(nn.Module):
 def exported(network: nn.Module, graph: Graph) -> Exported:
     """Export ``network`` in the way that ``graph`` was made.
 
-    Raises:
-        CertificateRejected: it cannot be exported so, is no map of its input alone, or computes
-            something else than its graph.
+    Raises
+    ------
+    CertificateRejected
+        it cannot be exported so, is no map of its input alone, or computes
+        something else than its graph.
     """
     levels: tuple[float | None, ...] = _LEVELS if graph.kind == "number" else (None,)
     inner = copy.deepcopy(network)
@@ -104,13 +116,15 @@ def exported(network: nn.Module, graph: Graph) -> Exported:
     for path in sorted(wholes):
         _keep_whole(inner, path)
     before: list[ExportedProgram] = []
-    programs = []
+    programs: list[ExportedProgram] = []
     for level in levels:
         caller = _Caller(inner, graph.level, level)
         first, program, given = _export(caller, graph)
         _require_pure(program)
         _require_agreement(caller, program, given)
         before, programs = before or [first], [*programs, program]
+    for path in wholes:
+        del vars(inner.get_submodule(path))["forward"]
     return _merged(before + programs, [(path, part) for path, part, _ in _CALLS], graph)
 
 
@@ -124,7 +138,9 @@ def _export(caller: _Caller, graph: Graph) -> tuple[ExportedProgram, ExportedPro
         try:
             with _quiet(), torch.no_grad():
                 first = export(caller, tuple(given), dynamic_shapes=sizes, strict=False)
-                return first, first.run_decompositions({}), given
+                if any(map(_may_change_tensors, first.graph.nodes)):
+                    return first, first.run_decompositions({}), given
+                return first, first, given
         except CertificateRejected:
             raise
         except Exception as error:
@@ -133,6 +149,13 @@ def _export(caller: _Caller, graph: Graph) -> tuple[ExportedProgram, ExportedPro
     raise CertificateRejected(
         f"the network cannot be exported again: {lines[0][:200]}"
     ) from problem
+
+
+def _may_change_tensors(node: fx.Node) -> bool:
+    """An operator in place, or one of which that is not known."""
+    if node.op != "call_function" or getattr(node.target, "__module__", "") == "_operator":
+        return False
+    return not isinstance(node.target, torch._ops.OpOverload) or node.target._schema.is_mutable
 
 
 def _require_pure(program: ExportedProgram) -> None:
@@ -161,6 +184,10 @@ def _keep_whole(root: nn.Module, path: str) -> None:
         part = root.get_submodule(path)
     except AttributeError as error:
         raise CertificateRejected(f"the network has no part '{path}'") from error
+    if "forward" in vars(part):
+        raise CertificateRejected(
+            f"'{path}' has its own 'forward', which replaces that of its class"
+        )
     forward = type(part).forward
     signature = inspect.signature(forward)
 
@@ -191,11 +218,16 @@ def _merged(programs: list[ExportedProgram], parts: list[Any], graph: Graph) -> 
         targets = [node.target for node in nodes if node.op == "call_function"]
         if targets != [node.target for node in twins if node.op == "call_function"]:
             raise CertificateRejected("the network runs other operators at another noise level")
+        if len(nodes) != len(twins):
+            raise CertificateRejected("the network runs another graph at another noise level")
+        place = dict(zip(twins, nodes, strict=True))
         for node, twin in zip(nodes, twins, strict=True):
             if node.op == "placeholder" and not _equal(values[node.name], theirs[twin.name]):
                 values[node.name] = UNKNOWN
+            read = (twin.args, twin.kwargs) if node.target is not WHOLE else (twin.args[:2], {})
             own = arguments[node.name]
-            arguments[node.name] = _common(own[0], twin.args), _common(own[1], twin.kwargs)
+            found = _common((own[0][: len(read[0])], own[1]), read, place)
+            arguments[node.name] = tuple(found)
     inputs = tuple(first.graph_signature.user_inputs)[: 2 if graph.kind == "tensor" else 1]
     count = dict(enumerate(parts))
     return Exported(tuple(programs), nodes, arguments, values, names, inputs, count)
@@ -219,16 +251,18 @@ def _equal(one: Any, other: Any) -> bool:
     return one is other or (one is not UNKNOWN and type(one) is type(other) and one == other)
 
 
-def _common(one: Any, other: Any) -> Any:
-    """Arguments where they agree, :data:`UNKNOWN` elsewhere."""
-    if isinstance(one, fx.Node):
+def _common(one: Any, other: Any, place: dict[fx.Node, fx.Node]) -> Any:
+    """Arguments where they agree, :data:`UNKNOWN` elsewhere; tensors must be the same."""
+    if isinstance(one, fx.Node) or isinstance(other, fx.Node):
+        if not isinstance(other, fx.Node) or place[other] is not one:
+            raise CertificateRejected("the network reads other tensors at another noise level")
         return one
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         if len(one) == len(other):
-            return [_common(a, b) for a, b in zip(one, other, strict=True)]
+            return [_common(a, b, place) for a, b in zip(one, other, strict=True)]
         return UNKNOWN
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        return {key: _common(one[key], other[key]) for key in one}
+        return {key: _common(one[key], other[key], place) for key in one}
     return one if _equal(one, other) else UNKNOWN
 
 
@@ -238,9 +272,12 @@ def _quiet() -> Iterator[None]:
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                yield
+        with (
+            redirect_stdout(io.StringIO()),
+            redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(before)

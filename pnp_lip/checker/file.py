@@ -226,8 +226,3 @@ def _require_depth(value: Any, depth: int) -> None:
     for part in inner if isinstance(inner, list) else []:
         if isinstance(part, (dict, list)):
             _require_depth(part, depth + 1)
-
-
-def short(value: Any) -> str:
-    text = repr(value) if not isinstance(value, str) else value
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -19,10 +19,14 @@ _NODE = ("operator", "arguments", "shape", "upper", "averagedness", "layers")
 class Node:
     """One operator, and what is claimed of it.
 
-    Attributes:
-        operator, arguments, shape: as texts; ``#3`` is node 3.
-        upper, averagedness: of the node as a map of the last cut, ``None`` if it is constant.
-        layers: places of the statements about the operator among the layers of the certificate.
+    Attributes
+    ----------
+    operator, arguments, shape
+        as texts; ``#3`` is node 3.
+    upper, averagedness
+        of the node as a map of the last cut, ``None`` if it is constant.
+    layers
+        places of the statements about the operator among the layers of the certificate.
     """
 
     operator: str
@@ -53,13 +57,19 @@ class Graph:
 def read_graph(data: Any, index: int, layers: int) -> Graph:
     """Check every entry's presence, type and range.
 
-    Args:
-        data: what stands in the file.
-        index: of the graph.
-        layers: how many layers the certificate has.
+    Parameters
+    ----------
+    data
+        what stands in the file.
+    index
+        of the graph.
+    layers
+        how many layers the certificate has.
 
-    Raises:
-        CertificateRejected: with the entry and what was expected there.
+    Raises
+    ------
+    CertificateRejected
+        with the entry and what was expected there.
     """
     entries = Entries(data, f"graph {index}")
     entries.require({"path", "shape", "level", "kind", "nodes"})
@@ -80,11 +90,12 @@ def _node(data: Any, what: str, layers: int) -> Node:
     if not isinstance(data, list) or len(data) != len(_NODE):
         raise CertificateRejected(f"expected {what} as {len(_NODE)} entries, got {short(data)}")
     entries = Entries(dict(zip(_NODE, data, strict=True)), what)
-    texts = [entries.get(key, str) for key in _NODE[:3]]
-    if max(map(len, texts)) > _CHARACTERS:
+    operator, arguments, shape = (entries.get(key, str) for key in _NODE[:3])
+    if max(len(operator), len(arguments), len(shape)) > _CHARACTERS:
         raise CertificateRejected(f"{what} has a text of more than {_CHARACTERS} characters")
     upper = entries.optional("upper", 0.0)
     places = entries.get("layers", list)
     if not all(isinstance(i, int) and not isinstance(i, bool) and 0 <= i < layers for i in places):
         raise CertificateRejected(f"{what} names the layers {short(places)}, there are {layers}")
-    return Node(*texts, upper, entries.optional("averagedness", 0.0, 1.0), tuple(places))
+    alpha = entries.optional("averagedness", 0.0, 1.0)
+    return Node(operator, arguments, shape, upper, alpha, tuple(places))

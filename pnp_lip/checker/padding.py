@@ -20,11 +20,16 @@ def copies_of(
     distance from the border counts. A circular padding whose step divides the side makes a
     block-circulant matrix, in which a row occurs once for every turn of the windows.
 
-    Args:
-        mode: ``circular``, ``reflect`` or ``replicate``.
-        pairs: samples added before and after, for every axis.
-        reach: of the kernel, its first to its last tap.
-        steps: of the convolution.
+    Parameters
+    ----------
+    mode
+        ``circular``, ``reflect`` or ``replicate``.
+    pairs
+        samples added before and after, for every axis.
+    reach
+        of the kernel, its first to its last tap.
+    steps
+        of the convolution.
     """
     copies = 1
     for (left, right), far, step in zip(pairs, reach, steps, strict=True):

@@ -16,7 +16,7 @@ F = Fraction
 Slopes = tuple[Fraction, Fraction]
 
 
-def _between(*slopes: float) -> Slopes:
+def _between(*slopes: float | Fraction) -> Slopes:
     """A piecewise linear or monotone map: the least and the largest of its slopes."""
     exact = [Fraction(slope) for slope in slopes]
     return min(exact), max(exact)
@@ -70,8 +70,9 @@ _EXACT = ("relu.default", "relu6.default", "hardtanh.default")
 def _register(name: str, slopes: Callable[..., Slopes]) -> None:
     @rule(name)
     def entrywise(op: Op, x: Any, **rest: Any) -> Value:
-        found = slopes(**{key: op.fixed(value) for key, value in rest.items()})
-        return op.entrywise(x, *found, exact=name in _EXACT)
+        given = {key: op.fixed(value) for key, value in rest.items()}
+        zero = given.get("min_val", -1) <= 0 <= given.get("max_val", 1)  # is kept
+        return op.entrywise(x, *slopes(**given), exact=name in _EXACT and zero)
 
 
 for _name, _slopes in _SLOPES.items():

@@ -46,8 +46,10 @@ def rule(names: str) -> Callable[[Rule], Rule]:
 def apply(walk: Walk, node: fx.Node) -> Any:
     """The value of a node by the rule of its operator; what has none counts as it stands.
 
-    Raises:
-        CertificateRejected: it claims too little, or nothing can be said of it.
+    Raises
+    ------
+    CertificateRejected
+        it claims too little, or nothing can be said of it.
     """
     name = str(node.target).removeprefix("aten.")
     op, left = Op(walk, node), list(walk.left)
@@ -56,7 +58,9 @@ def apply(walk: Walk, node: fx.Node) -> Any:
     except NotRecomputed as reason:
         sources = [v for v in map(walk.known, (*node.args, *node.kwargs.values())) if depends(v)]
         tags = getattr(node.target, "tags", ())
-        if torch.Tag.nondeterministic_seeded in tags or len(left) != 1 or len(sources) != 1:
+        several = isinstance(node.meta.get("val"), (list, tuple))
+        single = len(left) == len(sources) == 1 and isinstance(sources[0], Value) and not several
+        if torch.Tag.nondeterministic_seeded in tags or not single:
             raise CertificateRejected(
                 f"'{node.name}' ({name}) cannot be checked again: {reason}"
             ) from reason
@@ -64,7 +68,7 @@ def apply(walk: Walk, node: fx.Node) -> Any:
         layer = walk.ledger.take(walk.label(node), walk.left)
         walk.ledger.assume(layer, name)
         alpha = None if layer.averagedness is None else Fraction(layer.averagedness)
-        return walk.atom(node, op.image(sources[0]), Claim(Fraction(layer.upper), alpha))
+        return walk.atom(node, sources[0], Claim(Fraction(layer.upper), alpha))
 
 
 def _applied(op: Op, name: str) -> Any:
@@ -134,6 +138,9 @@ class Op:
 
     def entrywise(self, x: Any, low: Fraction, high: Fraction, *, exact: bool = False) -> Value:
         """A scalar map of every entry with slopes in [low, high]."""
+        values = [node.meta.get("val") for node in (self.node, *self.node.all_input_nodes)]
+        if any(isinstance(value, Tensor) and value.is_complex() for value in values):
+            raise NotRecomputed("it acts on complex numbers")
         source = self.fit(self.image(x))
         flat = self.walk.spectrum(source.terms) == (1, 1)
         origin = ("slopes", self.origin(source), low, high)

@@ -63,10 +63,14 @@ class Constant:
 class Atom:
     """The result of an operator as a map of the last cut.
 
-    Attributes:
-        claim, error: of it.
-        spectrum: of its symmetric mean matrix, if it has one.
-        origin: what an adjoint operator must know.
+    Attributes
+    ----------
+    claim, error
+        of it.
+    spectrum
+        of its symmetric mean matrix, if it has one.
+    origin
+        what an adjoint operator must know.
     """
 
     claim: Claim
@@ -77,18 +81,32 @@ class Atom:
 
 _START = Atom(IDENTITY, (Fraction(1), Fraction(1)), EXACT)
 
+#: Constants of one number, whatever their size.
+_FILLED: dict[str, Callable[[Any], Any]] = {
+    "aten.zeros.default": lambda args: 0.0,
+    "aten.ones.default": lambda args: 1.0,
+    "aten.full.default": lambda args: args[1] if isinstance(args[1], (int, float)) else UNKNOWN,
+}
+
 
 @dataclass
 class Walk:
     """The state of a walk.
 
-    Attributes:
-        graph, found: what the certificate says, and what the network runs.
-        ledger: the layers.
-        apply: the claim of an operator.
-        part: the claim of a part that stays whole.
-        start, atoms: the last cut, and what came since.
-        left: layers of the node at hand that were not used yet.
+    Attributes
+    ----------
+    graph, found
+        what the certificate says, and what the network runs.
+    ledger
+        the layers.
+    apply
+        the claim of an operator.
+    part
+        the claim of a part that stays whole.
+    start, atoms
+        the last cut, and what came since.
+    left
+        layers of the node at hand that were not used yet.
     """
 
     graph: Graph
@@ -174,8 +192,8 @@ class Walk:
         if JUMP in reads:
             raise CertificateRejected(f"'{node.name}' reads what jumps with the image")
         if getattr(node.target, "__name__", "") == "getitem":
-            source, index = node.args
-            return self.values[source][index]  # type: ignore[index]
+            several: Any = node.args
+            return self.values[several[0]][several[1]]
         if not any(map(depends, reads)):
             return self._constant(node)
         if str(node.target).startswith("aten.sym_") or "_assert" in str(node.target):
@@ -184,7 +202,8 @@ class Walk:
         return self._whole_part(node) if node.target is WHOLE else self.apply(self, node)
 
     def _output(self, node: fx.Node) -> Any:
-        (result,) = node.args[0]  # type: ignore[misc]
+        results: Any = node.args[0]
+        (result,) = results
         value = self.values[result] if isinstance(result, fx.Node) else None
         if isinstance(value, Value):
             return value
@@ -205,20 +224,22 @@ class Walk:
             with torch.no_grad():
                 out = node.target(*given, **named)  # type: ignore[operator]
         except Exception:
+            filled = _FILLED.get(str(node.target), lambda args: UNKNOWN)(args)
             out = node.meta.get("val")
-            several = isinstance(out, (list, tuple))
-            found = [Constant(UNKNOWN, _sides(one)) for one in (out if several else [out])]
-            return tuple(found) if several else found[0]
+            if isinstance(out, (list, tuple)):
+                return tuple(Constant(UNKNOWN, _sides(one)) for one in out)
+            return Constant(filled, _sides(out))
         if isinstance(out, (list, tuple)):
             return tuple(Constant(one, _sides(one)) for one in out)
         return Constant(out, _sides(out))
 
     def _whole_part(self, node: fx.Node) -> Value:
-        x, others, number = node.args
-        source = self.values[x]  # type: ignore[index]
-        if not isinstance(source, Value) or any(depends(self.known(one)) for one in others):  # type: ignore[union-attr]
+        arguments: Any = node.args
+        x, others, number = arguments
+        source = self.values[x]
+        if not isinstance(source, Value) or any(depends(self.known(one)) for one in others):
             raise CertificateRejected("a part is given a second input that depends on the image")
-        path, module = self.found.parts[number]  # type: ignore[index]
+        path, module = self.found.parts[number]
         name = ".".join(one for one in (self.graph.path, path) if one)
         claim, error = self.part(module, name, self.left)
         return self.atom(node, source, claim, error=error)

@@ -76,11 +76,9 @@ def _dense(op: Op, x: Any, weight: Any, bias: Any = None) -> Value:
 def _product(op: Op, x: Any, mat2: Any = None, other: Any = None) -> Value:
     right = mat2 if other is None else other
     if isinstance(x, Value):
-        return _matrix(op, x, _one_matrix(_weight(op, right)).T, None)
-    matrix, layer = _one_matrix(_weight(op, x)), op.layer()
-    norm = op.walk.ledger.norm(layer, matrix)
-    op.walk.ledger.confirm(layer, of_linear(norm), None, weighted=True)
-    return op.walk.atom(op.node, op.image(right), of_linear(norm))
+        matrix = _weight(op, right)
+        return _matrix(op, x, matrix.T, None) if matrix.ndim == 2 else _stacked(op, x, matrix)
+    return _stacked(op, right, _weight(op, x))
 
 
 @rule("addmm.default")
@@ -98,6 +96,24 @@ def _matrix(op: Op, x: Any, matrix: Tensor, bias: Tensor | None) -> Value:
     op.walk.ledger.confirm(layer, of_linear(norm), error, weighted=True)
     own = ("linear", "matrix", matrix, _single(x), norm)
     return _with_adjoint(op, x, norm, "matrix", matrix.T, own, error)
+
+
+def _stacked(op: Op, x: Any, stack: Tensor) -> Value:
+    """Several matrices, each for a part of the image, are one convolution of ``1`` tap in groups."""
+    image, layer = op.image(x), op.layer()
+    if stack.ndim > 2:
+        sides = image.shape[-stack.ndim : -2]
+        fits = len(image.shape) >= stack.ndim
+        pairs = zip(stack.shape[:-2], sides, strict=False)
+        if not fits or not all(n == 1 or equal_sizes(n, side) for n, side in pairs):
+            raise NotRecomputed("it repeats the image for several matrices")
+        blocks = stack.flatten(0, -3)
+        kernel = blocks.reshape(-1, stack.shape[-1], 1)
+        norm = op.walk.ledger.norm(layer, kernel, stride=(1,), dilation=(1,), groups=len(blocks))
+    else:
+        norm = op.walk.ledger.norm(layer, stack if stack.ndim == 2 else stack[None])
+    op.walk.ledger.confirm(layer, of_linear(norm), None, weighted=True)
+    return op.walk.atom(op.node, image, of_linear(norm))
 
 
 def _with_adjoint(
@@ -160,14 +176,6 @@ def _single(x: Any) -> str:
     """The atom that ``x`` is, empty for a combination."""
     one = isinstance(x, Value) and list(x.terms.values()) == [1]
     return next(iter(x.terms)) if one else ""
-
-
-def _one_matrix(matrix: Tensor) -> Tensor:
-    """A matrix, or the one of which a batch consists."""
-    flat = matrix.flatten(0, -3) if matrix.ndim > 2 else matrix[None]
-    if matrix.ndim < 2 or not all(torch.equal(flat[0], one) for one in flat):
-        raise NotRecomputed("it multiplies with several matrices, or a vector")
-    return flat[0]
 
 
 def _weight(op: Op, weight: Any) -> Tensor:

@@ -144,9 +144,8 @@ def _factors(op: Op, x: Any, scale_factors: Any) -> list[int]:
     else:
         axes, given = _axes(op), []
         for source, target in zip(op.image(x).shape[-axes:], op.shape[-axes:], strict=True):
-            given += [f for f in range(1, 33) if equal_sizes(target, f * source)][:1] or [
-                Fraction(0)
-            ]
+            whole = [Fraction(f) for f in range(1, 33) if equal_sizes(target, f * source)]
+            given += whole[:1] or [Fraction(0)]
     if any(factor < 1 or factor != int(factor) for factor in given):
         raise NotRecomputed("it resizes by no whole factor")
     return [int(factor) for factor in given]
