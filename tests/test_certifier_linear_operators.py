@@ -127,3 +127,14 @@ def test_no_execution_error_is_stated_after_bounds_that_exclude_zero() -> None:
 def test_an_example_of_one_image_is_tried_with_several_first() -> None:
     assert likely_shapes(nn.ReLU(), (torch.zeros(1, 2, 3, 4),)) == [(3, 2, 3, 4), (1, 2, 3, 4)]
     assert likely_shapes(nn.ReLU(), (torch.zeros(5, 2),)) == [(5, 2)]
+
+
+def test_a_network_that_works_in_place_where_gradients_forbid_it_is_bounded() -> None:
+    class Views(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.clone()
+            for part in x.unbind(1):
+                part.mul_(3)
+            return x
+
+    assert 3.0 <= prove(Views(), example=_EXAMPLE).upper <= 6.0
