@@ -81,14 +81,14 @@ def run(width: int, depth: int, digits: Mnist, fit: Fit) -> dict[str, Any]:
     seconds, losses = timed(
         lambda: train(model, digits.images, digits.labels, fit, augment=shifted)
     )
-    upper = prove_outputs(network).upper
+    statement = prove_outputs(network)
 
     def certified(logits: Tensor, labels: Tensor, radius: float) -> float:
-        return certified_accuracy(logits, labels, radius, upper, norm="mixed")
+        return certified_accuracy(logits, labels, radius, statement)
 
     row: dict[str, Any] = dict(measured(model, digits, certified))
-    row |= {"lipschitz_upper": upper, "seconds_per_epoch": seconds / fit.epochs, "loss": losses[-1]}
-    return row | {"published": PUBLISHED[width, depth], "fit": asdict(fit)}
+    row |= {"lipschitz_upper": statement.upper, "seconds_per_epoch": seconds / fit.epochs}
+    return row | {"loss": losses[-1], "published": PUBLISHED[width, depth], "fit": asdict(fit)}
 
 
 def certified_and_attacked(row: Row) -> list[str]:

@@ -13,6 +13,7 @@ from torch import nn
 from pnp_lip.certifier import prove
 from pnp_lip.data import TwoMoons
 from pnp_lip.networks import certified_accuracy, predict
+from pnp_lip.rounding import format_up
 
 __all__ = ["draw"]
 
@@ -76,11 +77,11 @@ def _panel(axes: Any, network: nn.Module, moons: TwoMoons) -> None:
 
 def _title(name: str, network: nn.Module, moons: TwoMoons) -> str:
     with torch.no_grad():
-        logits, upper = network(moons.test_x), prove(network).upper
-    shares = [100 * certified_accuracy(logits, moons.test_labels, r, upper) for r in RADII]
+        logits, statement = network(moons.test_x), prove(network)
+    shares = [100 * certified_accuracy(logits, moons.test_labels, r, statement) for r in RADII]
     right = 100 * float((predict(logits) == moons.test_labels).double().mean())
     certified = " / ".join(f"{share:.1f}" for share in shares)
     return (
-        f"{name}, 8 layers, Lip ≤ {upper:.6f}: {right:.2f} % right\n"
+        f"{name}, 8 layers, Lip ≤ {format_up(statement.upper, 7)}: {right:.2f} % right\n"
         f"certified at 0.1 / 0.2 / 0.3: {certified} %"
     )

@@ -78,19 +78,19 @@ def run(architecture: str, width: int, depth: int, fit: Fit, moons: TwoMoons) ->
     seconds, network = timed(lambda: trained(architecture, width, depth, fit, moons))
     epoch = seconds / fit.epochs
     steps = -(-len(moons.x) // fit.batch)
-    upper = prove(network).upper
+    statement = prove(network)
     with torch.no_grad():
         logits = network(moons.test_x)
     right = predict(logits) == moons.test_labels
     row = {
         "accuracy": 100 * float(right.double().mean()),
-        "lipschitz_upper": upper,
+        "lipschitz_upper": statement.upper,
         "largest_gradient": largest_gradient(network, moons),
         "seconds_per_epoch": epoch,
         "constraint_share": steps * constraint_seconds(network, fit) / epoch,
     }
     for radius in RADII:
-        certified = certified_accuracy(logits, moons.test_labels, radius, upper)
+        certified = certified_accuracy(logits, moons.test_labels, radius, statement)
         row[f"certified_{radius}"] = 100 * certified
     return row
 

@@ -206,19 +206,6 @@ def test_a_parametrised_layer_is_confirmed_with_the_weight_that_acts() -> None:
     check_certificate(certify(layer), layer)
 
 
-@pytest.mark.parametrize(
-    ("network", "reason"),
-    [
-        (nn.Sequential(nn.GELU()), "'0' is a GELU, which cannot be checked again"),
-        (nn.Sequential(nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect")), "reflect padding"),
-        (nn.Sequential(nn.AvgPool2d(2)), "AvgPool2d, which cannot be checked again"),
-    ],
-)
-def test_what_cannot_be_checked_again_is_named(network: nn.Module, reason: str) -> None:
-    with pytest.raises(CertificateRejected, match=reason):
-        check_certificate(certify(network), network)
-
-
 def test_tensors_that_a_denoiser_does_not_have_are_named(
     certified: tuple[LipschitzDenoiser, Data],
 ) -> None:

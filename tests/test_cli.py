@@ -177,6 +177,11 @@ def test_certify_takes_a_module_of_the_user(
     monkeypatch.delitem(sys.modules, "my_models", raising=False)
     assert run("certify", "my_models:network", "--bound", "100", "-o", "mine.json") == 0
     assert run("certify", "my_models:network", "--check", "mine.json") == 0
+    printed = capsys.readouterr().out
+    assert "accepted: every bound of mine.json was proved again\non images with C == 1" in printed
+    assert (
+        "only read, not verified: the texts called rule, gap, versions, ways of calling" in printed
+    )
     assert run("certify", "my_models:expansive") == 1
     assert "are a counterexample" in capsys.readouterr().out
     assert (folder / "counterexample").is_dir()

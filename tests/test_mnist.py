@@ -190,7 +190,7 @@ def test_logits_of_nearest_prototypes_change_by_at_most_the_distance_in_the_sum_
 def test_radius_of_nearest_prototypes_is_the_distance_to_another_class() -> None:
     head = NearestPrototype(torch.tensor([[[0.0, 0.0]], [[2.0, 0.0]]], dtype=torch.float64))
     z = torch.tensor([[0.25, 3.0]], dtype=torch.float64)
-    radius = certified_radius(head(z), prove(head).upper, norm="l1")
+    radius = certified_radius(head(z), prove(head))
     assert math.isclose(float(radius), 0.75, rel_tol=1e-12)
     assert radius <= 0.75
     labels = torch.tensor([0])
@@ -216,12 +216,13 @@ def test_convolutions_before_prototypes_are_proved_from_pixels_to_logits() -> No
     model = nn.Sequential(nn.PixelUnshuffle(2), step, nn.Flatten(), head)
     assert prove(model, gap=1e-6).upper > 1
     project(model)
-    assert prove(model, gap=1e-6).upper == 1
+    statement = prove(model, gap=1e-6)
+    assert (statement.upper, statement.outputs) == (1, "l1")
     x = torch.rand(200, 1, 8, 8)
     labels = predict(model(x))
-    radii = certified_radius(model(x), 1.0, norm="l1")
+    radii = certified_radius(model(x), statement)
     for radius in (0.5 * float(radii.median()), float(radii.median())):
-        certified = certified_accuracy(model(x), labels, radius, 1.0, norm="l1")
+        certified = certified_accuracy(model(x), labels, radius, statement)
         assert attacked_accuracy(model, x, labels, radius) >= certified > 0.4
 
 
@@ -253,12 +254,12 @@ def test_proved_network_learns_mnist_also_within_a_radius() -> None:
     x, test_x = digits.images[:20000].flatten(1), digits.test_images[:4000].flatten(1)
     labels = digits.test_labels[:4000]
     train(network, x, digits.labels[:20000], Fit(epochs=5, temperature=5.0))
-    upper = prove_outputs(network).upper
-    assert upper <= 1
+    statement = prove_outputs(network)
+    assert statement.upper <= 1
     logits = network(test_x).detach()
     assert (predict(logits) == labels).double().mean() >= 0.93
-    certified = certified_accuracy(logits, labels, 0.3, upper, norm="mixed")
+    certified = certified_accuracy(logits, labels, 0.3, statement)
     assert certified >= 0.5
     assert attacked_accuracy(network, test_x[:200], labels[:200], 0.3) >= certified_accuracy(
-        logits[:200], labels[:200], 0.3, upper, norm="mixed"
+        logits[:200], labels[:200], 0.3, statement
     )

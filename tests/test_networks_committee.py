@@ -58,12 +58,13 @@ def test_the_certified_radius_of_the_mean_logits_holds_against_an_attack() -> No
     torch.manual_seed(0)
     heads = [NearestPrototype(torch.randn(3, 4, 8)) for _ in range(3)]
     committee = Committee(heads)
-    assert prove(committee).upper == 1.0
+    statement = prove(committee)
+    assert (statement.upper, statement.outputs) == (1.0, "l1")
     x = torch.randn(300, 8)
     labels = predict(committee(x))
     assert any((predict(head(x)) != labels).any() for head in heads)
     for radius in (0.1, 0.3):
-        certified = certified_accuracy(committee(x), labels, radius, 1.0, norm="l1")
+        certified = certified_accuracy(committee(x), labels, radius, statement)
         assert attacked_accuracy(committee, x, labels, radius) >= certified > 0.1
 
 

@@ -34,15 +34,15 @@ def test_proved_network_classifies_the_two_moons_also_within_a_radius(
     network = architecture(2, 32, depth)
     losses = train(network, moons.x, moons.labels, Fit(epochs=15))
     assert losses[-1] < 0.1 * losses[0]
-    upper = prove(network).upper
-    assert upper <= 1
+    statement = prove(network)
+    assert statement.upper <= 1
     logits = network(moons.test_x)
     assert (predict(logits) == moons.test_labels).double().mean() >= 0.99
-    assert certified_accuracy(logits, moons.test_labels, 0.1, upper) >= 0.95
+    assert certified_accuracy(logits, moons.test_labels, 0.1, statement) >= 0.95
     within = 0.1 * torch.nn.functional.normalize(torch.randn(50, len(moons.test_x), 2), dim=2)
     attacked = torch.stack([predict(network(moons.test_x + move)) for move in within])
     robust = (attacked == moons.test_labels).all(0).double().mean()
-    assert robust >= certified_accuracy(logits, moons.test_labels, 0.1, upper)
+    assert robust >= certified_accuracy(logits, moons.test_labels, 0.1, statement)
 
 
 def test_two_logits_that_are_each_nonexpansive_certify_with_the_mixed_norm() -> None:
@@ -50,10 +50,10 @@ def test_two_logits_that_are_each_nonexpansive_certify_with_the_mixed_norm() -> 
     moons = two_moons()
     network = FixedWidthNetwork(2, 32, 2, outputs=2)
     train(network, moons.x, moons.labels, Fit(epochs=15, temperature=10.0))
-    upper = prove_outputs(network).upper
-    assert upper <= 1 < prove(network).upper
+    statement = prove_outputs(network)
+    assert statement.upper <= 1 < prove(network).upper
     logits = network(moons.test_x)
-    assert certified_accuracy(logits, moons.test_labels, 0.1, upper, norm="mixed") >= 0.9
+    assert certified_accuracy(logits, moons.test_labels, 0.1, statement) >= 0.9
 
 
 def test_network_of_width_three_learns_the_two_moons() -> None:

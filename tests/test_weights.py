@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,36 @@ def test_the_hash_sees_names_shapes_types_and_bytes() -> None:
     hashes = {weight_hash(state) for state in [base, *others]}
     assert len(hashes) == len(others) + 1
     assert weight_hash({"a": torch.arange(4.0)}) == weight_hash(base)
+
+
+def _written_without_lengths(state: dict[str, torch.Tensor]) -> bytes:
+    """What the first format of weight files hashed: names, shapes, types and bytes in a row."""
+    return b"".join(
+        f"{name} {tuple(state[name].shape)} {state[name].dtype}\n".encode()
+        + state[name].numpy().tobytes()
+        for name in sorted(state)
+    )
+
+
+def test_two_states_that_were_written_alike_have_different_hashes() -> None:
+    whole = {"a": torch.tensor(list(b"1b (1,) torch.uint8\n2"), dtype=torch.uint8)}
+    length = len(whole["a"])
+    split = {f"a ({length},) torch.uint8\n1b": torch.tensor([50], dtype=torch.uint8)}
+    assert _written_without_lengths(whole) == _written_without_lengths(split)
+    assert weight_hash(whole) != weight_hash(split)
+
+
+def test_a_file_of_the_first_format_is_read_and_its_hash_verified(
+    small_denoiser: LipschitzDenoiser, tmp_path: Path
+) -> None:
+    write_weights(small_denoiser, tmp_path / "w.safetensors")
+    state = small_denoiser.state_dict()
+    old = hashlib.sha256(_written_without_lengths(state)).hexdigest()
+    _edited(tmp_path / "w.safetensors", format="pnp_lip 1", sha256=old)
+    assert read_weights(tmp_path / "w.safetensors").sha256 == weight_hash(state)
+    _edited(tmp_path / "w.safetensors", sha256=weight_hash(state))
+    with pytest.raises(WeightsError, match="was changed after it was written"):
+        read_weights(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -190,7 +190,10 @@ def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tupl
         the arguments it was given on an example.
     """
     if seen:
-        return [tuple(seen[0].shape)]
+        own = tuple(seen[0].shape)
+        return (
+            [(3, *own[1:]), own] if own[:1] == (1,) else [own]
+        )  # several images, if it takes them
     shapes: list[tuple[int, ...]] = []
     axes, channels = 2, getattr(network, "in_channels", None)
     for part in network.modules():

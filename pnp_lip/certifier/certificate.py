@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pnp_lip.certifier.execution import Execution
+from pnp_lip.certifier.record import GraphRecord, NodeRecord, distinct, key_of
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.certifier.witness import Witness
 from pnp_lip.files import write_text
@@ -21,7 +22,7 @@ from pnp_lip.norms import NormBound
 __all__ = ["FORMAT", "Certificate"]
 
 #: Of the file.
-FORMAT = "pnp_lip certificate 2"
+FORMAT = "pnp_lip certificate 3"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Certificate:
         of the programs that computed it.
     network
         the class of the network, with its module.
+    graphs
+        of what was bounded by its operators, one for every way to call it.
 
     Examples
     --------
@@ -59,6 +62,7 @@ class Certificate:
     gap: float
     versions: dict[str, str] = field(default_factory=dict)
     network: str = ""
+    graphs: tuple[GraphRecord, ...] = ()
 
     @property
     def upper(self) -> float:
@@ -82,8 +86,9 @@ class Certificate:
 
     @property
     def layers(self) -> tuple[Statement, ...]:
-        """The statements about single layers that the proof rests on."""
-        return self.statement.leaves()
+        """The statements about single layers that the proof rests on, each once."""
+        others = [leaf for graph in self.graphs for leaf in graph.leaves()]
+        return distinct([*self.statement.leaves(), *others]) if others else self.statement.leaves()
 
     @property
     def claims(self) -> dict[str, str | None]:
@@ -133,6 +138,7 @@ class Certificate:
             "versions": self.versions,
             "conditions": list(self.statement.conditions),
             "layers": [_layer(layer) for layer in self.layers],
+            "graphs": [_graph(graph, self.layers) for graph in self.graphs],
             "witness": None if self.witness is None else _encode(self.witness),
         }
 
@@ -141,8 +147,8 @@ class Certificate:
         lines = []
         for key, value in self.to_dict().items():
             text = json.dumps(value)
-            if key == "layers":
-                text = "[\n" + ",\n".join(json.dumps(layer) for layer in value) + "\n]"
+            if key in ("layers", "graphs") and value:
+                text = "[\n" + ",\n".join(json.dumps(one) for one in value) + "\n]"
             lines.append(f"{json.dumps(key)}: {text}")
         write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
 
@@ -173,18 +179,19 @@ class Certificate:
         """
         if data.get("format") != FORMAT:
             raise ValueError(f"expected format '{FORMAT}', got {data.get('format')!r}")
+        layers = tuple(_statement(layer) for layer in data["layers"])
         statement = Statement(
             data["rule"],
             data["upper"],
             data["averagedness"],
             execution=_execution(data["execution"]),
-            parts=tuple(_statement(layer) for layer in data["layers"]),
+            parts=layers,
             conditions=tuple(data["conditions"]),
         )
         witness = None if data["witness"] is None else _decode(data["witness"])
-        return cls(
-            statement, witness, data["sha256"], data["gap"], data["versions"], data["network"]
-        )
+        graphs = tuple(_recorded(graph, layers) for graph in data["graphs"])
+        rest = (data["sha256"], data["gap"], data["versions"], data["network"], graphs)
+        return cls(statement, witness, *rest)
 
 
 def _layer(statement: Statement) -> dict[str, Any]:
@@ -213,6 +220,31 @@ def _statement(layer: dict[str, Any]) -> Statement:
         bound,
         _execution(layer["execution"]),
     )
+
+
+def _graph(graph: GraphRecord, layers: tuple[Statement, ...]) -> dict[str, Any]:
+    """Leaves by their place among the layers; nodes as lists, in the order of ``NodeRecord``."""
+    place = {key_of(layer): index for index, layer in enumerate(layers)}
+    nodes = [
+        [
+            n.operator,
+            n.arguments,
+            n.shape,
+            n.upper,
+            n.averagedness,
+            [place[key_of(s)] for s in n.leaves],
+        ]
+        for n in graph.nodes
+    ]
+    return {**vars(graph), "shape": list(graph.shape), "nodes": nodes}
+
+
+def _recorded(data: dict[str, Any], layers: tuple[Statement, ...]) -> GraphRecord:
+    nodes = tuple(
+        NodeRecord(op, args, shape, upper, alpha, tuple(layers[i] for i in leaves))
+        for op, args, shape, upper, alpha, leaves in data["nodes"]
+    )
+    return GraphRecord(data["path"], tuple(data["shape"]), data["level"], data["kind"], nodes)
 
 
 def _plain(execution: Execution | None) -> dict[str, float] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 import pnp_lip.certifier.denoiser_rules  # noqa: F401
 import pnp_lip.certifier.guided_rules  # noqa: F401
@@ -23,6 +24,8 @@ __all__ = ["Contradiction", "certify", "prove"]
 
 #: Relative rounding of a gain that is measured in float64.
 _MEASURED = 1e-6
+#: Seconds after which progress is shown.
+_DELAY = 2.0
 
 
 class Contradiction(PnpLipError):
@@ -67,8 +70,7 @@ def prove(network: nn.Module, *, gap: float = 1e-3, example: Tensor | None = Non
     >>> prove(nn.Sequential(nn.ReLU(), nn.Tanh())).upper
     1.0
     """
-    seen = {} if example is None else inputs_of_modules(network, example)
-    return apply_rule(network, "", Settings(gap, seen, bound_graph))
+    return apply_rule(network, "", _settings(network, gap, example))
 
 
 def certify(
@@ -77,6 +79,7 @@ def certify(
     gap: float = 1e-3,
     images: Tensor | None = None,
     sigma: tuple[float, ...] = (0.02, 0.1),
+    progress: bool = False,
 ) -> Certificate:
     r"""Prove an upper bound of :math:`\mathrm{Lip}(D)`, and attain a lower one.
 
@@ -96,6 +99,8 @@ def certify(
         photographs with the channels of the first layer, or noise for a network on vectors.
     sigma
         noise levels at which a denoiser is tried.
+    progress
+        show on stderr how many norms were proved, if it takes long.
 
     Returns
     -------
@@ -125,13 +130,22 @@ def certify(
     pnp_lip.certifier.values.Refusal: ...
     """
     example = None if images is None else images[:1].to(_dtype(network))
-    statement = prove(network, gap=gap, example=example)
+    settings = _settings(network, gap, example)
+    with tqdm(desc="norms", unit=" proved", delay=_DELAY, disable=not progress, leave=False) as bar:
+        settings.memory.bar = bar
+        statement = apply_rule(network, "", settings)
     inputs = default_inputs(network) if images is None else list(images.split(1))
     witness = measure(network, inputs, sigma)
     if witness is not None and witness.gain > statement.upper * (1 + _MEASURED):
         raise Contradiction(statement.upper, witness)
     digest = weight_hash(network.state_dict())
-    return Certificate(statement, witness, digest, gap, versions(), network_kind(network))
+    graphs = tuple(settings.memory.graphs)
+    return Certificate(statement, witness, digest, gap, versions(), network_kind(network), graphs)
+
+
+def _settings(network: nn.Module, gap: float, example: Tensor | None) -> Settings:
+    seen = {} if example is None else inputs_of_modules(network, example)
+    return Settings(gap, seen, bound_graph)
 
 
 def _dtype(network: nn.Module) -> torch.dtype:

@@ -60,12 +60,11 @@ def require_faithful(module: nn.Module, program: Program, name: str) -> None:
             given = call.example(reference, seed, amplitude)
             try:
                 expected = _outcome(module, call, given)
-            except Exception:
+            except Exception as error:
                 if call.shape == program.call.shape:
-                    raise
+                    raise Refusal(f"{where} could be exported but not run: {error}") from error
                 continue
-            with torch.enable_grad():
-                again = call.module(module)(*(tensor.clone() for tensor in given))
+            again = _with_gradients(module, call, given)
             if not torch.equal(expected, again):
                 raise Refusal(f"{where} gives two answers for one input, so there is no single map")
             difference = _difference(program, given, expected)
@@ -99,6 +98,15 @@ def _admitted(program: Program, shape: tuple[int, ...]) -> bool:
         return admits(program.conditions, shape)
     except ValueError:
         return False
+
+
+def _with_gradients(module: nn.Module, call: Call, given: tuple[Tensor, ...]) -> Tensor:
+    """The answer again, with gradients unless they do not allow what the module does in place."""
+    try:
+        with torch.enable_grad():
+            return call.module(module)(*(tensor.clone() for tensor in given))
+    except RuntimeError:
+        return _outcome(module, call, given)
 
 
 @torch.no_grad()

@@ -17,10 +17,11 @@ from torch import Tensor, fx, nn
 from pnp_lip.certifier.faithfulness import fingerprint, require_faithful
 from pnp_lip.certifier.operators import OPERATORS, apply_operator
 from pnp_lip.certifier.program import VARYING, Program
+from pnp_lip.certifier.record import record_of
 from pnp_lip.certifier.rules import Settings, apply_rule
 from pnp_lip.certifier.statement import IDENTITY, Statement, compose, worst
 from pnp_lip.certifier.surroundings import attributes_restored
-from pnp_lip.certifier.values import JUMPING, Dependent, Known, size_of
+from pnp_lip.certifier.values import JUMPING, Dependent, Known, is_equal, size_of
 from pnp_lip.certifier.walk import Walk
 from pnp_lip.certifier.ways import programs_of
 from pnp_lip.certifier.whole import WHOLE, WholeCall, recorded_calls
@@ -41,7 +42,11 @@ def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
     with attributes_restored(module), recorded_calls() as calls:
         programs = list(programs_of(module, name, settings))
         _require_same(before, module, name)
-        statements = [_Bounder(program, name, settings, calls).run() for program in programs]
+        statements = []
+        for program in programs:
+            bounder = _Bounder(program, name, settings, calls)
+            statements.append(bounder.run())
+            settings.memory.graphs.append(record_of(program, name, bounder.proved, calls))
         for program in programs:
             require_faithful(module, program, name)
         _require_same(before, module, name)
@@ -76,50 +81,68 @@ class _Bounder:
         self.walk = Walk(program, name, settings)
         self.calls = calls
         self.pieces: list[Statement] = []
+        #: Of every node: what is proved of it as a map of the last cut, and of its operator.
+        self.proved: list[tuple[Statement | None, list[Statement]]] = []
 
     def run(self) -> Statement:
-        nodes = self.walk.program.nodes
+        walk = self.walk
+        nodes = walk.program.nodes
         position = {node: index for index, node in enumerate(nodes)}
         alive = -1
         for index, node in enumerate(nodes):
+            before, claim = len(walk.leaves), None
             if node.op == "output":
-                return self._finish(node)
-            value = self.walk.values[node] = self._evaluate(node)
-            if not _dependent(value):
-                continue
-            if isinstance(value, Dependent) and alive <= index:
-                self.walk.values[node] = self._cut(node, value)
-            alive = max(alive, *(position[user] for user in node.users), index)
-        raise Refusal(f"'{self.walk.name or 'the network'}' returns nothing")
+                statement = self._finish(node)
+                self.proved.append((statement, walk.leaves[before:]))
+                return statement
+            value = walk.values[node] = self._evaluate(node)
+            if isinstance(value, Dependent):
+                claim = walk.combined(value.terms)
+                if alive <= index:
+                    walk.values[node] = self._cut(node, value)
+            if _dependent(value):
+                alive = max(alive, *(position[user] for user in node.users), index)
+            self.proved.append((claim, walk.leaves[before:]))
+        raise Refusal(f"'{walk.name or 'the network'}' returns nothing")
 
     def _finish(self, output: fx.Node) -> Statement:
         results: Any = output.args[0]
         (result,) = results
         value = self.walk.values[result] if isinstance(result, fx.Node) else None
         if isinstance(value, Known):
-            return Statement("does not depend on the input", 0.0, 0.5)
+            return self._noted(Statement("does not depend on the input", 0.0, 0.5))
         if not isinstance(value, Dependent):
             raise Refusal(
                 f"'{self.walk.name or 'the network'}' returns {result!r}: expected a tensor"
             )
         self._cut(output, value)
-        return compose(self.pieces, "graph of operators") if self.pieces else IDENTITY
+        return compose(self.pieces, "graph of operators") if self.pieces else self._noted(IDENTITY)
 
     def _cut(self, node: fx.Node, value: Dependent) -> Dependent:
         """Close the piece that ends here."""
-        trivial = set(value.terms.values()) == {Fraction(1)} and not self.walk.leaves
+        trivial = set(value.terms.values()) == {Fraction(1)} and not self._leaves()
         if not (trivial and value.exact):
             piece = self._piece(value)
             self.pieces.append(piece if value.exact else replace(piece, execution=None))
         return self.walk.cut(node, value)
 
     def _piece(self, value: Dependent) -> Statement:
-        whole, leaves = self.walk.combined(value.terms), self.walk.leaves
+        whole, leaves = self.walk.combined(value.terms), self._leaves()
         if len(leaves) == 1 and whole is leaves[0]:
             return whole
         if not leaves:
-            return replace(whole, parts=())
+            execution = whole.execution if value.exact else None
+            return self._noted(replace(whole, parts=(), execution=execution))
         return replace(whole, name=self.walk.name, parts=tuple(leaves), execution=None)
+
+    def _leaves(self) -> list[Statement]:
+        """Those since the last cut."""
+        return self.walk.leaves[self.walk.since :]
+
+    def _noted(self, leaf: Statement) -> Statement:
+        """A statement that no operator made."""
+        self.walk.leaves.append(leaf)
+        return leaf
 
     def _evaluate(self, node: fx.Node) -> Any:
         if node.op == "placeholder":
@@ -145,7 +168,7 @@ class _Bounder:
     def _placeholder(self, node: fx.Node) -> Dependent | Known:
         program = self.walk.program
         if node.name == program.arguments[0]:
-            return Dependent({node.name: Fraction(1)}, size_of(node))
+            return self.walk.cut(node, Dependent({node.name: Fraction(1)}, size_of(node)))
         value = program.constants.get(node.name)
         if isinstance(value, Tensor):
             path = program.names.get(node.name, node.name)
@@ -154,10 +177,7 @@ class _Bounder:
 
     def _without_image(self, node: fx.Node) -> Any:
         """A constant, computed where everything it is made of is known."""
-        args, kwargs = self.walk.program.varying.get(node.name, (node.args, node.kwargs))
-        args = tuple(
-            own if isinstance(own, fx.Node) else m for own, m in zip(node.args, args, strict=True)
-        )
+        args, kwargs = self.walk.program.read(node)
         try:
             given = [_value(self.walk.known(arg)) for arg in args]
             named = {key: _value(self.walk.known(arg)) for key, arg in kwargs.items()}
@@ -181,6 +201,13 @@ class _Bounder:
                 node, f"gives '{path}' an input other than the first that depends on the image"
             )
         statement = apply_rule(call.module, path, self.walk.settings)
+        image = next(iter(self.walk.sizes.values()))
+        same = len(image) == len(source.size) and all(map(is_equal, image, source.size))
+        if statement.conditions and not same:
+            raise self.walk.refusal(
+                node, f"calls '{path}', which is bounded for sizes with {statement.conditions} only, on "
+                f"images of another size than those of the network"
+            )  # fmt: skip
         return self.walk.add(node, source, statement)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pnp_lip.certifier.digest import tensor_bytes
 from pnp_lip.certifier.execution import (
     Execution,
     absolute_norm,
@@ -36,8 +37,9 @@ def _gradient_step(module: nn.Module, name: str, settings: Settings) -> Statemen
         raise Refusal(f"'{name}': the activation decreases somewhere, the rule needs slope >= 0")
     weight = layer.weight.detach()
     dense = isinstance(module, GradientStep)
-    norm = matrix_norm if dense else convolution_norm
-    bound: NormBound = norm(weight, gap=settings.gap)
+    norm: Any = matrix_norm if dense else convolution_norm
+    key = (tensor_bytes(weight), dense)
+    bound: NormBound = settings.norm(key, lambda: norm(weight, gap=settings.gap))
     tau = float(layer.tau)
     step = Fraction(tau) * Fraction(high) * Fraction(bound.upper) ** 2
     statement = _euler_step(step, bound)

@@ -67,6 +67,10 @@ class Program:
     def nodes(self) -> list[fx.Node]:
         return list(self.graph.graph.nodes)
 
+    def read(self, node: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What a node reads, with :data:`VARYING` where the noise level decides."""
+        return self.varying.get(node.name, (node.args, node.kwargs))
+
     def run(self, *given: Tensor) -> Tensor:
         """The graph executed."""
         values = dict(zip(self.arguments, given, strict=True))
@@ -106,7 +110,7 @@ def exported(module: nn.Module, call: Call, *, fixed: bool = False) -> Program:
     with quiet(), same_random_state(), torch.no_grad(), kept_whole(module) as problems:
         try:
             first = export(root, given, dynamic_shapes=sizes, strict=False)
-            program = first.run_decompositions({})
+            program = first if _is_functional(first) else first.run_decompositions({})
         except Exception as error:
             if problems:
                 raise problems[0] from error
@@ -118,6 +122,16 @@ def exported(module: nn.Module, call: Call, *, fixed: bool = False) -> Program:
     arguments = tuple(program.graph_signature.user_inputs)[: len(given)]
     conditions = conditions_of([first, program], arguments[0])
     return Program(program.graph_module, call, constants, names, arguments, conditions)
+
+
+def _is_functional(program: ExportedProgram) -> bool:
+    """Whether no operator changes a tensor, so that nothing has to be made a function."""
+    targets = [node.target for node in program.graph.nodes if node.op == "call_function"]
+    return all(
+        isinstance(target, torch._ops.OpOverload) and not target._schema.is_mutable
+        for target in targets
+        if getattr(target, "__module__", "") != "_operator"
+    )
 
 
 def with_varying_level(programs: Sequence[Program]) -> Program:
@@ -134,13 +148,14 @@ def with_varying_level(programs: Sequence[Program]) -> Program:
     for other in programs[1:]:
         if len(first.nodes) != len(other.nodes) or first.conditions != other.conditions:
             raise Refusal("is another map at another noise level: register a rule")
-        for node, twin in zip(first.nodes, other.nodes, strict=True):
+        twins = dict(zip(other.nodes, first.nodes, strict=True))
+        for twin, node in twins.items():
             if (node.op, node.target) != (twin.op, twin.target) and node.op != "placeholder":
                 raise Refusal("calls other operators at another noise level: register a rule")
             if node.op == "placeholder" and not _same(constants.get(node.name), other, twin):
                 constants[node.name] = VARYING
             before = varying.get(node.name, (node.args, node.kwargs))
-            varying[node.name] = _merged(before, (twin.args, twin.kwargs))
+            varying[node.name] = _merged(before, (twin.args, twin.kwargs), twins)
     return Program(
         first.graph, first.call, constants, first.names, first.arguments, first.conditions, varying
     )
@@ -155,15 +170,17 @@ def _same(value: Any, other: Program, twin: fx.Node) -> bool:
     return value is not VARYING
 
 
-def _merged(one: Any, other: Any) -> Any:
+def _merged(one: Any, other: Any, twins: dict[fx.Node, fx.Node]) -> Any:
+    if isinstance(one, fx.Node) or isinstance(other, fx.Node):
+        if not (isinstance(other, fx.Node) and twins[other] is one):
+            raise Refusal("reads other tensors at another noise level: register a rule")
+        return one
     if isinstance(one, (tuple, list)) and isinstance(other, (tuple, list)):
         if len(one) != len(other):
             return VARYING
-        return type(one)(_merged(a, b) for a, b in zip(one, other, strict=True))
+        return type(one)(_merged(a, b, twins) for a, b in zip(one, other, strict=True))
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        return {key: _merged(one[key], other[key]) for key in one}
-    if isinstance(one, fx.Node) and isinstance(other, fx.Node):
-        return one
+        return {key: _merged(one[key], other[key], twins) for key in one}
     if isinstance(one, float) and isinstance(other, float):
         return one if float.__eq__(one, other) else VARYING
     return one if one is VARYING or (type(one) is type(other) and one == other) else VARYING

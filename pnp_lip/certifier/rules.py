@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
+from tqdm import tqdm
 
 from pnp_lip.certifier.statement import Statement, compose
 from pnp_lip.norms import NormBound
@@ -34,9 +35,11 @@ __all__ = [
 
 @dataclass
 class _Memory:
-    """What one proof has computed already: norms of weights, and modules that rules handed on."""
+    """What one proof has computed: norms, modules that rules handed on, records of graphs; its bar."""
 
+    graphs: list[Any] = field(default_factory=list)
     norms: dict[Any, NormBound] = field(default_factory=dict)
+    bar: tqdm[Any] | None = None
     handed: list[set[int]] = field(default_factory=lambda: [set()])
 
 
@@ -66,6 +69,8 @@ class Settings:
         """A norm that is computed once for each ``key``."""
         if key not in self.memory.norms:
             self.memory.norms[key] = compute()
+            if self.memory.bar is not None:
+                self.memory.bar.update()
         return self.memory.norms[key]
 
 

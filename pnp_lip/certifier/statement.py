@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Literal, get_args
 
 from pnp_lip.certifier.execution import Execution, compose_executions
 from pnp_lip.norms import NormBound
@@ -28,6 +29,8 @@ __all__ = [
     "symmetric",
     "worst",
 ]
+
+OutputNorm = Literal["l2", "l1", "mixed"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class Statement:
     conditions
         on inputs ``[B, C, ...]`` for which it was proved, such as ``"H % 4 == 0"``; none
         where it holds for every size.
+    outputs
+        the norm of outputs: ``l2``; ``l1``, the sum, which is no less; or ``mixed``, every output
+        alone.
     """
 
     rule: str
@@ -63,10 +69,13 @@ class Statement:
     execution: Execution | None = None
     parts: tuple[Statement, ...] = ()
     conditions: tuple[str, ...] = ()
+    outputs: OutputNorm = "l2"
 
     def __post_init__(self) -> None:
         if not (self.upper >= 0 and math.isfinite(self.upper)):
             raise ValueError(f"rule '{self.rule}' gives no finite bound: {self.upper}")
+        if self.outputs not in get_args(OutputNorm):
+            raise ValueError(f"expected outputs in the norm l2, l1 or mixed, got {self.outputs!r}")
         if (self.averagedness is None) != (self.upper > 1):
             raise ValueError("averagedness is None exactly where the map may be expansive")
         if self.averagedness is not None and not 0 <= self.averagedness <= 1:
@@ -117,9 +126,10 @@ def compose(parts: Sequence[Statement], rule: str = "composition") -> Statement:
     if len(parts) == 1:
         averagedness = parts[0].averagedness
     execution = compose_executions([(part.upper, part.execution) for part in parts])
-    return Statement(
-        rule, upper, averagedness, execution=execution, parts=parts, conditions=gathered(parts)
-    )
+    _require_euclidean(parts[:-1])
+    outputs = parts[-1].outputs if parts else "l2"
+    found = Statement(rule, upper, averagedness, execution=execution, parts=parts)
+    return replace(found, conditions=gathered(parts), outputs=outputs)
 
 
 def combine(terms: Sequence[tuple[Fraction, Statement]], rule: str = "sum") -> Statement:
@@ -133,6 +143,7 @@ def combine(terms: Sequence[tuple[Fraction, Statement]], rule: str = "sum") -> S
     :math:`\alpha_i = 1` for expansive parts, because a convex combination of averaged maps is averaged
     (Bauschke and Combettes 2017, prop. 4.42).
     """
+    _require_euclidean([part for _, part in terms])
     upper = round_up(sum((abs(c) * Fraction(part.upper) for c, part in terms), Fraction(0)))
     averagedness = _contraction(upper)
     weights = [abs(c) * max(Fraction(1), Fraction(part.upper)) for c, part in terms]
@@ -156,6 +167,7 @@ def averaged_with_identity(part: Statement, weight: float | Fraction) -> Stateme
     """
     if not (math.isfinite(weight) and weight >= 0):
         raise ValueError(f"expected a finite weight >= 0, got {weight}")
+    _require_euclidean([part])
     share = Fraction(weight)
     rule = f"(1 - w) I + w T, w = {float(weight)!r}"
     if part.averagedness is None:
@@ -187,14 +199,24 @@ def worst(statements: Sequence[Statement]) -> Statement:
     execution = first.execution if all(one.execution for one in statements) else None
     if any(one.execution != first.execution for one in statements):
         execution = None
+    outputs = first.outputs if len({one.outputs for one in statements}) == 1 else "l2"
     return replace(
-        first, averagedness=averagedness, execution=execution, conditions=gathered(statements)
+        first,
+        averagedness=averagedness,
+        execution=execution,
+        conditions=gathered(statements),
+        outputs=outputs,
     )
 
 
 def gathered(parts: Sequence[Statement]) -> tuple[str, ...]:
     """The conditions of all parts, each once."""
     return tuple(dict.fromkeys(one for part in parts for one in part.conditions))
+
+
+def _require_euclidean(parts: Sequence[Statement]) -> None:
+    if any(part.outputs == "mixed" for part in parts):
+        raise ValueError("a bound of single outputs says nothing of what is made of all of them")
 
 
 def _contraction(upper: float) -> float | None:

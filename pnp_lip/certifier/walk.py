@@ -57,7 +57,9 @@ class Walk:
     atoms
         since the last cut.
     leaves
-        statements about single operators since the last cut.
+        statements about single operators, in order.
+    since
+        how many of them stand before the last cut.
     sizes
         of the tensors at cuts, by the names of their atoms.
     """
@@ -68,11 +70,12 @@ class Walk:
     values: dict[fx.Node, Any] = field(default_factory=dict)
     atoms: dict[str, Atom] = field(default_factory=dict)
     leaves: list[Statement] = field(default_factory=list)
+    since: int = 0
     sizes: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
     def cut(self, node: fx.Node, value: Dependent) -> Dependent:
         """From now on this node is the input."""
-        self.atoms, self.leaves = {node.name: _START}, []
+        self.atoms, self.since = {node.name: _START}, len(self.leaves)
         self.sizes[node.name] = value.size
         return Dependent({node.name: Fraction(1)}, value.size)
 

@@ -1,7 +1,7 @@
 """What a certificate must speak about: the layers of a network, read off again for checking.
 
 From a network of a known class, or from a state dict and the name of its class where the names of
-the tensors determine the layers. Everything else is refused by name.
+the tensors determine the layers. A part of another class is checked by the operators it runs.
 """
 
 from __future__ import annotations
@@ -21,27 +21,23 @@ from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.relaxed import Relaxed
 from pnp_lip.denoisers.tiled import Tiled
 from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, ReLU
-from pnp_lip.plain_modules import Refusal, plain_type, require_plain, require_plain_parts
+from pnp_lip.plain_modules import Refusal, require_plain, require_plain_parts
 
-__all__ = ["Affine", "Chain", "Entrywise", "Plan", "Relaxation", "Step", "of_network", "of_state"]
+__all__ = [
+    *("Chain", "Entrywise", "Exportable", "Plan", "Relaxation", "Step", "Windows"),
+    *("keeps_shape", "of_network", "of_state"),
+]
 
 
 @dataclass(frozen=True)
 class Step:
-    """A gradient step with slopes in [0, 1]."""
+    """A gradient step with slopes in [0, 1]; ``roundings`` of its activation, ``None`` if unknown."""
 
     name: str
     weight: Tensor
+    bias: Tensor | None
     tau: Fraction
-
-
-@dataclass(frozen=True)
-class Affine:
-    """A matrix or a convolution whose padding costs nothing."""
-
-    name: str
-    weight: Tensor
-    arguments: dict[str, Any]
+    roundings: int | None
 
 
 @dataclass(frozen=True)
@@ -51,6 +47,7 @@ class Entrywise:
     name: str
     low: Fraction
     high: Fraction
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,9 +65,33 @@ class Relaxation:
     weights: tuple[Fraction, ...]
 
 
-Plan = Step | Affine | Entrywise | Chain | Relaxation
+@dataclass(frozen=True)
+class Windows:
+    """A part that is computed in tiles, the same function; ``overlap`` windows lie over a pixel."""
 
-_UNIT_SLOPES = (ReLU, Clip, NoiseClip, nn.ReLU, nn.Tanh, nn.Hardtanh)
+    part: Plan
+    overlap: int
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A part of a class that has no theorem here."""
+
+    name: str
+    module: nn.Module
+
+
+Plan = Step | Entrywise | Chain | Relaxation | Windows | Exportable
+
+#: Activations of gradient steps, with their roundings where these do not depend on parameters.
+_ROUNDINGS: dict[type, int | None] = {
+    **dict.fromkeys((ReLU, Clip, nn.ReLU), 0),
+    **dict.fromkeys((NoiseClip, nn.Softsign, nn.Tanhshrink), None),
+}
+_KNOWN = (
+    *(LipschitzDenoiser, Relaxed, Guard, Tiled, GradientStep, ConvGradientStep),
+    *(ReLU, Clip, NoiseClip),
+)
 _LAYER = re.compile(r"layers\.(\d+)\.(weight|tau|activation\.(?:knots|factors|logits))")
 
 
@@ -82,27 +103,37 @@ def of_network(module: nn.Module, name: str = "") -> Plan:
     CertificateRejected
         a part that cannot be checked again.
     """
+    kind = type(module)
+    if kind not in _KNOWN:
+        return Exportable(name, module)
     try:
         require_plain(module, name)
-        require_plain_parts(module, name)
+        if kind not in (Guard, Relaxed, Tiled):
+            require_plain_parts(module, name)
     except Refusal as refusal:
         raise CertificateRejected(str(refusal)) from refusal
-    if type(module) is Tiled:
-        _require_windows(module, name)
+    own: Any = module
     path = f"{name}." if name else ""
-    if type(module) is Guard or type(module) is Tiled:
-        return of_network(module.denoiser, f"{path}denoiser")
-    if type(module) is Relaxed:
-        return _relaxation(of_network(module.denoiser, f"{path}denoiser"), module.relaxation)
-    if type(module) is LipschitzDenoiser:
-        return _chain(enumerate(module.layers), f"{path}layers.")
-    if type(module) is nn.Sequential:
-        return _chain(module._modules.items(), path)
-    if type(module) in (GradientStep, ConvGradientStep):
-        return _step(module, name)
-    if plain_type(module) in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d):
-        return _affine(module, name)
-    return _entrywise(module, name)
+    if kind is Tiled:
+        _require_windows(own, name)
+        return Windows(of_network(own.denoiser, f"{path}denoiser"), own.overlap)
+    if kind is Guard:
+        return of_network(own.denoiser, f"{path}denoiser")
+    if kind is Relaxed:
+        return _relaxation(of_network(own.denoiser, f"{path}denoiser"), own.relaxation)
+    if kind is LipschitzDenoiser:
+        parts = enumerate(own.layers)
+        return Chain(tuple(of_network(layer, f"{path}layers.{index}") for index, layer in parts))
+    if kind in (GradientStep, ConvGradientStep):
+        return _step(own, name)
+    return Entrywise(name, Fraction(0), Fraction(1), exact=kind is not NoiseClip)
+
+
+def keeps_shape(module: nn.Module) -> bool:
+    """Whether outputs have the shape of inputs, by the class."""
+    if type(module) is Guard or type(module) is Relaxed:
+        return keeps_shape(module.denoiser)
+    return type(module) in _KNOWN
 
 
 def of_state(state: Mapping[str, Tensor], network: str) -> Plan:
@@ -138,15 +169,13 @@ def _from_names(state: dict[str, Tensor], prefix: str, relaxed: bool) -> Plan:
         raise CertificateRejected(f"expected layers numbered from 0, found {sorted(layers)}")
     steps = []
     for index in range(len(layers)):
-        if not {"weight", "tau"} <= layers[index].keys():
+        found, name = layers[index], f"{prefix}layers.{index}"
+        if not {"weight", "tau"} <= found.keys():
             raise CertificateRejected(f"layer {index} has no weight or no step length")
-        steps.append(
-            Step(
-                f"{prefix}layers.{index}",
-                layers[index]["weight"],
-                _exact(layers[index]["tau"], f"{prefix}layers.{index}.tau"),
-            )
-        )
+        shares = found.get("activation.logits")
+        roundings = None if shares is None else 3 * len(shares) + 4
+        tau = _exact(found["tau"], f"{name}.tau")
+        steps.append(Step(name, found["weight"], None, tau, roundings))
     return Chain(tuple(steps))
 
 
@@ -169,10 +198,6 @@ def _require_windows(tiled: Tiled, name: str) -> None:
         )
 
 
-def _chain(children: Any, prefix: str) -> Plan:
-    return Chain(tuple(of_network(child, f"{prefix}{key}") for key, child in children))
-
-
 def _relaxation(part: Plan, weight: Tensor) -> Plan:
     stored = _exact(weight, "relaxation")
     acting = _exact(weight.float(), "relaxation")
@@ -181,46 +206,22 @@ def _relaxation(part: Plan, weight: Tensor) -> Plan:
 
 def _step(module: Any, name: str) -> Plan:
     activation = module.activation
-    of_network(activation, f"{name}.activation" if name else "activation")
-    if type(activation) not in _UNIT_SLOPES:
-        raise CertificateRejected(f"the activation of '{name}' cannot be checked again")
-    return Step(name, module.weight.detach(), _exact(module.tau, f"{name}.tau"))
-
-
-def _affine(module: Any, name: str) -> Plan:
-    if isinstance(module, nn.Linear):
-        return Affine(name, module.weight.detach(), {})
-    axes = range(len(module.kernel_size))
-    free = module.padding_mode == "zeros" or (
-        module.padding_mode == "circular"
-        and all(s == 1 for s in module.stride)
-        and not isinstance(module.padding, str)
-        and all(
-            2 * module.padding[i] == module.dilation[i] * (module.kernel_size[i] - 1) for i in axes
-        )
-    )
-    if not free:
+    if type(activation) not in _ROUNDINGS:
         raise CertificateRejected(
-            f"'{name}' has {module.padding_mode} padding, whose factor cannot be checked again"
+            f"the activation of '{name}' is a {type(activation).__qualname__}, which cannot be checked "
+            f"again"
         )
-    arguments = {key: getattr(module, key) for key in ("stride", "dilation", "groups")}
-    return Affine(name, module.weight.detach(), arguments)
+    return Step(
+        name, module.weight.detach(), module.bias, _exact(module.tau, f"{name}.tau"),
+        _roundings(activation),
+    )  # fmt: skip
 
 
-def _entrywise(module: Any, name: str) -> Plan:
-    if type(module) in _UNIT_SLOPES:
-        return Entrywise(name, Fraction(0), Fraction(1))
-    if type(module) is nn.Identity:
-        return Entrywise(name, Fraction(1), Fraction(1))
-    if type(module) is nn.LeakyReLU:
-        slope = Fraction(module.negative_slope)
-        return Entrywise(name, min(slope, Fraction(1)), max(slope, Fraction(1)))
-    if type(module) is nn.Sigmoid:
-        return Entrywise(name, Fraction(0), Fraction(1, 4))
-    raise CertificateRejected(
-        f"'{name or 'the network'}' is a {type(module).__qualname__}, which cannot be checked again: "
-        f"chains of gradient steps, affine layers and activations can"
-    )
+def _roundings(activation: nn.Module) -> int | None:
+    """Of a mixture of ``J`` clips: shares off by ``J + 2``, each term of the sum by ``2 J`` more."""
+    if type(activation) is NoiseClip:
+        return 3 * len(activation.logits) + 4
+    return _ROUNDINGS[type(activation)]
 
 
 def _exact(value: Tensor, name: str) -> Fraction:

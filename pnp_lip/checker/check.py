@@ -3,7 +3,9 @@
 1. the file is complete, and every entry has its type and range;
 2. the weights hash to what the certificate says;
 3. every bound of a weight is proved again from its stored cells, in ball arithmetic;
-4. the bounds are composed again, in rational arithmetic, and the sentences say these numbers;
+4. the bounds and the errors of execution are composed again, in rational arithmetic: by the theorem
+   of a class, or along the graph of operators, which is exported again and must be the stored one;
+   the sentences say these numbers;
 5. the witness attains its gain, if the network is at hand, and does not contradict the bound.
 
 What is not verified again is listed in the answer.
@@ -22,26 +24,36 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+import pnp_lip.checker.pointwise  # noqa: F401
+import pnp_lip.checker.structure  # noqa: F401
+import pnp_lip.checker.weighted  # noqa: F401
+import pnp_lip.checker.windows  # noqa: F401  (all register their rules)
 from pnp_lip.checker.architecture import (
-    Affine,
     Chain,
     Entrywise,
+    Exportable,
     Plan,
     Relaxation,
-    Step,
+    Windows,
     of_network,
     of_state,
 )
+from pnp_lip.checker.comparison import conditions_of, conditions_over, require_same_graph
 from pnp_lip.checker.composition import (
     Claim,
     in_sequence,
     of_entrywise,
     of_gradient_step,
-    of_linear,
     of_relaxation,
+    worst,
 )
-from pnp_lip.checker.file import Layer, Stored, StoredWitness, read_certificate
-from pnp_lip.checker.layer import CertificateRejected, check_layer
+from pnp_lip.checker.execution import EXACT, Error, after_tiles, in_turn, of_blend, of_step
+from pnp_lip.checker.export import exported
+from pnp_lip.checker.file import Stored, StoredWitness, read_certificate
+from pnp_lip.checker.layer import CertificateRejected
+from pnp_lip.checker.ledger import Ledger, require_claim, require_error
+from pnp_lip.checker.rules import apply
+from pnp_lip.checker.walk import Walk
 from pnp_lip.plain_modules import network_kind
 from pnp_lip.weights import weight_hash
 
@@ -50,7 +62,14 @@ __all__ = ["Confirmation", "check_certificate"]
 #: Relative tolerance for a gain that is computed again in float64.
 _GAIN_TOLERANCE = 1e-9
 #: What nothing here verifies, as it is called in the file.
-_UNCHECKED = ("rule and execution of the network and of its layers", "gap", "versions")
+_UNCHECKED = ("the texts called rule", "gap", "versions")
+#: The second claim.
+_COMPUTATION = (
+    "Every number that enters this bound was computed with its rounding errors accounted for, assuming "
+    "IEEE binary64 arithmetic and a library whose Cholesky factorisation uses the classical sums."
+)
+
+Proved = tuple[Claim, Error | None]
 
 
 class _Certificate(Protocol):
@@ -67,17 +86,25 @@ class Confirmation:
         what was verified.
     unchecked
         entries of the file that were only read, not verified.
+    assumed
+        bounds of operators that have no rule here, on which the answer rests.
+    conditions
+        on sizes.
     """
 
     upper: float
     averagedness: float | None
     lower: float
     unchecked: tuple[str, ...]
+    assumed: tuple[str, ...] = ()
+    conditions: tuple[str, ...] = ()
 
 
 def check_certificate(
     certificate: str | Path | dict[str, Any] | _Certificate,
     subject: nn.Module | Mapping[str, Tensor],
+    *,
+    progress: bool = False,
 ) -> Confirmation:
     """Verify a certificate again, independently of the prover.
 
@@ -88,6 +115,8 @@ def check_certificate(
     subject
         the network, or the state dict of a ``LipschitzDenoiser`` (or of one that is
         relaxed). With a state dict the class is the one that the certificate names.
+    progress
+        show a bar on stderr while norms are proved again, if it takes long.
 
     Returns
     -------
@@ -123,95 +152,117 @@ def check_certificate(
             f"the certificate is about a '{data.network}', the network is a '{network_kind(network)}'"
         )
     plan = of_state(state, data.network) if network is None else of_network(network)
-    _Check(data).run(plan)
+    check = _Check(data, network, progress=progress)
+    check.run(plan)
     _check_claims(data)
     _check_witness(data, network)
-    left = _UNCHECKED if network is not None else (*_UNCHECKED, "gain of the witness")
-    return Confirmation(data.upper, data.averagedness, data.lower, left)
+    left = [*_UNCHECKED, *_calls(data), *([] if network is not None else ["gain of the witness"])]
+    assumed = tuple(check.ledger.assumed)
+    return Confirmation(
+        data.upper, data.averagedness, data.lower, tuple(left), assumed, data.conditions
+    )
+
+
+def _calls(data: Stored) -> list[str]:
+    """Graphs speak about the ways of calling that they were made for."""
+    kinds = dict.fromkeys(
+        "an image alone" if g.kind == "none" else f"'{g.level}' as a {g.kind}" for g in data.graphs
+    )
+    return [f"ways of calling the network other than with {', '.join(kinds)}"] if kinds else []
 
 
 class _Check:
-    """Steps 3 and 4 of the module's docstring; layers are used up in order."""
+    """Steps 3 and 4 of the module's docstring."""
 
-    def __init__(self, data: Stored) -> None:
-        self.data, self.layers = data, list(data.layers)
+    def __init__(self, data: Stored, network: nn.Module | None, *, progress: bool) -> None:
+        self.data, self.network = data, network
+        self.ledger = Ledger(data.layers, progress=progress)
+        self.seen: set[int] = set()
+        self.conditions: list[str] = []
 
     def run(self, plan: Plan) -> None:
-        whole = self._claim(plan)
-        if self.layers:
+        named = {i for graph in self.data.graphs for node in graph.nodes for i in node.layers}
+        rest = [index for index in range(len(self.data.layers)) if index not in named]
+        claim, error = self._claim(plan, rest)
+        self.ledger.close()
+        if len(self.seen) < len(self.data.graphs):
             raise CertificateRejected(
-                f"the certificate has a layer '{self.layers[0].name}', the network has not"
+                "the certificate has a graph of a part that the network has not"
             )
-        _require_claim(self.data, whole, "the network")
+        missing = [one for one in self.conditions if one not in self.data.conditions]
+        if missing:
+            raise CertificateRejected(f"the statement holds only for {', '.join(missing)}")
+        require_claim(self.data.upper, self.data.averagedness, claim, "the network")
+        require_error(self.data.execution, error, "the network")
 
-    def _claim(self, plan: Plan) -> Claim:
+    def _claim(self, plan: Plan, among: list[int]) -> Proved:
+        if isinstance(plan, Exportable):
+            return self._graphs(plan)
         if isinstance(plan, Chain):
-            return in_sequence([self._claim(part) for part in plan.parts])
+            parts = [self._claim(part, among) for part in plan.parts]
+            stretched = [(claim.upper, error) for claim, error in parts]
+            return in_sequence([claim for claim, _ in parts]), in_turn(stretched)
+        if isinstance(plan, Windows):
+            claim, error = self._claim(plan.part, among)
+            return claim, after_tiles(error, plan.overlap)
         if isinstance(plan, Relaxation):
-            inner = self._claim(plan.part)
-            if min(plan.weights) < 0:
-                raise CertificateRejected("the relaxation is negative")
-            claims = [of_relaxation(inner, weight) for weight in plan.weights]
-            return max(claims, key=lambda claim: (claim.upper, claim.alpha or 0))
-        layer = self._next(plan.name)
-        claim = self._leaf(plan, layer)
-        _require_claim(layer, claim, f"layer '{plan.name}'")
-        return claim
-
-    def _leaf(self, plan: Step | Affine | Entrywise, layer: Layer) -> Claim:
+            return self._relaxation(plan, among)
+        layer = self.ledger.take(plan.name, among)
         if isinstance(plan, Entrywise):
-            if layer.bound is not None:
-                raise CertificateRejected(f"layer '{plan.name}' has no weight, but a bound of one")
-            return of_entrywise(plan.low, plan.high)
-        if layer.bound is None:
-            raise CertificateRejected(f"layer '{plan.name}' has no bound of its weight")
-        arguments = plan.arguments if isinstance(plan, Affine) else {}
-        try:
-            check_layer(plan.weight, layer.bound, **arguments)
-        except CertificateRejected as reason:
-            raise CertificateRejected(f"layer '{plan.name}': {reason}") from reason
-        norm = Fraction(float(layer.bound["upper"]))
-        if isinstance(plan, Affine):
-            return of_linear(norm)
-        return of_gradient_step(norm, plan.tau, Fraction(1))
+            claim, error = of_entrywise(plan.low, plan.high), EXACT if plan.exact else None
+            self.ledger.confirm(layer, claim, error)
+            return claim, error
+        norm = self.ledger.norm(layer, plan.weight)
+        claim = of_gradient_step(norm, plan.tau, Fraction(1))
+        error = of_step(plan, norm, claim.upper)
+        self.ledger.confirm(layer, claim, error, weighted=True)
+        return claim, error
 
-    def _next(self, name: str) -> Layer:
-        if not self.layers:
-            raise CertificateRejected(f"the certificate ends before layer '{name}'")
-        layer = self.layers.pop(0)
-        if layer.name != name:
-            raise CertificateRejected(f"expected layer '{name}', found '{layer.name}'")
-        return layer
+    def _relaxation(self, plan: Relaxation, among: list[int]) -> Proved:
+        claim, error = self._claim(plan.part, among)
+        if min(plan.weights) < 0:
+            raise CertificateRejected("the relaxation is negative")
+        claims = [of_relaxation(claim, weight) for weight in plan.weights]
+        whole = max(claims, key=lambda one: (one.upper, one.alpha or 0))
+        return whole, of_blend(error, max(plan.weights))
 
+    def _graphs(self, plan: Exportable) -> Proved:
+        """The worst over all ways of calling a part that was bounded by its operators."""
+        proved: list[Proved] = []
+        kinds: dict[tuple[str, str | None], list[tuple[str, ...]]] = {}
+        for index, graph in enumerate(self.data.graphs):
+            if graph.path == plan.name:
+                self.seen.add(index)
+                found = exported(plan.module, graph)
+                require_same_graph(graph, found)
+                proved.append(Walk(graph, found, self.ledger, apply, self._part).run())
+                kinds.setdefault((graph.kind, graph.level), []).append(conditions_of(found))
+        if not proved:
+            raise CertificateRejected(
+                f"'{plan.name or 'the network'}' is a {type(plan.module).__qualname__}, which cannot be "
+                f"checked again without a graph of its operators"
+            )
+        for conditions in kinds.values():
+            self.conditions += conditions_over(conditions)
+        claim = worst([claim for claim, _ in proved])
+        errors = [error for _, error in proved]
+        return claim, errors[0] if all(error == errors[0] for error in errors) else None
 
-def _require_claim(entry: Stored | Layer, proved: Claim, what: str) -> None:
-    """The numbers of ``entry`` claim no more than what is proved."""
-    if not Fraction(entry.upper) >= proved.upper:
-        raise CertificateRejected(
-            f"the claimed bound {entry.upper!r} of {what} is below what its layers prove, "
-            f"{_decimal(proved.upper)}"
-        )
-    if entry.averagedness is None:
-        return
-    if proved.alpha is None or not Fraction(entry.averagedness) >= proved.alpha:
-        shown = None if proved.alpha is None else _decimal(proved.alpha)
-        raise CertificateRejected(
-            f"the claimed averagedness {entry.averagedness!r} of {what} is below what its layers "
-            f"prove, {shown}"
-        )
-
-
-def _decimal(value: Fraction) -> str:
-    try:
-        return repr(float(value))
-    except OverflowError:
-        return "more than 1e308"
+    def _part(self, module: nn.Module, name: str, among: list[int]) -> Proved:
+        """Of a part that stays whole in a graph; layers of graphs inside it are not its own."""
+        inside = {
+            i
+            for graph in self.data.graphs
+            if graph.path.startswith(name)
+            for node in graph.nodes
+            for i in node.layers
+        }
+        among[:] = [index for index in among if index not in inside]
+        return self._claim(of_network(module, name), among)
 
 
 def _check_claims(data: Stored) -> None:
-    """The sentences speak about these weights and these numbers.
-
-    What is proved here holds for every size, so it holds under any conditions.
+    """The sentences are those that certificates make, about these weights and these numbers.
 
     Raises
     ------
@@ -226,15 +277,21 @@ def _check_claims(data: Stored) -> None:
     )
     if data.claims["network"] != network:
         raise CertificateRejected("the first claim does not say what the numbers of the file say")
-    said = data.claims["execution"]
-    if (said is None) != (data.execution is None):
+    if data.claims["computation"] != _COMPUTATION:
+        raise CertificateRejected("the second claim is not the one that certificates make")
+    if data.claims["execution"] != _execution_claim(data):
         raise CertificateRejected("the third claim does not say what the numbers of the file say")
-    if said is not None and data.execution is not None:
-        relative, offset = (data.execution[key] for key in ("relative", "offset"))
-        if f"by at most {relative!r} |x| + {offset!r} sqrt(pixels)" not in said:
-            raise CertificateRejected(
-                "the third claim does not name the execution error of the file"
-            )
+
+
+def _execution_claim(data: Stored) -> str | None:
+    if data.execution is None:
+        return None
+    return (
+        f"Executed in float32, an output differs from that of a network of the first claim (with its "
+        f"thresholds as computed) by at most {data.execution['relative']!r} |x| + "
+        f"{data.execution['offset']!r} sqrt(pixels), in any order of summation, without TF32, Winograd "
+        f"or FFT convolutions, underflow or overflow."
+    )
 
 
 def _check_witness(data: Stored, network: nn.Module | None) -> None:

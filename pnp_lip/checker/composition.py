@@ -6,11 +6,25 @@ For checking: written on its own, shares no code with what proves. A claim is a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-__all__ = ["Claim", "in_sequence", "of_entrywise", "of_gradient_step", "of_linear", "of_relaxation"]
+__all__ = [
+    "IDENTITY",
+    "Claim",
+    "beside",
+    "better",
+    "in_sequence",
+    "of_entrywise",
+    "of_gradient_step",
+    "of_linear",
+    "of_relaxation",
+    "of_sum",
+    "root_up",
+    "worst",
+]
 
 
 @dataclass(frozen=True)
@@ -19,6 +33,22 @@ class Claim:
 
     upper: Fraction
     alpha: Fraction | None
+
+
+IDENTITY = Claim(Fraction(1), Fraction(0))
+
+
+def root_up(value: Fraction) -> Fraction:
+    """A rational number not below the square root, exact for squares of floats.
+
+    It is off by less than one part in 2^190.
+    """
+    if value <= 0:
+        return Fraction(0)
+    scale = max(0, 200 + (value.denominator.bit_length() - value.numerator.bit_length()) // 2)
+    scaled = math.ceil(value * 4**scale)
+    root = math.isqrt(scaled)
+    return Fraction(root + (root * root < scaled), 2**scale)
 
 
 def of_linear(norm: Fraction) -> Claim:
@@ -64,6 +94,45 @@ def in_sequence(claims: Sequence[Claim]) -> Claim:
         return Claim(upper, None)
     general = (1 + upper) / 2
     return Claim(upper, min(general, odds / (1 + odds)) if limited else general)
+
+
+def of_sum(terms: Sequence[tuple[Fraction, Claim]]) -> Claim:
+    r""":math:`\sum_i c_iT_i` has the constant :math:`\sum|c_i|u_i`.
+
+    It is a convex combination of averaged maps, the rest of the weight going to the map 0, which is
+    1/2-averaged: each part, divided by its constant where that is above 1, enters with the weight
+    :math:`w_i = |c_i|\max(1, u_i)`; minus a nonexpansive map is nonexpansive, no more.
+    """
+    upper = sum((abs(c) * claim.upper for c, claim in terms), Fraction(0))
+    if upper > 1:
+        return Claim(upper, None)
+    weights = [abs(c) * max(claim.upper, Fraction(1)) for c, claim in terms]
+    rest = 1 - sum(weights, Fraction(0))
+    if rest < 0:
+        return Claim(upper, (1 + upper) / 2)
+    alpha = rest / 2
+    for weight, (c, claim) in zip(weights, terms, strict=True):
+        alpha += weight * (claim.alpha if c >= 0 and claim.alpha is not None else 1)
+    return Claim(upper, min(alpha, (1 + upper) / 2))
+
+
+def beside(claims: Sequence[Claim]) -> Claim:
+    r""":math:`x \mapsto (T_1x, \dots, T_nx)`: :math:`u^2 = \sum u_i^2`."""
+    return of_linear(root_up(sum((claim.upper**2 for claim in claims), Fraction(0))))
+
+
+def better(one: Claim, other: Claim) -> Claim:
+    """Both hold of the same map."""
+    alphas = [alpha for alpha in (one.alpha, other.alpha) if alpha is not None]
+    return Claim(min(one.upper, other.upper), min(alphas, default=None))
+
+
+def worst(claims: Sequence[Claim]) -> Claim:
+    """What holds of each of several maps."""
+    alphas = [claim.alpha for claim in claims if claim.alpha is not None]
+    return Claim(
+        max(claim.upper for claim in claims), max(alphas) if len(alphas) == len(claims) else None
+    )
 
 
 def of_relaxation(claim: Claim, weight: Fraction) -> Claim:

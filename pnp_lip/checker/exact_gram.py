@@ -70,7 +70,7 @@ class ExactGram:
     ) -> ExactGram:
         """The exact coefficients of a weight in torch's layout."""
         flint = flint_module()
-        integers, exponent = _integers(weight)
+        integers, exponent = integers_of(weight)
         steps = _reduced_steps(weight.ndim - 2, stride, dilation)
         unit = flint.arb(flint.fmpq(2) ** (2 * exponent))
         symmetric: list[Any] = []
@@ -243,7 +243,7 @@ def _root_of_unity(phase: int, bits: int, precision: int) -> tuple[Any, Any]:
     return angle.sin_pi(), angle.cos_pi()
 
 
-def _integers(weight: Tensor) -> tuple[Any, int]:
+def integers_of(weight: Tensor) -> tuple[Any, int]:
     """An object array of integers ``n`` and ``e`` with ``weight = n 2^e``."""
     values = weight.detach().to("cpu").double().numpy()
     mantissas, exponents = np.frexp(values)

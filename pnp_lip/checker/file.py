@@ -18,13 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pnp_lip.checker.entries import Entries, short
+from pnp_lip.checker.graph_file import Graph, read_graph
 from pnp_lip.checker.layer import CertificateRejected
 
 __all__ = ["FORMAT", "Layer", "Stored", "StoredWitness", "read_certificate"]
 
 #: Of the files.
-FORMAT = "pnp_lip certificate 2"
-_BYTES, _DEPTH, _LAYERS, _ENTRIES, _CHARACTERS = 2**28, 12, 10**5, 2**26, 500
+FORMAT = "pnp_lip certificate 3"
+_BYTES, _DEPTH, _LAYERS, _ENTRIES, _CHARACTERS, _GRAPHS = 2**28, 12, 10**5, 2**26, 500, 1000
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Layer:
     upper: float
     averagedness: float | None
     bound: dict[str, Any] | None
+    execution: dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Stored:
     claims: dict[str, str | None]
     conditions: tuple[str, ...]
     layers: tuple[Layer, ...]
+    graphs: tuple[Graph, ...]
     witness: StoredWitness | None
 
 
@@ -73,7 +77,7 @@ def read_certificate(source: str | Path | dict[str, Any]) -> Stored:
     """
     data = _from_file(Path(source)) if isinstance(source, (str, Path)) else source
     _require_depth(data, 0)
-    top = _Entries(data, "the certificate")
+    top = Entries(data, "the certificate")
     if top.get("format", str) != FORMAT:
         raise CertificateRejected(
             f"not a certificate of this version: expected the format '{FORMAT}', got "
@@ -85,7 +89,7 @@ def read_certificate(source: str | Path | dict[str, Any]) -> Stored:
         raise CertificateRejected(f"expected at most {_LAYERS} layers, got {len(layers)}")
     conditions = top.get("conditions", list)
     if not all(isinstance(one, str) and len(one) <= _CHARACTERS for one in conditions):
-        raise CertificateRejected(f"expected conditions as short texts, got {_short(conditions)}")
+        raise CertificateRejected(f"expected conditions as short texts, got {short(conditions)}")
     for key in ("rule", "network", "sha256"):
         top.get(key, str)
     top.number("gap", 1e-9, 1.0)
@@ -101,14 +105,15 @@ def read_certificate(source: str | Path | dict[str, Any]) -> Stored:
         execution=_execution(top),
         claims=_claims(top),
         conditions=tuple(conditions),
-        layers=tuple(_layer(_Entries(one, f"layer {i}")) for i, one in enumerate(layers)),
+        layers=tuple(_layer(Entries(one, f"layer {i}")) for i, one in enumerate(layers)),
+        graphs=_graphs(top, len(layers)),
         witness=_witness(top.get("witness", (dict, type(None)))),
     )
 
 
 _TOP = {
     *("format", "network", "sha256", "upper", "lower", "averagedness", "claims", "rule", "gap"),
-    *("execution", "versions", "layers", "witness", "conditions"),
+    *("execution", "versions", "layers", "graphs", "witness", "conditions"),
 }
 _LAYER = {
     *("name", "rule", "upper", "averagedness", "norm_upper", "norm_lower", "gap", "execution"),
@@ -116,47 +121,7 @@ _LAYER = {
 }
 
 
-class _Entries:
-    """A dictionary whose entries are asked for by name and type."""
-
-    def __init__(self, data: Any, what: str) -> None:
-        if not isinstance(data, dict):
-            raise CertificateRejected(f"expected {what} as entries with names, got {_short(data)}")
-        self.data, self.what = data, what
-
-    def require(self, keys: set[str]) -> None:
-        missing, unknown = (
-            sorted(keys - self.data.keys()),
-            sorted(map(str, self.data.keys() - keys)),
-        )
-        if missing or unknown:
-            raise CertificateRejected(
-                f"{self.what} has "
-                + (f"no entry {missing}" if missing else f"unknown entries {unknown}")
-            )
-
-    def get(self, key: str, kind: Any) -> Any:
-        if key not in self.data:
-            raise CertificateRejected(f"{self.what} has no entry '{key}'")
-        value = self.data[key]
-        if not isinstance(value, kind) or isinstance(value, bool):
-            raise CertificateRejected(f"{self.what} has {_short(value)} as its '{key}'")
-        return value
-
-    def number(self, key: str, low: float = -math.inf, high: float = math.inf) -> float:
-        value = self.get(key, (float, int))
-        if not isinstance(value, float) or not math.isfinite(value) or not low <= value <= high:
-            raise CertificateRejected(
-                f"{self.what} has {_short(value)} as its '{key}': expected a finite number, written as "
-                f"a decimal fraction, from {low:g} to {high:g}"
-            )
-        return value
-
-    def optional(self, key: str, low: float = 0.0, high: float = math.inf) -> float | None:
-        return None if self.get(key, object) is None else self.number(key, low, high)
-
-
-def _layer(entries: _Entries) -> Layer:
+def _layer(entries: Entries) -> Layer:
     entries.require(_LAYER)
     name = entries.get("name", str)
     entries.what = f"layer '{name}'"
@@ -169,22 +134,28 @@ def _layer(entries: _Entries) -> Layer:
     wanted = None if upper is None or not lower else upper / lower - 1
     if gap != wanted:
         raise CertificateRejected(f"{entries.what} says the gap {gap!r}, its norms have {wanted!r}")
-    _execution(entries)
     alpha = entries.optional("averagedness", 0.0, 1.0)
-    return Layer(name, entries.number("upper", 0.0), alpha, bound)
+    return Layer(name, entries.number("upper", 0.0), alpha, bound, _execution(entries))
 
 
-def _execution(entries: _Entries) -> dict[str, float] | None:
+def _graphs(top: Entries, layers: int) -> tuple[Graph, ...]:
+    graphs = top.get("graphs", list)
+    if len(graphs) > _GRAPHS:
+        raise CertificateRejected(f"expected at most {_GRAPHS} graphs, got {len(graphs)}")
+    return tuple(read_graph(one, index, layers) for index, one in enumerate(graphs))
+
+
+def _execution(entries: Entries) -> dict[str, float] | None:
     found = entries.get("execution", (dict, type(None)))
     if found is None:
         return None
-    inner = _Entries(found, f"the execution error of {entries.what}")
+    inner = Entries(found, f"the execution error of {entries.what}")
     inner.require({"relative", "offset", "growth", "shift"})
     return {key: inner.number(key, 0.0) for key in found}
 
 
-def _claims(top: _Entries) -> dict[str, str | None]:
-    inner = _Entries(top.get("claims", dict), "the claims")
+def _claims(top: Entries) -> dict[str, str | None]:
+    inner = Entries(top.get("claims", dict), "the claims")
     inner.require({"network", "computation", "execution"})
     for key in ("network", "computation"):
         inner.get(key, str)
@@ -195,26 +166,21 @@ def _claims(top: _Entries) -> dict[str, str | None]:
 def _witness(data: dict[str, Any] | None) -> StoredWitness | None:
     if data is None:
         return None
-    entries = _Entries(data, "the witness")
+    entries = Entries(data, "the witness")
     entries.require({"gain", "sigma", "shape", "x", "y"})
-    shape = entries.get("shape", list)
-    sides = [
-        side for side in shape if isinstance(side, int) and not isinstance(side, bool) and side > 0
-    ]
-    if len(sides) != len(shape) or not shape or math.prod(sides) > _ENTRIES:
-        raise CertificateRejected(f"the witness has the shape {_short(shape)}")
+    shape = entries.shape("shape", _ENTRIES)
     x, y = (_tensor(entries.get(key, str), shape) for key in "xy")
     return StoredWitness(x, y, entries.number("gain", 0.0), entries.optional("sigma"))
 
 
-def _tensor(text: str, shape: list[int]) -> Tensor:
+def _tensor(text: str, shape: tuple[int, ...]) -> Tensor:
     try:
         raw = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise CertificateRejected(f"the witness cannot be decoded: {error}") from error
     if len(raw) != 8 * math.prod(shape):
         raise CertificateRejected(
-            f"the witness has {len(raw)} bytes, not those of the shape {shape}"
+            f"the witness has {len(raw)} bytes, not those of the shape {list(shape)}"
         )
     array = np.frombuffer(raw, dtype="<f8").reshape(shape).astype(np.float64)
     if not np.isfinite(array).all():
@@ -231,7 +197,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise
     except (ValueError, RecursionError, OSError) as error:
-        raise CertificateRejected(f"{path} is not a certificate: {_short(str(error))}") from error
+        raise CertificateRejected(f"{path} is not a certificate: {short(str(error))}") from error
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -260,8 +226,3 @@ def _require_depth(value: Any, depth: int) -> None:
     for part in inner if isinstance(inner, list) else []:
         if isinstance(part, (dict, list)):
             _require_depth(part, depth + 1)
-
-
-def _short(value: Any) -> str:
-    text = repr(value) if not isinstance(value, str) else value
-    return text if len(text) <= 80 else text[:77] + "..."

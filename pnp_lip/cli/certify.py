@@ -24,7 +24,7 @@ def certify_weights(options: argparse.Namespace) -> int:
     network = load_network(options.weights, options.channels)
     if options.check:
         return _check(options.check, network)
-    certificate = certify(network, gap=options.gap)
+    certificate = certify(network, gap=options.gap, progress=True)
     print(_table(certificate))
     if options.output:
         certificate.save(options.output)
@@ -66,13 +66,18 @@ def _check(certificate: str, network: nn.Module) -> int:
     if not Path(certificate).is_file():
         raise InputError(f"no such certificate: {certificate}")
     try:
-        confirmed = check_certificate(certificate, network)
+        confirmed = check_certificate(certificate, network, progress=True)
     except CertificateRejected as reason:
         print(f"REJECTED: {reason}")
         return 1
     except ImportError as error:
         raise InputError(str(error)) from error
-    print(f"accepted: every bound of {certificate} was proved again")
+    for assumed in confirmed.assumed:
+        print(f"not proved again, but assumed: {assumed}")
+    every = "every other bound" if confirmed.assumed else "every bound"
+    print(f"accepted: {every} of {certificate} was proved again")
+    if confirmed.conditions:
+        print(f"on images with {', '.join(confirmed.conditions)}")
     print(f"only read, not verified: {', '.join(confirmed.unchecked)}")
     return 0
 

@@ -16,7 +16,7 @@ satisfy
 where the class is the same, this is the bound of :math:`h_c`; where it is not, the segment from *z* to
 :math:`z'` has a point with :math:`h_c = 0`, a later or the same one with :math:`h_{c'} = 0`, and
 :math:`h_c(z) + h_{c'}(z')` is at most the sum of the distances to them. Hence the prediction cannot
-change within the margin itself, ``norm="l1"`` in :func:`pnp_lip.networks.certified_radius`.
+change within the margin itself, as its statement says to :func:`pnp_lip.networks.certified_radius`.
 
 Voráček and Hein give the radius without features (*Provably adversarially robust nearest
 prototype classifiers*, ICML 2022). Nonexpansive features in front keep it.

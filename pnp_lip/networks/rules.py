@@ -65,7 +65,7 @@ def prove_outputs(network: FreeWidthNetwork | FixedWidthNetwork, *, gap: float =
     split = TOP if type(network) is FixedWidthNetwork else 0
     upper = max(row_norm(row, split) for row in network.readout.weight)
     readout = _leaf("readout", "readout, largest row", upper)
-    return compose([*body, readout], "outputs one by one")
+    return replace(compose([*body, readout], "outputs one by one"), outputs="mixed")
 
 
 @register_rule(FreeWidthNetwork)
@@ -103,7 +103,7 @@ def _nearest_prototype(module: nn.Module, name: str, settings: Settings) -> Stat
     first = torch.full((int(place.max()) + 1,), -1).scatter(0, place.cpu(), kinds)
     if not torch.equal(first[place.cpu()], kinds):
         raise Refusal(f"'{name}' has one prototype in two classes, so there is no bisector of them")
-    return lipschitz("distance to the boundary between prototypes", 1.0)
+    return replace(lipschitz("distance to the boundary between prototypes", 1.0), outputs="l1")
 
 
 @register_rule(Maximum, Minimum)
@@ -130,7 +130,9 @@ def _committee(module: nn.Module, name: str, settings: Settings) -> Statement:
         for index, member in enumerate(members)
     ]
     mean = sum((Fraction(part.upper) for part in parts), Fraction(0)) / len(parts)
-    return replace(lipschitz("mean of a committee", round_up(mean)), parts=tuple(parts))
+    outputs = parts[0].outputs if len({part.outputs for part in parts}) == 1 else "l2"
+    statement = lipschitz("mean of a committee", round_up(mean))
+    return replace(statement, parts=tuple(parts), outputs=outputs)
 
 
 def _body(network: nn.Module, name: str, gap: float) -> list[Statement]:

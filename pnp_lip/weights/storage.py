@@ -30,7 +30,8 @@ __all__ = [
     "write_weights",
 ]
 
-_FORMAT = "pnp_lip 1"
+_FORMAT = "pnp_lip 2"
+_FIRST_FORMAT = "pnp_lip 1"
 #: Names of shipped weights: those that were trained, and the same layers each twice.
 SHIPPED_NAMES = ("default", "large")
 _IMAGES = {1: "grey", 3: "colour"}
@@ -56,12 +57,30 @@ class StoredWeights:
 
 
 def weight_hash(state_dict: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the names, shapes, types and bytes of all tensors, in the order of names."""
+    """SHA-256 over the names, shapes, types and bytes of all tensors, in the order of names.
+
+    Each of the four stands behind its length, so that no two states are written alike.
+    """
     digest = hashlib.sha256()
     for name in sorted(state_dict):
-        tensor = state_dict[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().astype(np.uint8).tobytes())
+        for part in _parts(name, state_dict[name]):
+            digest.update(len(part).to_bytes(8, "little") + part)
+    return digest.hexdigest()
+
+
+def _parts(name: str, tensor: Tensor) -> tuple[bytes, ...]:
+    """Name, shape, type and entries of a tensor."""
+    entries = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    shape = str(tuple(tensor.shape)).encode()
+    return name.encode(), shape, str(tensor.dtype).encode(), entries.astype(np.uint8).tobytes()
+
+
+def _undelimited_hash(state_dict: Mapping[str, Tensor]) -> str:
+    """The hash that files of the first format hold, which two different states may share."""
+    digest = hashlib.sha256()
+    for name in sorted(state_dict):
+        _, shape, kind, entries = _parts(name, state_dict[name])
+        digest.update(b" ".join((name.encode(), shape, kind)) + b"\n" + entries)
     return digest.hexdigest()
 
 
@@ -164,14 +183,16 @@ def read_weights(source: str | Path, in_channels: int = 1) -> StoredWeights:
             state = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise WeightsError(f"{path} is truncated or not a safetensors file: {error}") from error
-    if metadata.get("format") != _FORMAT:
+    hashes = {_FORMAT: weight_hash, _FIRST_FORMAT: _undelimited_hash}
+    if metadata.get("format") not in hashes:
         raise WeightsError(
             f"{path} was not written by pnp_lip.write_weights: its format is not '{_FORMAT}'"
         )
-    found = weight_hash(state)
+    found = hashes[metadata["format"]](state)
     if found != metadata.get("sha256"):
         raise WeightsError(
             f"{path} was changed after it was written: its tensors hash to {found[:12]}..., the "
             f"file says {str(metadata.get('sha256'))[:12]}...; fetch it again"
         )
-    return StoredWeights(parse_architecture(metadata.get("architecture"), path), state, found)
+    architecture = parse_architecture(metadata.get("architecture"), path)
+    return StoredWeights(architecture, state, weight_hash(state))

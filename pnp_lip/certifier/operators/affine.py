@@ -18,9 +18,9 @@ from torch import Tensor, fx
 
 from pnp_lip.certifier.digest import tensor_bytes
 from pnp_lip.certifier.execution import absolute_norm, affine_execution, bias_norm, taps_of
-from pnp_lip.certifier.operators.registry import Operation, register_operator
+from pnp_lip.certifier.operators.registry import Operation, per_axis, register_operator
 from pnp_lip.certifier.statement import lipschitz
-from pnp_lip.certifier.values import Dependent, Linear, Sigma, is_equal
+from pnp_lip.certifier.values import JUMPING, Dependent, Linear, Sigma, is_equal
 from pnp_lip.norms import NormBound, convolution_norm, matrix_norm, padding_factor
 from pnp_lip.rounding import multiply_up
 
@@ -71,8 +71,8 @@ def _convolution(
     kernel, offset = _weight(op, weight), _bias(op, bias)
     size = tuple(kernel.shape[2:])
     axes = len(size)
-    steps, spacings = _per_axis(stride, axes), _per_axis(dilation, axes)
-    amounts = padding if isinstance(padding, str) else _per_axis(padding, axes)
+    steps, spacings = per_axis(stride, axes), per_axis(dilation, axes)
+    amounts = padding if isinstance(padding, str) else per_axis(padding, axes)
     source: Any = op.node.args[0]
     deferred = deferred_padding(source)
     mode = "zeros"
@@ -89,7 +89,8 @@ def _convolution(
     if deferred is not None or isinstance(amounts, str):
         return op.walk.add(op.node, op.image(x), statement)
     key = ("convolution", steps, amounts, spacings, groups)
-    return _linear_atom(op, x, statement, Linear(key, kernel, _terms(x), bound.upper))
+    origin = Linear(key, kernel, _terms(x), bound.upper)
+    return op.walk.add(op.node, op.image(x), statement, origin=origin)
 
 
 @register_operator(*_TRANSPOSED)
@@ -107,10 +108,10 @@ def _transposed(
     kernel = _weight(op, weight)
     _bias(op, bias)
     axes = kernel.ndim - 2
-    steps, spacings = _per_axis(stride, axes), _per_axis(dilation, axes)
+    steps, spacings = per_axis(stride, axes), per_axis(dilation, axes)
     arguments = {"stride": steps, "dilation": spacings, "groups": groups}
     bound = _norm(op, kernel, arguments, transposed=True)
-    key = ("convolution", steps, _per_axis(padding, axes), spacings, groups)
+    key = ("convolution", steps, per_axis(padding, axes), spacings, groups)
     statement = lipschitz(bound.rule, bound.upper, bound=bound)
     return _adjoint_atom(op, x, statement, Linear(key, kernel, "", bound.upper))
 
@@ -120,19 +121,41 @@ def _dense(op: Operation, x: Any, weight: Any, bias: Any = None) -> Dependent:
     return _matrix(op, x, _weight(op, weight), _bias(op, bias))
 
 
-@register_operator(aten.matmul.default, aten.mm.default)
+@register_operator(aten.matmul.default, aten.mm.default, aten.bmm.default)
 def _matmul(op: Operation, x: Any, mat2: Any = None, other: Any = None) -> Dependent:
     right = mat2 if other is None else other
-    if isinstance(x, Dependent):
-        matrix = _weight(op, right)
-        if matrix.ndim != 2:
-            op.refuse(f"multiplies with a tensor of {matrix.ndim} axes: expected a matrix")
+    image, constant = (x, right) if isinstance(x, Dependent) else (right, x)
+    matrix = _weight(op, constant)
+    if matrix.ndim == 2 and image is x:
         return _matrix(op, x, matrix.T, None)
-    matrix = _weight(op, x)
-    if matrix.ndim != 2:
-        op.refuse(f"multiplies with a tensor of {matrix.ndim} axes: expected a matrix")
-    bound = _norm(op, matrix, {})
-    return op.bounded(right, 0.0, "", statement=lipschitz(bound.rule, bound.upper, bound=bound))
+    bound = _norm_of_matrices(op, matrix, op.image(image).size)
+    return op.walk.add(op.node, image, lipschitz(bound.rule, bound.upper, bound=bound))
+
+
+def _norm_of_matrices(op: Operation, stack: Tensor, size: tuple[Any, ...]) -> NormBound:
+    """The largest norm of a stack of matrices, one for each of so many parts of the image."""
+    if stack.ndim < 3:
+        return _norm(op, stack if stack.ndim == 2 else stack[None], {})
+    beside = zip(stack.shape[:-2], size[-stack.ndim : -2], strict=False)
+    if len(size) < stack.ndim or not all(n == 1 or is_equal(n, side) for n, side in beside):
+        op.refuse(f"multiplies with {list(stack.shape)}, which repeats a tensor of shape {size}")
+    blocks = stack.flatten(0, -3)
+    return _norm(op, blocks.reshape(-1, stack.shape[-1], 1), {"groups": len(blocks)})
+
+
+@register_operator(aten.convolution_backward.default)
+def _convolution_backward(
+    op: Operation, grad_output: Any, x: Any, weight: Any, bias_sizes: Any, stride: Any,
+    padding: Any, dilation: Any, transposed: Any, output_padding: Any, groups: Any, output_mask: Any,
+) -> tuple[Any, ...]:  # fmt: skip
+    """The adjoint of a convolution with a constant weight; derivatives by weights are products."""
+    kernel, image = _weight(op, weight), op.image(grad_output)
+    axes = kernel.ndim - 2
+    arguments = {"stride": per_axis(stride, axes), "dilation": per_axis(dilation, axes)}
+    bound = _norm(op, kernel, {**arguments, "groups": groups}, transposed=transposed)
+    leaf = lipschitz(bound.rule, bound.upper, bound=bound)
+    sides = tuple(op.node.meta["val"][0].shape)
+    return op.walk.add(op.node, image, leaf, size=sides), JUMPING, JUMPING
 
 
 @register_operator(aten.addmm.default)
@@ -154,10 +177,6 @@ def _matrix(op: Operation, x: Any, matrix: Tensor, bias: Tensor | None) -> Depen
     if atom.spectrum is None:
         op.walk.atoms[op.node.name] = replace(atom, origin=own)
     return adjoint
-
-
-def _linear_atom(op: Operation, x: Any, statement: Any, linear: Linear) -> Dependent:
-    return op.walk.add(op.node, op.image(x), statement, origin=linear)
 
 
 def _adjoint_atom(op: Operation, x: Any, statement: Any, linear: Linear) -> Dependent:
@@ -224,11 +243,6 @@ def _bias(op: Operation, bias: Any) -> Tensor | None:
         return None
     found = op.fixed(bias, "a bias")
     return found if isinstance(found, Tensor) else None
-
-
-def _per_axis(value: Any, axes: int) -> tuple[int, ...]:
-    entries = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    return entries * axes if len(entries) == 1 else entries
 
 
 def _total(amounts: Any, size: Sequence[int], spacings: Sequence[int]) -> list[int]:

@@ -7,10 +7,11 @@ from fractions import Fraction
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from pnp_lip.certifier.operators.registry import Operation, register_operator
 from pnp_lip.certifier.values import Dependent, Known, size_of
+from pnp_lip.rounding import sqrt_up
 
 __all__: list[str] = []
 
@@ -64,6 +65,8 @@ def _multiply(op: Operation, x: Any, other: Any) -> Dependent:
         op.refuse("multiplies tensors that depend on the input, which has no finite constant")
     image, factor = (x, other) if isinstance(x, Dependent) else (other, x)
     value = op.fixed(factor, "a factor")
+    if isinstance(value, complex) or (isinstance(value, Tensor) and value.is_complex()):
+        return op.bounded(image, _largest_size(op, torch.as_tensor(value)), "complex factors")
     if isinstance(value, Tensor) and value.numel() > 1:
         low, high = _extremes(op, value)
         return op.entrywise(image, low, high)
@@ -72,6 +75,9 @@ def _multiply(op: Operation, x: Any, other: Any) -> Dependent:
 
 @register_operator(aten.div.Tensor, aten.div.Scalar)
 def _divide(op: Operation, x: Any, other: Any) -> Dependent:
+    softsign = _softsign(op.node)
+    if softsign:
+        return op.entrywise(x, 0, 1 / softsign)
     value = op.fixed(other, "a divisor")
     if isinstance(value, Tensor) and value.numel() > 1:
         low, high = _extremes(op, value)
@@ -82,6 +88,16 @@ def _divide(op: Operation, x: Any, other: Any) -> Dependent:
     if number == 0:
         op.refuse("divides by zero")
     return _scaled(op, x, 1 / number)
+
+
+def _softsign(node: fx.Node) -> Fraction | None:
+    """``c`` where the node is ``x / (|x| + c)`` with ``c > 0``, whose slope is ``c / (|x| + c)^2``."""
+    x, below = node.args
+    if not isinstance(below, fx.Node) or below.target is not aten.add.Tensor or below.kwargs:
+        return None
+    size, c = below.args[:2]
+    same = isinstance(size, fx.Node) and size.target is aten.abs.default and size.args == (x,)
+    return Fraction(c) if same and isinstance(c, (int, float)) and c > 0 else None
 
 
 @register_operator(aten.lerp.Scalar, aten.lerp.Tensor)
@@ -151,6 +167,15 @@ def _number(op: Operation, value: Any, what: str) -> Fraction:
     if found is None:
         op.refuse(f"has {what} that is no finite number")
     return found
+
+
+def _largest_size(op: Operation, value: Tensor) -> float:
+    """At least the largest absolute value of a complex tensor."""
+    if not torch.isfinite(value).all():
+        op.refuse("scales by entries that are not finite numbers")
+    pairs = torch.view_as_real(value.detach().resolve_conj()).double().reshape(-1, 2)
+    size = Fraction(float(pairs.square().sum(1).max()))
+    return sqrt_up(size * (1 + Fraction(1, 2**50)))  # of three rounded operations
 
 
 def _extremes(op: Operation, value: Tensor) -> tuple[Fraction, Fraction]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from pnp_lip.certifier.operators.affine import deferred_padding
 from pnp_lip.certifier.operators.registry import Operation, register_operator
 from pnp_lip.certifier.values import Dependent, Known, is_equal, size_of
 from pnp_lip.norms import padding_factor
-from pnp_lip.rounding import multiply_up
+from pnp_lip.rounding import multiply_up, sqrt_up
 
 __all__: list[str] = []
 
@@ -26,36 +28,48 @@ def _same(op: Operation, x: Any, memory_format: Any = None) -> Dependent:
     return op.image(x)
 
 
-def _moved(op: Operation, x: Any, **given: Any) -> Dependent:
-    """Sizes and axes do not matter: every entry occurs once, whatever they are."""
-    if any(isinstance(value, Dependent) for value in given.values()):
-        op.refuse("has an argument that depends on the input")
-    return op.rearranged(x)
+#: Operators that give every entry at most once, and nothing else that depends on the input.
+_ONCE = {
+    "permutation of entries": (
+        *(aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.unflatten.int),
+        *(aten.flatten.using_ints, aten.permute.default, aten.transpose.int, aten.t.default),
+        *(aten.mT.default, aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims),
+        *(aten.unsqueeze.default, aten.movedim.int, aten.movedim.intlist, aten.swapaxes.default),
+        *(aten.flip.default, aten.roll.default, aten.rot90.default, aten.pixel_shuffle.default),
+        *(aten.pixel_unshuffle.default, aten.channel_shuffle.default, aten.numpy_T.default),
+        *(aten.native_channel_shuffle.default, aten.fft_fftshift.default),
+        *(aten.fft_ifftshift.default, aten.view_as_real.default, aten.view_as_complex.default),
+        *(aten._conj.default, aten.conj.default, aten.resolve_conj.default),
+    ),
+    "selection of entries": (
+        *(aten.select.int, aten.narrow.default, aten.diagonal.default, aten.tril.default),
+        *(aten.triu.default, aten.real.default, aten.imag.default),
+    ),
+    "constant padding": (aten.constant_pad_nd.default,),
+    "largest or smallest of disjoint sets of entries": (aten.amax.default, aten.amin.default),
+}
 
 
-register_operator(
-    *(aten.view.default, aten.reshape.default, aten._unsafe_view.default, aten.unflatten.int),
-    *(aten.flatten.using_ints, aten.permute.default, aten.transpose.int, aten.t.default),
-    *(aten.mT.default, aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims),
-    *(aten.unsqueeze.default, aten.movedim.int, aten.movedim.intlist, aten.swapaxes.default),
-    *(aten.flip.default, aten.roll.default, aten.rot90.default, aten.pixel_shuffle.default),
-    *(aten.pixel_unshuffle.default, aten.channel_shuffle.default),
-    *(aten.native_channel_shuffle.default, aten.numpy_T.default),
-)(_moved)
+def _once(rule: str) -> Callable[..., Dependent]:
+    def bounded(op: Operation, x: Any, **given: Any) -> Dependent:
+        if any(isinstance(value, Dependent) for value in given.values()):
+            op.refuse("has an argument that depends on the input")
+        return op.bounded(x, 1.0, rule)
+
+    return bounded
 
 
-@register_operator(
-    *(aten.slice.Tensor, aten.select.int, aten.narrow.default, aten.diagonal.default),
-    *(aten.tril.default, aten.triu.default),
-)
-def _selected(op: Operation, x: Any, **given: Any) -> Dependent:
-    """Every entry at most once; all of them where the shape stays."""
-    image = op.image(x)
-    wanted = size_of(op.node)
-    whole = str(op.node.target) == "aten.slice.Tensor" and len(wanted) == len(image.size)
-    if whole and all(is_equal(a, b) for a, b in zip(image.size, wanted, strict=True)):
+for _rule, _operators in _ONCE.items():
+    register_operator(*_operators)(_once(_rule))
+
+
+@register_operator(aten.slice.Tensor)
+def _slice(op: Operation, x: Any, **given: Any) -> Dependent:
+    """All entries where the shape stays."""
+    image, wanted = op.image(x), size_of(op.node)
+    if all(is_equal(a, b) for a, b in zip(image.size, wanted, strict=True)):
         return image
-    return op.rearranged(image, "selection of entries")
+    return op.bounded(image, 1.0, "selection of entries")
 
 
 @register_operator(
@@ -65,7 +79,7 @@ def _selected(op: Operation, x: Any, **given: Any) -> Dependent:
 def _split(op: Operation, x: Any, **given: Any) -> tuple[Dependent, ...]:
     """Every part is a selection of entries."""
     found: list[Dependent] = []
-    whole = op.rearranged(x, "selection of entries")
+    whole = op.bounded(x, 1.0, "selection of entries")
     for part in op.node.meta["val"]:
         name = f"{op.node.name}_{len(found)}"
         op.walk.atoms[name] = op.walk.atoms[op.node.name]
@@ -119,21 +133,14 @@ def _repeated(op: Operation, x: Any, **given: Any) -> Dependent:
     if not all(isinstance(number, int) for number in numbers):
         op.refuse("repeats by a number that depends on the size of the image")
     copies = math.prod(numbers)
-    return op.copied(x, copies, f"{copies} copies")
-
-
-@register_operator(aten.constant_pad_nd.default)
-def _constant_pad(op: Operation, x: Any, pad: Any, value: Any = 0) -> Dependent:
-    if isinstance(value, Dependent):
-        op.refuse("pads with a value that depends on the input")
-    return op.rearranged(x, "constant padding")
+    return op.bounded(x, sqrt_up(Fraction(copies)), f"{copies} copies")
 
 
 @register_operator(aten.pad.default)
 def _pad(op: Operation, x: Any, pad: Any, mode: str = "constant", value: Any = None) -> Dependent:
     """Counted for the larger of two sides: more padding never means fewer copies."""
     if mode == "constant":
-        return _constant_pad(op, x, pad, value)
+        return _once("constant padding")(op, x, value=value)
     if deferred_padding(op.node) is not None:
         image = op.image(x)
         return Dependent(image.terms, image.size, image.exact)

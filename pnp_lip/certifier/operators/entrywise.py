@@ -19,98 +19,66 @@ aten = torch.ops.aten
 Interval = tuple[float, float]
 
 
-def _unit() -> Interval:
+def _unit(**given: float) -> Interval:
+    """Of monotone functions of slope 1 at most, whatever their arguments."""
     return 0.0, 1.0
 
 
-def _leaky(negative_slope: float = 0.01) -> Interval:
-    return min(negative_slope, 1.0), max(negative_slope, 1.0)
+def _if(holds: bool, found: Interval, otherwise: str) -> Interval:
+    if not holds:
+        raise Refusal(f"has {otherwise}")
+    return found
 
 
 def _elu(alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Interval:
     """``scale t`` on the right, ``scale alpha (exp(input_scale t) - 1)`` on the left."""
-    if input_scale < 0:
-        raise Refusal("has an input_scale below 0: it grows without limit")
     left = float(Fraction(alpha) * Fraction(scale) * Fraction(input_scale)) * (1 + 2.0**-50)
-    return min(0.0, scale, left), max(0.0, scale, left)
-
-
-def _celu(alpha: float = 1.0) -> Interval:
-    if alpha <= 0:
-        raise Refusal(f"has alpha={alpha}: it grows without limit, use alpha > 0")
-    return 0.0, 1.0
-
-
-def _gelu(approximate: str = "none") -> Interval:
-    r"""The extreme slopes of ``t Phi(t)`` are at :math:`\pm\sqrt2`, rounded outward.
-
-    Those of the approximation by tanh are within :math:`10^{-3}` of them.
-
-    Raises
-    ------
-    Refusal
-        another ``approximate``.
-    """
-    if approximate not in ("none", "tanh"):
-        raise Refusal(f"has approximate={approximate!r}")
-    return -0.130, 1.130
-
-
-def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Interval:
-    """The slopes of softplus are those of the logistic function.
-
-    From ``threshold`` on it is computed as its asymptote, off by ``exp(-threshold)/beta``, which counts
-    as rounding.
-
-    Raises
-    ------
-    Refusal
-        ``beta`` or ``threshold`` that is not positive.
-    """
-    if beta <= 0 or threshold < 15:
-        raise Refusal(f"has beta={beta}, threshold={threshold}: expected beta > 0, threshold >= 15")
-    return 0.0, 1.0
-
-
-def _hardtanh(min_val: float = -1.0, max_val: float = 1.0) -> Interval:
-    return 0.0, 1.0
-
-
-def _softshrink(lambd: float = 0.5) -> Interval:
-    if lambd < 0:
-        raise Refusal(f"has lambd={lambd}: it jumps at 0, use lambd >= 0")
-    return 0.0, 1.0
+    found = min(0.0, scale, left), max(0.0, scale, left)
+    return _if(input_scale >= 0, found, "an input_scale below 0: it grows without limit")
 
 
 #: Slopes by operator; the functions take its arguments after the tensor, which must be numbers.
 SLOPES: dict[Any, Callable[..., Interval]] = {
-    aten.relu.default: _unit,
-    aten.relu6.default: _unit,
-    aten.hardtanh.default: _hardtanh,
-    aten.leaky_relu.default: _leaky,
+    **dict.fromkeys(
+        (
+            *(aten.relu.default, aten.relu6.default, aten.hardtanh.default, aten.tanh.default),
+            *(aten.log_sigmoid.default, aten.atan.default, aten.asinh.default),
+        ),
+        _unit,
+    ),
+    **dict.fromkeys((aten.abs.default, aten.sin.default, aten.cos.default), lambda: (-1.0, 1.0)),
+    aten.leaky_relu.default: lambda negative_slope=0.01: (
+        min(negative_slope, 1.0),
+        max(negative_slope, 1.0),
+    ),
     aten.elu.default: _elu,
-    aten.celu.default: _celu,
+    aten.celu.default: lambda alpha=1.0: _if(
+        alpha > 0, _unit(), f"alpha={alpha}: it grows without limit, use alpha > 0"
+    ),
     # The largest slope of SELU is scale * alpha = 1.7581 (Klambauer et al. 2017), at 0 from below.
     aten.selu.default: lambda: (0.0, 1.7582),
-    aten.gelu.default: _gelu,
+    # The extreme slopes of t Phi(t) are at t = +-sqrt(2); those of its approximation within 1e-3.
+    aten.gelu.default: lambda approximate="none": _if(
+        approximate in ("none", "tanh"), (-0.130, 1.130), f"approximate={approximate!r}"
+    ),
     # Those of t sigmoid(t) are at t = +-2.3993...
     aten.silu.default: lambda: (-0.100, 1.100),
     aten.mish.default: lambda: (-0.114, 1.090),
     aten.hardswish.default: lambda: (-0.5, 1.5),
     aten.hardsigmoid.default: lambda: (0.0, float(Fraction(1, 6)) * (1 + 2.0**-50)),
-    aten.softplus.default: _softplus,
+    # From threshold on it is computed as its asymptote, off by exp(-threshold)/beta: rounding.
+    aten.softplus.default: lambda beta=1.0, threshold=20.0: _if(
+        beta > 0 and threshold >= 15,
+        _unit(),
+        f"beta={beta}, threshold={threshold}: expected beta > 0, threshold >= 15",
+    ),
     aten.sigmoid.default: lambda: (0.0, 0.25),
-    aten.tanh.default: _unit,
-    aten.log_sigmoid.default: _unit,
-    aten.softshrink.default: _softshrink,
-    aten.abs.default: lambda: (-1.0, 1.0),
-    aten.sin.default: lambda: (-1.0, 1.0),
-    aten.cos.default: lambda: (-1.0, 1.0),
-    aten.atan.default: _unit,
-    aten.asinh.default: _unit,
+    aten.softshrink.default: lambda lambd=0.5: _if(
+        lambd >= 0, _unit(), f"lambd={lambd}: it jumps at 0, use lambd >= 0"
+    ),
     aten.erf.default: lambda: (0.0, 1.1284),
 }
-#: Computed without rounding.
+#: Computed without rounding, and zero at zero unless the bounds of ``hardtanh`` are of one sign.
 _EXACT = (aten.relu.default, aten.hardtanh.default, aten.relu6.default)
 
 
@@ -118,7 +86,8 @@ def _register(operator: Any, slopes: Callable[..., Interval]) -> None:
     def rule(op: Operation, x: Any, **given: Any) -> Dependent:
         fixed = {key: op.fixed(value, f"an argument '{key}'") for key, value in given.items()}
         low, high = slopes(**fixed)
-        return op.entrywise(x, low, high, exact=operator in _EXACT)
+        keeps_zero = fixed.get("min_val", -1) <= 0 <= fixed.get("max_val", 1)
+        return op.entrywise(x, low, high, exact=operator in _EXACT and keeps_zero)
 
     register_operator(operator)(rule)
 

@@ -18,27 +18,18 @@ __all__: list[str] = []
 aten = torch.ops.aten
 
 
-@register_operator(aten.sum.default, aten.sum.dim_IntList)
+@register_operator(aten.sum.default, aten.sum.dim_IntList, aten.mean.default, aten.mean.dim)
 def _total(op: Operation, x: Any, dim: Any = None, keepdim: bool = False) -> Dependent:
-    r"""``k`` entries each: :math:`\sqrt k`."""
-    sides = [op.image(x).size[axis] for axis in _axes(op, x, dim)]
+    r"""Of ``k`` entries each: sums :math:`\sqrt k`, means :math:`1/\sqrt k` for the known sides."""
+    size = op.image(x).size
+    axes = [dim] if isinstance(dim, int) else list(dim or range(len(size)))
+    sides = [size[axis] for axis in axes]
+    known = math.prod(side for side in sides if isinstance(side, int))
+    if "mean" in str(op.node.target):
+        return op.bounded(x, sqrt_up(Fraction(1, max(known, 1))), "mean over axes")
     if not all(isinstance(side, int) for side in sides):
         op.refuse("sums over a side of unknown length: use the mean, or prove it at one size")
-    count = math.prod(int(side) for side in sides)
-    return op.bounded(x, sqrt_up(Fraction(count)), f"sum of {count} entries")
-
-
-@register_operator(aten.mean.default, aten.mean.dim)
-def _mean(op: Operation, x: Any, dim: Any = None, keepdim: bool = False) -> Dependent:
-    r"""``k`` entries each: :math:`1/\sqrt k`, with the sides that are known."""
-    sides = [op.image(x).size[axis] for axis in _axes(op, x, dim)]
-    count = math.prod(side for side in sides if isinstance(side, int))
-    return op.bounded(x, sqrt_up(Fraction(1, max(count, 1))), "mean over axes")
-
-
-@register_operator(aten.amax.default, aten.amin.default)
-def _largest(op: Operation, x: Any, dim: Any = (), keepdim: bool = False) -> Dependent:
-    return op.bounded(x, 1.0, "largest or smallest of disjoint sets of entries")
+    return op.bounded(x, sqrt_up(Fraction(known)), f"sum of {known} entries")
 
 
 @register_operator(aten.max.dim, aten.min.dim)
@@ -100,9 +91,3 @@ def _batch_norm(
         op.node, image, statement, size=size, spectrum=(low, high) if identity else None
     )
     return found if not isinstance(value, (tuple, list)) else (found, Known(), Known())
-
-
-def _axes(op: Operation, x: Any, dim: Any) -> list[int]:
-    ndim = len(op.image(x).size)
-    axes = [] if dim is None else [dim] if isinstance(dim, int) else list(dim)
-    return [axis % ndim for axis in axes] or list(range(ndim))

@@ -12,13 +12,12 @@ from torch import Tensor, fx
 
 from pnp_lip.certifier.execution import Execution
 from pnp_lip.certifier.rules import undone
-from pnp_lip.certifier.statement import Statement, lipschitz, symmetric
+from pnp_lip.certifier.statement import lipschitz, symmetric
 from pnp_lip.certifier.values import Dependent, Known, Sigma, size_of
 from pnp_lip.certifier.walk import Walk
 from pnp_lip.plain_modules import Refusal
-from pnp_lip.rounding import round_up, sqrt_up
 
-__all__ = ["OPERATORS", "Operation", "apply_operator", "register_operator"]
+__all__ = ["OPERATORS", "Operation", "apply_operator", "per_axis", "register_operator"]
 
 OperatorRule = Callable[..., Any]
 
@@ -33,7 +32,7 @@ _REASONS = {
         "_native_batch_norm_legit_functional", "linalg_vector_norm", "norm", "var", "std",
     ),
     "multiplies tensors that depend on the input, which has no finite constant": (
-        "scaled_dot_product_attention", "bmm", "square", "einsum",
+        "scaled_dot_product_attention", "square", "einsum",
     ),
     "drops entries at random: call eval() first": ("native_dropout",),
     "jumps, so it has no finite constant": (
@@ -115,19 +114,14 @@ class Operation:
                 )
         return value
 
-    def bounded(
-        self, x: Any, upper: float, rule: str, *, statement: Statement | None = None
-    ) -> Dependent:
+    def bounded(self, x: Any, upper: float, rule: str) -> Dependent:
         r"""A map of ``x`` with :math:`\mathrm{Lip} \le upper`."""
-        return self.walk.add(self.node, self.image(x), statement or lipschitz(rule, upper))
+        return self.walk.add(self.node, self.image(x), lipschitz(rule, upper))
 
-    def rearranged(self, x: Any, rule: str = "permutation of entries") -> Dependent:
-        """Every entry of ``x`` occurs at most once in the result."""
-        return self.bounded(x, 1.0, rule)
-
-    def copied(self, x: Any, count: int, rule: str) -> Dependent:
-        """Every entry of ``x`` occurs at most ``count`` times in the result, and nothing else."""
-        return self.bounded(x, sqrt_up(Fraction(count)), rule)
+    @property
+    def axes(self) -> int:
+        """Those along which the operator acts, from its name."""
+        return next(axes for axes in (1, 2, 3) if f"{axes}d" in str(self.node.target))
 
     def entrywise(
         self, x: Any, low: float | Fraction, high: float | Fraction, *, exact: bool = False
@@ -139,6 +133,8 @@ class Operation:
         exact
             it is computed without rounding and keeps 0.
         """
+        if any(_is_complex(node) for node in (self.node, *self.node.all_input_nodes)):
+            self.refuse("acts on complex numbers, for which its slopes are not known")
         source = self.walk.repeated(self.node, self.image(x), size_of(self.node))
         ends = Fraction(low), Fraction(high)
         statement = symmetric(f"entrywise, slope in [{float(low):g}, {float(high):g}]", *ends)
@@ -155,6 +151,11 @@ class Operation:
         )
 
 
+def _is_complex(node: fx.Node) -> bool:
+    value = node.meta.get("val")
+    return isinstance(value, Tensor) and value.is_complex()
+
+
 def apply_operator(walk: Walk, node: fx.Node) -> Any:
     """The value of a node, by the rule of its operator.
 
@@ -167,27 +168,20 @@ def apply_operator(walk: Walk, node: fx.Node) -> Any:
     if rule is None:
         name = str(node.target).split(".")[1] if "." in str(node.target) else str(node.target)
         why = _WHY.get(name, "has no rule; register one with pnp_lip.certifier.register_operator")
+        if name.endswith("_backward"):
+            why = "is a derivative taken inside forward, which multiplies tensors that depend on the input"
         raise walk.refusal(node, why)
     taken = inspect.signature(rule).parameters
     given: dict[str, Any] = {}
-    schema: Any = node.target
-    values = list(node.args)
-    args, kwargs = walk.program.varying.get(node.name, (node.args, node.kwargs))
-    values = [walk.known(_picked(one, other)) for one, other in zip(node.args, args, strict=True)]
-    for index, argument in enumerate(schema._schema.arguments):
-        name = "x" if argument.name in ("self", "input") else argument.name
-        if index < len(values):
-            value = values[index]
-        elif argument.name in node.kwargs:
-            value = walk.known(_picked(node.kwargs[argument.name], kwargs[argument.name]))
-        else:
-            continue
+    target: Any = node.target
+    defaults = {one.name: one.default_value for one in target._schema.arguments}
+    args, kwargs = walk.program.read(node)
+    for own, read in (dict(zip(defaults, args, strict=False)) | kwargs).items():
+        name, value = "x" if own in ("self", "input") else own, walk.known(read)
         if name in taken or "given" in taken:
             given[name] = value
-        elif not _is_default(value, argument.default_value):
-            raise walk.refusal(
-                node, f"is called with {argument.name}={value!r}, which no rule names"
-            )
+        elif not _is_default(value, defaults[own]):
+            raise walk.refusal(node, f"is called with {own}={value!r}, which no rule names")
     try:
         return rule(Operation(walk, node), **given)
     except Refusal:
@@ -196,17 +190,13 @@ def apply_operator(walk: Walk, node: fx.Node) -> Any:
         raise walk.refusal(node, f"cannot be bounded: {error}") from error
 
 
-def _picked(own: Any, merged: Any) -> Any:
-    """Nodes of the graph itself, and :data:`VARYING` where the noise level decides."""
-    return own if isinstance(own, fx.Node) else merged
-
-
 def _is_default(value: Any, default: Any) -> bool:
     if value is None or value is default:
         return True
     return not isinstance(value, (Known, Dependent, Tensor)) and bool(value == default)
 
 
-def outward(low: Fraction, high: Fraction) -> tuple[Fraction, Fraction]:
-    """The interval with floating-point ends."""
-    return -Fraction(round_up(-low)), Fraction(round_up(high))
+def per_axis(value: Any, axes: int) -> tuple[int, ...]:
+    """One number for every axis, or the numbers that are given."""
+    entries = tuple(value) if isinstance(value, (list, tuple)) else (value,)
+    return entries * axes if len(entries) == 1 else entries

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from pnp_lip.certifier.operators.registry import Operation, register_operator
+from pnp_lip.certifier.operators.registry import Operation, per_axis, register_operator
 from pnp_lip.certifier.statement import lipschitz
 from pnp_lip.certifier.values import JUMPING, Dependent, is_equal, size_of
 from pnp_lip.norms import convolution_norm
@@ -36,9 +36,9 @@ def _average_pool(
     count_include_pad: bool = True,
     divisor_override: Any = None,
 ) -> Dependent:
-    axes = _axes(op)
-    size = _per_axis(kernel_size, axes)
-    steps, pads = _per_axis(stride, axes) or size, _per_axis(padding, axes)
+    axes = op.axes
+    size = per_axis(kernel_size, axes)
+    steps, pads = per_axis(stride, axes) or size, per_axis(padding, axes)
     even = not ceil_mode and (count_include_pad or not any(pads))
     if even:  # a convolution of every channel with ones
         ones = torch.ones(1, 1, *size, dtype=torch.float64)
@@ -47,7 +47,8 @@ def _average_pool(
             key, lambda: convolution_norm(ones, stride=steps, gap=op.walk.settings.gap)
         )
         divisor = abs(Fraction(divisor_override or math.prod(size)))
-        return op.bounded(x, round_up(Fraction(norm.upper) / divisor), "average pooling")
+        pool = lipschitz("average pooling", round_up(Fraction(norm.upper) / divisor), bound=norm)
+        return op.walk.add(op.node, op.image(x), pool)
     square = Fraction(1)
     for k, s, p in zip(size, steps, pads, strict=True):
         square *= _average_square(k, s, p, ceil_mode, count_include_pad, bool(divisor_override))
@@ -86,9 +87,9 @@ def _max_pool(
     ceil_mode: bool = False,
 ) -> Dependent:
     """``|max_W a - max_W b|^2 <= sum_W (a - b)^2``, and a sample lies in at most ``m`` windows."""
-    axes = _axes(op)
-    size = _per_axis(kernel_size, axes)
-    steps, spacings = _per_axis(stride, axes) or size, _per_axis(dilation, axes)
+    axes = op.axes
+    size = per_axis(kernel_size, axes)
+    steps, spacings = per_axis(stride, axes) or size, per_axis(dilation, axes)
     windows = 1
     for k, s, d in zip(size, steps, spacings, strict=True):
         windows *= min(k, -(-(d * (k - 1) + 1) // s))
@@ -119,7 +120,7 @@ def _adaptive_max(op: Operation, x: Any, output_size: Any) -> tuple[Any, ...]:
 def _adaptive(op: Operation, x: Any, *, average: bool) -> Dependent:
     value = op.node.meta["val"]
     sides = tuple((value[0] if isinstance(value, (tuple, list)) else value).shape)
-    axes, square = _axes(op), Fraction(1)
+    axes, square = op.axes, Fraction(1)
     for source, target in zip(op.image(x).size[-axes:], sides[-axes:], strict=True):
         square *= _adaptive_columns(op, source, target, average)
     rule = f"adaptive pooling to {list(sides[-axes:])}"
@@ -177,7 +178,7 @@ def _nearest(op: Operation, x: Any, output_size: Any, scale_factors: Any) -> Dep
     copies = 1
     for factor in _factors(op, x, scale_factors):
         copies *= math.ceil(factor)
-    return op.copied(x, copies, f"each sample at most {copies} times")
+    return op.bounded(x, sqrt_up(Fraction(copies)), f"each sample at most {copies} times")
 
 
 @register_operator(
@@ -206,7 +207,7 @@ def _linear(
 
 def _factors(op: Operation, x: Any, scale_factors: Any) -> list[Fraction]:
     """Target over source of every axis, or an upper bound of it."""
-    axes = _axes(op)
+    axes = op.axes
     if scale_factors is not None:
         factors = [Fraction(float(op.fixed(factor, "a factor"))) for factor in scale_factors]
         exact = [f for f in factors if f.denominator == 1 or f.numerator == 1 or f < 1]
@@ -234,8 +235,3 @@ def _axes(op: Operation) -> int:
     """From the name of the operator."""
     name = str(op.node.target)
     return next(axes for axes in (1, 2, 3) if f"{axes}d" in name)
-
-
-def _per_axis(value: Any, axes: int) -> tuple[int, ...]:
-    entries = tuple(value) if isinstance(value, (list, tuple)) else (value,)
-    return entries * axes if len(entries) == 1 else entries

@@ -1,0 +1,160 @@
+"""A graph as a certificate keeps it: operators, arguments, shapes, and what was proved of every node.
+
+All is plain text and numbers, so that another program can export the network again and compare.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+from pnp_lip.certifier.conditions import axis_letters
+from pnp_lip.certifier.program import VARYING, Program
+from pnp_lip.certifier.statement import Statement
+from pnp_lip.certifier.whole import WHOLE, WholeCall
+
+__all__ = ["GraphRecord", "NodeRecord", "distinct", "key_of", "record_of"]
+
+
+@dataclass(frozen=True)
+class NodeRecord:
+    """One node.
+
+    Attributes
+    ----------
+    operator
+        its name, or ``input``, ``level``, ``weight``, ``whole``, ``output``.
+    arguments
+        as text; ``#3`` is node 3, ``?`` what depends on the noise level. The name in the
+        network of a weight or of a part that stays whole.
+    shape
+        with the letters of the axes of images.
+    upper, averagedness
+        of the node as a map of the last cut, ``None`` if it is constant.
+    leaves
+        statements about the operator itself.
+    """
+
+    operator: str
+    arguments: str
+    shape: str
+    upper: float | None
+    averagedness: float | None
+    leaves: tuple[Statement, ...]
+
+
+@dataclass(frozen=True)
+class GraphRecord:
+    """What one way of calling a network runs.
+
+    Attributes
+    ----------
+    path
+        of the network that was exported, empty for the whole.
+    shape
+        of the images that it was exported for.
+    level
+        name of the argument that is the noise level, if it is passed.
+    kind
+        of the level: ``none``, ``tensor``, ``number``.
+    nodes
+        in the order of execution.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    level: str | None
+    kind: str
+    nodes: tuple[NodeRecord, ...]
+
+    def leaves(self) -> Iterator[Statement]:
+        """The statements that it rests on."""
+        for node in self.nodes:
+            yield from node.leaves
+
+
+def record_of(
+    program: Program,
+    path: str,
+    proved: Sequence[tuple[Statement | None, Sequence[Statement]]],
+    calls: dict[int, WholeCall],
+) -> GraphRecord:
+    """The record of a graph, with the statement and the leaves of every node."""
+    nodes = program.nodes
+    write = _Writer(program, {node: index for index, node in enumerate(nodes)}, calls)
+    records = [
+        NodeRecord(
+            write.operator(node),
+            write.arguments(node),
+            write.shape(node),
+            None if claim is None else claim.upper,
+            None if claim is None else claim.averagedness,
+            tuple(part for leaf in leaves for part in leaf.leaves()),
+        )
+        for node, (claim, leaves) in zip(nodes, proved, strict=True)
+    ]
+    call = program.call
+    kind = "none" if call.place is None else "tensor" if call.number is None else "number"
+    return GraphRecord(path, call.shape, call.place, kind, tuple(records))
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """Texts of the nodes of one graph."""
+
+    program: Program
+    position: dict[fx.Node, int]
+    calls: dict[int, WholeCall]
+
+    def operator(self, node: fx.Node) -> str:
+        if node.op == "output":
+            return "output"
+        if node.op == "placeholder":
+            given = self.program.arguments
+            return ("input", "level")[given.index(node.name)] if node.name in given else "weight"
+        if node.target is WHOLE:
+            return "whole"
+        known = isinstance(node.target, torch._ops.OpOverload)
+        return str(node.target) if known else str(getattr(node.target, "__name__", node.target))
+
+    def arguments(self, node: fx.Node) -> str:
+        if node.op == "placeholder":
+            return self.program.names.get(node.name, "")
+        if node.target is WHOLE:
+            x, others, call = node.args
+            return f"{self.calls[call].path}, {self.text(x)}, {self.text(others)}"  # type: ignore[index]
+        args, kwargs = self.program.read(node)
+        named = [f"{key}={self.text(kwargs[key])}" for key in sorted(kwargs)]
+        return ", ".join([*map(self.text, args), *named])
+
+    def text(self, value: Any) -> str:
+        if isinstance(value, fx.Node):
+            return f"#{self.position[value]}"
+        if isinstance(value, (list, tuple)):
+            return f"[{', '.join(map(self.text, value))}]"
+        return "?" if value is VARYING else repr(value)
+
+    def shape(self, node: fx.Node) -> str:
+        value = node.meta.get("val")
+        if not isinstance(value, torch.Tensor):
+            return ""
+        image = next(n for n in self.program.nodes if n.name == self.program.arguments[0])
+        sides = image.meta["val"].shape
+        letters = {str(s): a for s, a in zip(sides, axis_letters(len(sides)), strict=True)}
+        text = ", ".join(map(str, value.shape))
+        return re.sub(r"\b[su]\d+\b", lambda match: letters.get(match[0], match[0]), text)
+
+
+def key_of(leaf: Statement) -> tuple[Any, ...]:
+    """Equal for statements that say the same."""
+    return leaf.name, leaf.rule, leaf.upper, leaf.averagedness, id(leaf.bound)
+
+
+def distinct(leaves: Sequence[Statement]) -> tuple[Statement, ...]:
+    """Each statement once: several ways of calling a network rest on the same layers."""
+    return tuple({key_of(leaf): leaf for leaf in leaves}.values())
