@@ -12,6 +12,7 @@ from .denoisers import (
     LipschitzDenoiser,
     Relaxed,
     Tiled,
+    VolumeDenoiser,
     firmly_nonexpansive,
 )
 from .errors import PnpLipError
@@ -31,6 +32,7 @@ __all__ = [
     "Refusal",
     "Relaxed",
     "Tiled",
+    "VolumeDenoiser",
     "WeightsError",
     "certify",
     "check_certificate",

@@ -12,6 +12,7 @@ from pnp_lip.denoisers.fixed_guide import FixedGuide
 from pnp_lip.denoisers.frozen import Frozen
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.relaxed import Relaxed
+from pnp_lip.denoisers.volume import VolumeDenoiser
 
 __all__ = ["folded", "in_double", "real_type", "unfolded"]
 
@@ -33,6 +34,9 @@ def folded(denoiser: nn.Module, sigma: float | Tensor, dtype: torch.dtype | None
     if type(denoiser) is Relaxed:
         inner = folded(denoiser.denoiser, sigma, dtype)
         return denoiser if inner is denoiser.denoiser else _relaxed_like(denoiser, inner)
+    if type(denoiser) is VolumeDenoiser:
+        inner = folded(denoiser.denoiser, sigma, dtype)
+        return denoiser if inner is denoiser.denoiser else VolumeDenoiser(inner, denoiser.weights)
     if not isinstance(denoiser, LipschitzDenoiser | FixedGuide):
         return denoiser
     if type(denoiser) not in (LipschitzDenoiser, FixedGuide):
@@ -51,6 +55,8 @@ def unfolded(denoiser: nn.Module) -> nn.Module:
         return denoiser.denoiser
     if type(denoiser) is Relaxed and unfolded(denoiser.denoiser) is not denoiser.denoiser:
         return _relaxed_like(denoiser, unfolded(denoiser.denoiser))
+    if type(denoiser) is VolumeDenoiser and unfolded(denoiser.denoiser) is not denoiser.denoiser:
+        return VolumeDenoiser(unfolded(denoiser.denoiser), denoiser.weights)
     return denoiser
 
 

@@ -20,13 +20,14 @@ from torch import nn
 
 from pnp_lip.certifier.execution import Execution, relaxed_execution
 from pnp_lip.certifier.rules import Settings, apply_rule, chain, keeps_shape, register_rule
-from pnp_lip.certifier.statement import Statement, averaged_with_identity
+from pnp_lip.certifier.statement import Statement, averaged_with_identity, combine
 from pnp_lip.denoisers.distributed import HaloTiling
 from pnp_lip.denoisers.frozen import Frozen
 from pnp_lip.denoisers.guard import Guard
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.relaxed import Relaxed
 from pnp_lip.denoisers.tiled import Tiled, receptive_radius
+from pnp_lip.denoisers.volume import VolumeDenoiser
 from pnp_lip.plain_modules import Refusal
 from pnp_lip.rounding import multiply_up
 
@@ -99,6 +100,25 @@ def _distributed(module: nn.Module, name: str, settings: Settings) -> Statement:
     path = f"{name}.processor" if name else "processor"
     inner = apply_rule(processing.processor, path, settings)
     return replace(inner, execution=_in_windows(inner.execution, tiling.overlap))
+
+
+@register_rule(VolumeDenoiser, keeps_shape=True)
+def _volume(module: nn.Module, name: str, settings: Settings) -> Statement:
+    """Each family of planes is block diagonal; their convex combination, see :func:`combine`."""
+    volume, where = cast(VolumeDenoiser, module), name or "the network"
+    if not keeps_shape(volume.denoiser):
+        raise Refusal(
+            f"'{where}' averages planes, and nothing says that a {type(volume.denoiser).__name__} gives "
+            f"images of the size it takes: register its rule with keeps_shape"
+        )
+    inner = apply_rule(volume.denoiser, f"{name}.denoiser" if name else "denoiser", settings)
+    if inner.conditions:
+        raise Refusal(
+            f"'{where}': the statement about its denoiser holds for images with "
+            f"{', '.join(inner.conditions)}, which planes of a volume need not meet"
+        )
+    average = combine([(share, inner) for share in volume.shares()], "average of planes")
+    return replace(average, parts=(inner,), execution=None)
 
 
 def require_windows(processing: DistributedProcessing, name: str) -> HaloTiling:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pnp_lip.certifier.witness import Map, Witness, best_of, climb, power_witness
 from pnp_lip.data.images import to_channels
+from pnp_lip.denoisers.volume import VolumeDenoiser
 
 __all__ = ["default_inputs", "inputs_of_modules", "measure"]
 
@@ -35,6 +36,8 @@ def default_inputs(network: nn.Module) -> list[Tensor]:
     if isinstance(channels, int) and not isinstance(network, _NOT_OF_IMAGES):
         return _photographs(channels)
     for layer in network.modules():
+        if isinstance(layer, VolumeDenoiser):
+            return [_noise(getattr(layer.denoiser, "in_channels", None) or 1, 8, 8, 8)]
         if isinstance(layer, nn.Linear):
             return [_noise(layer.in_features)]
         if isinstance(layer, (nn.Conv1d, nn.ConvTranspose1d)):

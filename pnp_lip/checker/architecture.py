@@ -6,6 +6,7 @@ the tensors determine the layers. A part of another class is checked by the oper
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +21,12 @@ from pnp_lip.denoisers.guard import Guard
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.relaxed import Relaxed
 from pnp_lip.denoisers.tiled import Tiled
+from pnp_lip.denoisers.volume import VolumeDenoiser
 from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, ReLU
 from pnp_lip.plain_modules import Refusal, require_plain, require_plain_parts
 
 __all__ = [
-    *("Chain", "Entrywise", "Exportable", "Plan", "Relaxation", "Step", "Windows"),
+    *("Chain", "Entrywise", "Exportable", "Plan", "Planes", "Relaxation", "Step", "Windows"),
     *("keeps_shape", "of_network", "of_state"),
 ]
 
@@ -74,6 +76,13 @@ class Windows:
 
 
 @dataclass(frozen=True)
+class Planes:
+    """A part on the planes of a volume in three directions, and a convex combination of the three."""
+
+    part: Plan
+
+
+@dataclass(frozen=True)
 class Exportable:
     """A part of a class that has no theorem here."""
 
@@ -81,7 +90,7 @@ class Exportable:
     module: nn.Module
 
 
-Plan = Step | Entrywise | Chain | Relaxation | Windows | Exportable
+Plan = Step | Entrywise | Chain | Relaxation | Windows | Planes | Exportable
 
 #: Activations of gradient steps, with their roundings where these do not depend on parameters.
 _ROUNDINGS: dict[type, int | None] = {
@@ -89,7 +98,7 @@ _ROUNDINGS: dict[type, int | None] = {
     **dict.fromkeys((NoiseClip, nn.Softsign, nn.Tanhshrink), None),
 }
 _KNOWN = (
-    *(LipschitzDenoiser, Relaxed, Guard, Tiled, GradientStep, ConvGradientStep),
+    *(LipschitzDenoiser, Relaxed, Guard, Tiled, VolumeDenoiser, GradientStep, ConvGradientStep),
     *(ReLU, Clip, NoiseClip),
 )
 _LAYER = re.compile(r"layers\.(\d+)\.(weight|tau|activation\.(?:knots|factors|logits))")
@@ -108,7 +117,7 @@ def of_network(module: nn.Module, name: str = "") -> Plan:
         return Exportable(name, module)
     try:
         require_plain(module, name)
-        if kind not in (Guard, Relaxed, Tiled):
+        if kind not in (Guard, Relaxed, Tiled, VolumeDenoiser):
             require_plain_parts(module, name)
     except Refusal as refusal:
         raise CertificateRejected(str(refusal)) from refusal
@@ -117,6 +126,9 @@ def of_network(module: nn.Module, name: str = "") -> Plan:
     if kind is Tiled:
         _require_windows(own, name)
         return Windows(of_network(own.denoiser, f"{path}denoiser"), own.overlap)
+    if kind is VolumeDenoiser:
+        _require_shares(own, name)
+        return Planes(of_network(own.denoiser, f"{path}denoiser"))
     if kind is Guard:
         return of_network(own.denoiser, f"{path}denoiser")
     if kind is Relaxed:
@@ -177,6 +189,21 @@ def _from_names(state: dict[str, Tensor], prefix: str, relaxed: bool) -> Plan:
         tau = _exact(found["tau"], f"{name}.tau")
         steps.append(Step(name, found["weight"], None, tau, roundings))
     return Chain(tuple(steps))
+
+
+def _require_shares(volume: VolumeDenoiser, name: str) -> None:
+    """The planes keep their size and are averaged with weights that make a convex combination."""
+    if not keeps_shape(volume.denoiser):
+        raise CertificateRejected(
+            f"'{name or 'the network'}' averages planes, and a {type(volume.denoiser).__qualname__} may give "
+            f"others than it takes"
+        )
+    weights = volume.weights
+    if len(weights) != 3 or not all(0 <= w < math.inf for w in weights) or not sum(weights) > 0:
+        raise CertificateRejected(
+            f"'{name or 'the network'}' averages planes with the weights {weights}: expected three "
+            f"numbers >= 0 with a positive sum"
+        )
 
 
 def _require_windows(tiled: Tiled, name: str) -> None:

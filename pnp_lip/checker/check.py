@@ -32,6 +32,7 @@ from pnp_lip.checker.architecture import (
     Chain,
     Entrywise,
     Exportable,
+    Planes,
     Plan,
     Relaxation,
     Windows,
@@ -205,6 +206,9 @@ class _Check:
         if isinstance(plan, Windows):
             claim, error = self._claim(plan.part, among)
             return claim, after_tiles(error, plan.overlap)
+        if isinstance(plan, Planes):
+            # Nothing is said about the roundings of the average.
+            return self._claim(plan.part, among)[0], None
         if isinstance(plan, Relaxation):
             return self._relaxation(plan, among)
         layer = self.ledger.take(plan.name, among)

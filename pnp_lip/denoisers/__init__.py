@@ -9,6 +9,7 @@ from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.pruning import pruned
 from pnp_lip.denoisers.relaxed import Relaxed, firmly_nonexpansive
 from pnp_lip.denoisers.tiled import Tiled
+from pnp_lip.denoisers.volume import VolumeDenoiser
 
 __all__ = [
     "FixedGuide",
@@ -22,6 +23,7 @@ __all__ = [
     "Relaxed",
     "Tiled",
     "Violation",
+    "VolumeDenoiser",
     "firmly_nonexpansive",
     "pruned",
 ]

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from pnp_lip.denoisers.relaxed import Relaxed
+from pnp_lip.denoisers.volume import VolumeDenoiser
 
 __all__ = [
     "Tile",
@@ -97,7 +98,7 @@ class _Local(Protocol):
 
 def receptive_radius(denoiser: nn.Module) -> int | None:
     """Pixels from which an output pixel depends on the input; ``None`` where that is not known."""
-    if isinstance(denoiser, Relaxed):
+    if isinstance(denoiser, Relaxed | VolumeDenoiser):
         return receptive_radius(denoiser.denoiser)
     return denoiser.receptive_radius if isinstance(denoiser, _Local) else None
 
