@@ -70,7 +70,7 @@ def test_of_several_arrays_one_must_be_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.ones((3, 5, 5)), "channels come last"),
+        (np.ones((3, 5, 5)), "one image, this is a stack of 3 pages"),
         (np.full((3, 3), np.inf), "NaN or infinity"),
         (-np.ones((3, 3)), "negative entries .*set them to zero"),
         (np.zeros((3, 3)), "zero everywhere"),
@@ -89,7 +89,9 @@ def test_a_kernel_of_three_dimensions_is_refused(tmp_path: Path) -> None:
     imwrite(tmp_path / "a.tif", np.ones((4, 5, 5), np.float32), photometric="minisblack")
     with pytest.raises(ImageFileError, match="a kernel is one image, this is a stack of 4 pages"):
         read_kernel(tmp_path / "a.tif")
-    with pytest.raises(InputError, match=r"must be a grey image, got shape \(1, 3, 3, 3\)"):
+    with pytest.raises(
+        InputError, match=r"must be a grey image or volume, got shape \(1, 3, 3, 3\)"
+    ):
         normalised(torch.ones(1, 3, 3, 3))
 
 

@@ -20,7 +20,7 @@ from pnp_lip.errors import InputError
 from pnp_lip.formats.raster import ImageFileError
 from pnp_lip.formats.reading import read_raster
 
-__all__ = ["centred", "displacement", "kernel_remarks", "normalised", "read_kernel"]
+__all__ = ["centred", "displacement", "kernel_remarks", "normalised", "read_kernel", "read_psf"]
 
 #: Above so many pixels a displacement is worth a word; an even kernel cannot avoid half a pixel.
 _VISIBLE = 0.5 + 1e-6
@@ -41,12 +41,36 @@ def read_kernel(path: str | Path) -> Tensor:
     ImageFileError
         unreadable, a stack, negative or not finite numbers, or zero everywhere.
     """
-    raster = read_raster(path)
-    if len(raster.pages) != 1:
+    kernel = read_psf(path)
+    if kernel.ndim != 4:
         raise ImageFileError(
-            f"{path}: a kernel is one image, this is a stack of {len(raster.pages)} pages"
+            f"{path}: a kernel is one image, this is a stack of {kernel.shape[2]} pages: volumes are "
+            "restored by pnp-lip deconvolve"
         )
-    values = raster.pages[0].astype(np.float64).mean(axis=-1)
+    return kernel
+
+
+def read_psf(path: str | Path) -> Tensor:
+    """Read a kernel of images or of volumes: a stack has its slices as pages, an array as first axis.
+
+    Returns
+    -------
+    Tensor
+        ``[1, 1, h, w]`` or ``[1, 1, d, h, w]``, float32 with sum 1.
+
+    Raises
+    ------
+    ImageFileError
+        unreadable, a stack with more than one axis, negative or not finite numbers, or zero everywhere.
+    """
+    raster = read_raster(path, volumes=True)
+    if len(raster.storage.axes) > 1:
+        raise ImageFileError(
+            f"{path}: a kernel has one axis besides rows and columns, this stack has "
+            f"{raster.storage.axes}"
+        )
+    values = raster.pages.astype(np.float64).mean(axis=-1)
+    values = values if raster.storage.axes else values[0]
     try:
         return normalised(torch.from_numpy(values)[None, None]).float()
     except InputError as error:
@@ -54,15 +78,17 @@ def read_kernel(path: str | Path) -> Tensor:
 
 
 def normalised(kernel: Tensor) -> Tensor:
-    """A kernel ``[1, 1, h, w]`` scaled to sum 1.
+    """A kernel ``[1, 1, h, w]``, or ``[1, 1, d, h, w]`` of volumes, scaled to sum 1.
 
     Raises
     ------
     InputError
         another shape, negative or not finite entries, or zero everywhere.
     """
-    if kernel.ndim != 4 or kernel.shape[:2] != (1, 1):
-        raise InputError(f"the kernel must be a grey image, got shape {tuple(kernel.shape)}")
+    if kernel.ndim not in (4, 5) or kernel.shape[:2] != (1, 1):
+        raise InputError(
+            f"the kernel must be a grey image or volume, got shape {tuple(kernel.shape)}"
+        )
     if not bool(kernel.isfinite().all()):
         raise InputError("the kernel contains NaN or infinity")
     if bool((kernel < 0).any()):
@@ -75,28 +101,27 @@ def normalised(kernel: Tensor) -> Tensor:
     return (kernel.double() / total).to(kernel.dtype)
 
 
-def displacement(kernel: Tensor) -> tuple[float, float]:
-    """Rows and columns from the centre pixel ``(h//2, w//2)`` to the centre of mass."""
+def displacement(kernel: Tensor) -> tuple[float, ...]:
+    """From the centre pixel to the centre of mass: (slices,) rows and columns."""
     mass = kernel[0, 0].double()
     mass = mass / mass.sum()
-    rows, columns = (
-        torch.arange(side, dtype=mass.dtype, device=mass.device) for side in mass.shape
-    )
-    row, column = float(mass.sum(1) @ rows), float(mass.sum(0) @ columns)
-    return row - mass.shape[0] // 2, column - mass.shape[1] // 2
+    offsets = []
+    for axis, side in enumerate(mass.shape):
+        others = [other for other in range(mass.ndim) if other != axis]
+        places = torch.arange(side, dtype=mass.dtype, device=mass.device)
+        offsets.append(float(mass.sum(others) @ places) - side // 2)
+    return tuple(offsets)
 
 
 def centred(kernel: Tensor) -> Tensor:
     """The same kernel in an odd frame whose centre pixel is the one nearest to its centre of mass."""
-    height, width = kernel.shape[2:]
-    offsets = displacement(kernel)
-    row, column = (
-        side // 2 + round(offset) for side, offset in zip((height, width), offsets, strict=True)
-    )
-    above, below, left, right = row, height - 1 - row, column, width - 1 - column
-    tall, wide = max(above, below), max(left, right)
-    framed = pad(kernel, (wide - left, wide - right, tall - above, tall - below))
-    return _without_margin(framed)
+    margins: list[int] = []
+    for side, offset in zip(kernel.shape[2:], displacement(kernel), strict=True):
+        before = side // 2 + round(offset)
+        after = side - 1 - before
+        reach = max(before, after)
+        margins = [reach - before, reach - after, *margins]  # torch pads the last axis first
+    return _without_margin(pad(kernel, margins))
 
 
 def kernel_remarks(kernel: Tensor) -> tuple[str, ...]:
@@ -105,12 +130,13 @@ def kernel_remarks(kernel: Tensor) -> tuple[str, ...]:
 
 
 def _without_margin(kernel: Tensor) -> Tensor:
-    """Without rows and columns of zeros that lie on both sides of the centre."""
+    """Without slices, rows and columns of zeros that lie on both sides of the centre."""
     used = (kernel[0, 0] > 0).nonzero()
     centre = torch.tensor([side // 2 for side in kernel.shape[2:]], device=kernel.device)
-    reach = [int(far) for far in (used - centre).abs().amax(dim=0)]
-    (row, column), (tall, wide) = (int(c) for c in centre), reach
-    return kernel[..., row - tall : row + tall + 1, column - wide : column + wide + 1]
+    reach = (used - centre).abs().amax(dim=0)
+    for axis, (middle, far) in enumerate(zip(centre.tolist(), reach.tolist(), strict=True), 2):
+        kernel = kernel.narrow(axis, middle - far, 2 * far + 1)
+    return kernel
 
 
 def _background(kernel: Tensor) -> tuple[str, ...]:
@@ -125,13 +151,25 @@ def _background(kernel: Tensor) -> tuple[str, ...]:
     )
 
 
+#: What each axis is called, and its two directions.
+_WORDS = {
+    "slices": ("behind", "before"),
+    "rows": ("below", "above"),
+    "columns": ("right", "left"),
+}
+
+
 def _off_centre(kernel: Tensor) -> tuple[str, ...]:
-    down, across = displacement(kernel)
-    if max(abs(down), abs(across)) <= _VISIBLE:
+    offsets = displacement(kernel)
+    if max(abs(offset) for offset in offsets) <= _VISIBLE:
         return ()
-    row, column = (side // 2 for side in kernel.shape[2:])
+    named = list(_WORDS.items())[-len(offsets) :]
+    parts = [
+        f"{abs(offset):.1f} {axis} {words[offset <= 0]}"
+        for offset, (axis, words) in zip(offsets, named, strict=True)
+    ]
+    centre = ", ".join(str(side // 2) for side in kernel.shape[2:])
     return (
-        f"the mass of the kernel lies {abs(down):.1f} rows {'below' if down > 0 else 'above'} and "
-        f"{abs(across):.1f} columns {'right' if across > 0 else 'left'} of its centre pixel "
-        f"({row}, {column}): the result moves by as much; --centre-kernel moves the kernel instead",
+        f"the mass of the kernel lies {', '.join(parts[:-1])} and {parts[-1]} of its centre pixel "
+        f"({centre}): the result moves by as much; --centre-kernel moves the kernel instead",
     )

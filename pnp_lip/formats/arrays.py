@@ -55,21 +55,32 @@ def read_array(path: Path, name: str | None = None, *, kinds: str = _REAL) -> ND
     return _chosen({key: value for key, value in found.items() if key[:2] != "__"}, name, kinds)
 
 
-def raster_of_array(array: NDArray[Any]) -> Raster:
+def raster_of_array(array: NDArray[Any], *, volumes: bool = False) -> Raster:
     """``[H, W]`` or ``[H, W, S]``, samples last, as one image.
+
+    Parameters
+    ----------
+    array
+        real numbers.
+    volumes
+        read three axes as slices, rows and columns instead.
 
     Raises
     ------
     ImageFileError
         another shape, with a word about stacks and channels that come first.
     """
+    white = float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) else 1.0
+    if volumes and array.ndim == 3 and array.size:
+        return from_samples(
+            array[..., None], Storage(array.dtype, white, axes="Z", shape=array.shape[:1])
+        )
     values = array[..., None] if array.ndim == 2 else array
     if values.ndim != 3 or values.shape[-1] not in (1, 2, 3, 4) or 0 in values.shape:
         raise ImageFileError(
             f"expected an image of shape (H, W), (H, W, 3) or (H, W, 4), got {array.shape}: "
             "channels come last; pages of a stack are read from TIFF, whose metadata name the axes"
         )
-    white = float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) else 1.0
     return from_samples(values[None], Storage(array.dtype, white))
 
 

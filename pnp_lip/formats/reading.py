@@ -22,10 +22,15 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ARRAYS = (b"\x93NUMPY", b"PK")
 
 
-def read_raster(path: str | Path) -> Raster:
+def read_raster(path: str | Path, *, volumes: bool = False) -> Raster:
     """The pixels of a PNG, JPEG, TIFF, NPY, NPZ or MAT file.
 
-    ``FILE.npz:NAME`` and ``FILE.mat:NAME`` name one array of several.
+    Parameters
+    ----------
+    path
+        the file; ``FILE.npz:NAME`` and ``FILE.mat:NAME`` name one array of several.
+    volumes
+        read an array of three axes as the slices of a volume, and not as a colour image.
 
     Raises
     ------
@@ -39,7 +44,7 @@ def read_raster(path: str | Path) -> Raster:
     _require_file(path)
     require_suffix(path, (*SUFFIXES, *_READ_ONLY))
     try:
-        return _reader(path, name)(path)
+        return _reader(path, name, volumes)(path)
     except ImageFileError as error:
         raise ImageFileError(f"{path}: {error}") from error
     except MemoryError as error:
@@ -83,11 +88,11 @@ def _similar(path: Path) -> str:
     return f" (did you mean {path.with_name(close[0])}?)" if close else ""
 
 
-def _reader(path: Path, name: str | None) -> Callable[[Path], Raster]:
+def _reader(path: Path, name: str | None, volumes: bool) -> Callable[[Path], Raster]:
     with path.open("rb") as file:
         start = file.read(8)
     if start.startswith(_TIFF):
         return read_tiff
     if start.startswith(_ARRAYS) or path.suffix.lower() in (".npy", *_READ_ONLY):
-        return lambda file: raster_of_array(read_array(file, name))
+        return lambda file: raster_of_array(read_array(file, name), volumes=volumes)
     return read_pillow
