@@ -30,9 +30,10 @@ _WINDOW = 7
 def ssim(image: Tensor, truth: Tensor) -> float | None:
     """Structural similarity of two images ``[1, C, H, W]`` in [0, 1] (Wang et al. 2004).
 
-    ``None`` for images smaller than its window of 7 x 7 pixels.
+    Of volumes ``[1, C, D, H, W]`` with a window in three dimensions. ``None`` for images smaller than
+    the window of 7 pixels a side.
     """
-    if min(image.shape[-2:]) < _WINDOW:
+    if min(image.shape[2:]) < _WINDOW:
         return None
     first, second = (t[0].clamp(0, 1).cpu().numpy() for t in (image, truth))
     return float(structural_similarity(first, second, channel_axis=0, data_range=1.0))

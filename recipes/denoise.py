@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import DTypeLike
-from torch import Tensor
+from torch import Tensor, nn
 
-from pnp_lip.certifier import Statement, prove
+from pnp_lip.certifier import Statement
 from pnp_lip.denoisers.guided import GuidedDenoiser
-from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.tiled import Tiled
+from pnp_lip.denoisers.volume import VolumeDenoiser
 from pnp_lip.errors import InputError
 from pnp_lip.formats.raster import Storage
 from pnp_lip.quality import quality
+from pnp_lip.recipes.claims import claims_of
 from pnp_lip.recipes.figure import before_and_after, save_figure
+from pnp_lip.recipes.networks import network
 from pnp_lip.recipes.outputs import Outputs
 from pnp_lip.recipes.problem import as_observation, as_truth, gaussian_noise, require_noise
 from pnp_lip.rounding import format_up
+from pnp_lip.solvers.certificates import statement_of
 from pnp_lip.versions import versions
-from pnp_lip.weights import weight_hash
 
 __all__ = ["Denoised", "add_noise", "denoise"]
 
@@ -83,6 +84,7 @@ class Denoised:
             "guided": self.plain is not None,
             "seed": self.seed,
             "remarks": self.remarks,
+            "certificate": claims_of(self.statement, self.weights_sha256),
             "weights_sha256": self.weights_sha256,
             "versions": versions(),
         }
@@ -128,7 +130,7 @@ def add_noise(x: Tensor, noise: float, seed: int) -> Tensor:
     InputError
         an image outside [0, 1], or a noise level outside [0, 1).
     """
-    x = as_truth(x)
+    x = as_truth(x, volumes=True)
     return x + gaussian_noise(x, require_noise(noise), seed)
 
 
@@ -144,12 +146,13 @@ def denoise(
     tile: int | None = None,
     device: str | torch.device | None = None,
 ) -> Denoised:
-    """Denoise ``y`` (``[1, C, H, W]``) with strength ``sigma`` (in [0, 1)).
+    """Denoise ``y`` with strength ``sigma`` (in [0, 1)).
 
     Parameters
     ----------
     y
-        the noisy image, in [0, 1] up to noise.
+        the noisy image ``[1, C, H, W]``, or a volume ``[1, C, D, H, W]``, which is denoised along its
+        three families of planes; in [0, 1] up to noise.
     sigma
         noise level.
     truth
@@ -169,8 +172,8 @@ def denoise(
     Raises
     ------
     InputError
-        pixels in other units than [0, 1], a noise level outside [0, 1), or a tile
-        without pixels.
+        pixels in other units than [0, 1], a noise level outside [0, 1), a tile without pixels,
+        or a guided volume.
     WeightsError
         no such weights.
 
@@ -182,33 +185,24 @@ def denoise(
     >>> denoise(noisy, 0.1).save("clean.png")  # doctest: +SKIP
     """
     sigma = require_noise(sigma, "sigma")
-    y = as_observation(y, sigma)
+    y = as_observation(y, sigma, volumes=True)
     if tile is not None and tile < 1:
         raise InputError(f"a tile has at least one pixel a side, got {tile}")
-    network = _loaded(y.shape[1], str(weights), str(y.device if device is None else device), guided)
+    where = str(y.device if device is None else device)
+    used = network(y.shape[1], str(weights), where, guided=guided)
     large = y.shape[-2] * y.shape[-1] > _LARGE
-    side = (_TILE if large else max(y.shape[-2:])) if tile is None else tile
-    image = Tiled(network.denoiser, side, progress=large)(y, sigma).clamp_(0, 1)
-    plain = None
-    if isinstance(network.denoiser, GuidedDenoiser):
-        plain = Tiled(network.denoiser.plain, side)(y, sigma).clamp_(0, 1)
-    return Denoised(image, y, truth, sigma, network.statement, network.sha256, seed, plain)
-
-
-@dataclass(frozen=True, eq=False)
-class _Network:
-    denoiser: LipschitzDenoiser | GuidedDenoiser
-    statement: Statement
-    sha256: str
-
-
-@lru_cache(maxsize=2)
-def _loaded(channels: int, weights: str, device: str, guided: bool) -> _Network:
-    """Many images of one kind take one reading and one proof."""
-    if guided:
-        name = "guided" if weights == "default" else weights
-        network = GuidedDenoiser(channels, pretrained=name, device=device).requires_grad_(False)
+    side = (_TILE if large else max(y.shape[2:])) if tile is None else tile
+    if isinstance(used.denoiser, GuidedDenoiser):
+        if y.ndim == 5:
+            raise InputError("a volume is denoised plainly: leave out --guided")
+        plain = Tiled(used.denoiser.plain, side)(y, sigma).clamp_(0, 1)
+        image = Tiled(used.denoiser, side, progress=large)(y, sigma).clamp_(0, 1)
         # Thresholds do not enter the statement: it is that of the denoiser for every fixed guide.
-        return _Network(network, prove(network.denoiser), weight_hash(network.state_dict()))
-    denoiser = LipschitzDenoiser(channels, pretrained=weights, device=device).requires_grad_(False)
-    return _Network(denoiser, prove(denoiser), weight_hash(denoiser.state_dict()))
+        statement = statement_of(used.denoiser.denoiser)
+        return Denoised(image, y, truth, sigma, statement, used.sha256, seed, plain)
+    denoiser: nn.Module = used.denoiser
+    tiled: nn.Module = Tiled(denoiser, side, progress=large and y.ndim == 4)
+    if y.ndim == 5:
+        denoiser, tiled = VolumeDenoiser(denoiser), VolumeDenoiser(tiled)
+    image = tiled(y, sigma).clamp_(0, 1)
+    return Denoised(image, y, truth, sigma, statement_of(denoiser), used.sha256, seed)

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec, SubplotSpec
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pnp_lip.files import atomic_path
 from pnp_lip.quality import psnr
+from pnp_lip.recipes.sections import crossing, sections
 
-__all__ = ["Plot", "before_and_after", "curve", "residual_curve", "save_figure", "words"]
+__all__ = [
+    "Plot",
+    "before_and_after",
+    "curve",
+    "flat",
+    "pixels_of",
+    "residual_curve",
+    "save_figure",
+    "show",
+    "window",
+    "words",
+]
 
 Pixels = NDArray[np.float32]
 Plot = Callable[[Axes], None]
@@ -50,7 +64,8 @@ def save_figure(
     Parameters
     ----------
     panels
-        titles and images ``[1, C, H, W]`` in [0, 1], all of one size.
+        titles and images ``[1, C, H, W]`` in [0, 1], all of one size; of volumes ``[1, C, D, H, W]``
+        three planes are drawn.
     path
         where to write, as PNG.
     plots
@@ -58,23 +73,75 @@ def save_figure(
     inset
         a kernel or a mask ``[1, 1, h, w]``, drawn into a corner of the observation.
     """
-    columns = len(panels) + bool(plots)
-    figure = Figure(figsize=(3.8 * columns, 7.4), layout="constrained")
+    rows, columns = panels[0][1].shape[-2:]
+    panels = flat(panels)
+    first = pixels_of(panels[0][1])
+    layout = _Layout.of(first.shape[0] / first.shape[1], len(panels), bool(plots))
+    figure = Figure(figsize=layout.size, layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, columns)
-    top, left, side = _window(_pixels(panels[0][1]))
-    for column, (title, image) in enumerate(panels):
-        pixels = _pixels(image)
-        whole, detail = (figure.add_subplot(grid[row, column]) for row in range(2))
-        _show(whole, pixels, title)
+    grid = layout.grid(figure)
+    top, left, side = window(first[:rows, :columns])
+    for index, (title, image) in enumerate(panels):
+        pixels = pixels_of(image)
+        whole, detail = (figure.add_subplot(place) for place in layout.places(grid, index))
+        show(whole, pixels, title)
         if inset is not None and title.startswith("observation"):
             _inset(whole, inset)
         whole.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor="tab:orange"))
-        _show(detail, pixels[top : top + side, left : left + side], "")
-    for row, plot in enumerate(plots):
-        plot(figure.add_subplot(grid[row, -1]))
+        show(detail, pixels[top : top + side, left : left + side], "")
+    for plot, place in zip(plots, layout.places(grid, -1), strict=False):
+        plot(figure.add_subplot(place))
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=100)
+
+
+def flat(panels: Sequence[tuple[str, Tensor]]) -> Sequence[tuple[str, Tensor]]:
+    """Volumes as three planes, the same ones of all; rows and columns stand in the upper left."""
+    if panels[0][1].ndim != 5:
+        return panels
+    at = crossing(panels[-1][1])
+    return [(title, sections(volume, at)) for title, volume in panels]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where panels stand: one beside the other, or wide ones one below the other.
+
+    Attributes
+    ----------
+    panels
+        their number, that of the plots included.
+    aspect
+        height over width of an image, of which no more than a factor of four is drawn.
+    """
+
+    panels: int
+    aspect: float
+
+    @classmethod
+    def of(cls, aspect: float, panels: int, plots: bool) -> _Layout:
+        return cls(panels + plots, min(max(aspect, 0.25), 4.0))
+
+    @property
+    def wide(self) -> bool:
+        return self.aspect < 0.5
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Of the figure, in inches."""
+        if self.wide:
+            return 2.6 * (1 / self.aspect + 1.2), 2.8 * self.panels
+        side = 3.8 if self.aspect <= 2 else 2.6
+        return side * self.panels, side * (self.aspect + 1)
+
+    def grid(self, figure: Figure) -> GridSpec:
+        if self.wide:
+            return figure.add_gridspec(self.panels, 2, width_ratios=(1 / self.aspect, 1.2))
+        return figure.add_gridspec(2, self.panels, height_ratios=(self.aspect, 1))
+
+    def places(self, grid: GridSpec, index: int) -> tuple[SubplotSpec, SubplotSpec]:
+        """The two places of a panel, or with -1 of the plots."""
+        return (grid[index, 0], grid[index, 1]) if self.wide else (grid[0, index], grid[1, index])
 
 
 def residual_curve(residuals: Tensor, tol: float) -> Plot:
@@ -119,12 +186,14 @@ def _finish(axes: Axes, title: str) -> None:
     axes.grid(alpha=0.3)
 
 
-def _pixels(image: Tensor) -> Pixels:
+def pixels_of(image: Tensor) -> Pixels:
+    """``[H, W]`` or ``[H, W, 3]`` in [0, 1]."""
     pixels = image[0].clamp(0, 1).cpu().numpy().transpose(1, 2, 0)
     return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
 
-def _show(axes: Axes, pixels: Pixels, title: str) -> None:
+def show(axes: Axes, pixels: Pixels, title: str) -> None:
+    """Draw one image."""
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_title(title)
     axes.set_axis_off()
@@ -142,7 +211,7 @@ def _inset(axes: Axes, picture: Tensor) -> None:
         edge.set_edgecolor("tab:orange")
 
 
-def _window(pixels: Pixels) -> tuple[int, int, int]:
+def window(pixels: Pixels) -> tuple[int, int, int]:
     """Top, left and side of the square with the strongest edges."""
     grey = pixels if pixels.ndim == 2 else pixels.mean(-1)
     side = min(*grey.shape, max(8, min(grey.shape) // 4))

@@ -17,6 +17,7 @@ from pnp_lip.errors import InputError
 from pnp_lip.files import require_writable, write_text
 from pnp_lip.formats.raster import Storage
 from pnp_lip.formats.reading import require_suffix
+from pnp_lip.recipes.lab_page import lab_page
 
 __all__ = ["Outputs", "digest"]
 
@@ -36,10 +37,13 @@ class Outputs:
         where the restored image goes; its suffix chooses the format.
     force
         overwrite anything.
+    page
+        write ``NAME.html`` too, a page for the lab book.
     """
 
     image: Path
     force: bool = False
+    page: bool = False
 
     @property
     def figure(self) -> Path:
@@ -52,12 +56,17 @@ class Outputs:
         return self.image.with_suffix(".json")
 
     @property
-    def paths(self) -> tuple[Path, Path, Path]:
-        """Image, figure and report."""
-        return self.image, self.figure, self.report
+    def html(self) -> Path:
+        """Where the page for the lab book goes."""
+        return self.image.with_suffix(".html")
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Image, figure, the page if there is one, and the report."""
+        return self.image, self.figure, *([self.html] if self.page else []), self.report
 
     def require_free(self, inputs: Sequence[Path] = ()) -> None:
-        """Check before long work that all three can be written, and that nothing is lost by it.
+        """Check before long work that all can be written, and that nothing is lost by it.
 
         Parameters
         ----------
@@ -91,7 +100,7 @@ class Outputs:
         draw: Callable[[Path], None],
         report: dict[str, Any],
     ) -> tuple[Path, ...]:
-        """Write the three, the report last, and return their paths.
+        """Write them, the report last, and return their paths.
 
         Parameters
         ----------
@@ -107,16 +116,18 @@ class Outputs:
         self.require_free()
         write_image(self.image, pixels, stored)
         draw(self.figure)
-        files = {path.name: digest(path) for path in (self.image, self.figure)}
+        if self.page:
+            write_text(self.html, lab_page(self.image.name, report, self.figure.read_bytes()))
+        files = {path.name: digest(path) for path in self.paths[:-1]}
         write_text(self.report, json.dumps({**report, "files": files}, indent=2) + "\n")
         return self.paths
 
     def earlier(self) -> dict[str, Any] | None:
-        """The report of an earlier run whose three files lie there unchanged."""
+        """The report of an earlier run whose files lie there unchanged."""
         if not all(path.is_file() for path in self.paths):
             return None
         recorded = _recorded(self.report)
-        pictures = {path.name: digest(path) for path in (self.image, self.figure)}
+        pictures = {path.name: digest(path) for path in self.paths[:-1]}
         if recorded != pictures:
             return None
         found: dict[str, Any] = json.loads(self.report.read_text(encoding="utf-8"))

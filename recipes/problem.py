@@ -34,13 +34,15 @@ class Problem:
     y
         the observation as the physics gives it.
     start
-        first image of the iteration, ``[1, C, H, W]``; of a complex image real and imaginary part.
+        first image of the iteration, ``[1, C, H, W]``, or volume ``[1, C, D, H, W]``; of a complex
+        image real and imaginary part.
     observation
         the observation as an image, for pictures and for its PSNR.
     truth
         the image before degradation, where it is known.
     margin
-        rows and columns by which the reconstruction exceeds the frame of ``observation``.
+        rows and columns (of volumes slices first) by which the reconstruction exceeds the frame of
+        ``observation``.
     noise
         standard deviation of the noise, in [0, 1].
     settings
@@ -65,7 +67,7 @@ class Problem:
     observation: Tensor
     truth: Tensor | None
     noise: float
-    margin: tuple[int, int] = (0, 0)
+    margin: tuple[int, ...] = (0, 0)
     settings: dict[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     inset: Tensor | None = None
@@ -82,9 +84,11 @@ class Problem:
         """What is shown of a reconstruction: its magnitude, in the frame of the observation."""
         if self.complex_image:
             x = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-        height, width = self.observation.shape[-2:]
-        top, left = (extra // 2 for extra in self.margin)
-        return x[..., top : top + height, left : left + width]
+        sides = self.observation.shape[-len(self.margin) :]
+        starts = [extra // 2 for extra in self.margin]
+        for axis, (first, length) in enumerate(zip(starts, sides, strict=True), -len(sides)):
+            x = x.narrow(axis, first, length)
+        return x
 
 
 def gaussian_noise(x: Tensor, noise: float, seed: int) -> Tensor:
@@ -112,17 +116,18 @@ def require_noise(noise: float, name: str = "the noise") -> float:
     return noise
 
 
-def as_observation(y: Tensor, noise: float) -> Tensor:
+def as_observation(y: Tensor, noise: float, *, volumes: bool = False) -> Tensor:
     """``y`` as float32 ``[B, C, H, W]``, after checking its units.
 
-    Noise may carry pixels out of [0, 1], by a few standard deviations.
+    Noise may carry pixels out of [0, 1], by a few standard deviations. With ``volumes`` also
+    ``[B, C, D, H, W]``.
 
     Raises
     ------
     InputError
         another shape or type, NaN, infinity, or numbers of another unit.
     """
-    y = _as_images(y)
+    y = _as_images(y, volumes)
     low, high = float(y.min()), float(y.max())
     slack = _BEYOND + _DEVIATIONS * noise
     if low < -slack or high > 1 + slack:
@@ -130,26 +135,27 @@ def as_observation(y: Tensor, noise: float) -> Tensor:
     return y
 
 
-def as_truth(x: Tensor) -> Tensor:
-    """A clean image as float32 ``[B, C, H, W]`` in [0, 1].
+def as_truth(x: Tensor, *, volumes: bool = False) -> Tensor:
+    """A clean image (with ``volumes`` also a volume) as float32 ``[B, C, H, W]`` in [0, 1].
 
     Raises
     ------
     InputError
         as :func:`as_observation`, or any pixel outside [0, 1].
     """
-    x = _as_images(x)
+    x = _as_images(x, volumes)
     low, high = float(x.min()), float(x.max())
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise InputError(_outside(low, high))
     return x.clamp(0, 1)
 
 
-def _as_images(x: Tensor) -> Tensor:
+def _as_images(x: Tensor, volumes: bool) -> Tensor:
     if not isinstance(x, Tensor):
         raise InputError(f"expected a tensor [B, C, H, W], got {type(x).__name__}")
-    if x.ndim != 4 or x.numel() == 0 or x.shape[1] not in (1, 3):
-        raise InputError(f"expected images [B, C, H, W] with C = 1 or 3, got {tuple(x.shape)}")
+    if x.ndim not in (4, 4 + volumes) or x.numel() == 0 or x.shape[1] not in (1, 3):
+        kinds = "images [B, C, H, W]" + (" or volumes [B, C, D, H, W]" if volumes else "")
+        raise InputError(f"expected {kinds} with C = 1 or 3, got {tuple(x.shape)}")
     if not x.is_floating_point():
         raise InputError(f"expected floats in [0, 1], got {x.dtype}: divide by the white level")
     if not bool(x.isfinite().all()):

@@ -14,11 +14,13 @@ from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
 from pnp_lip.denoisers.guided import GuidedDenoiser
-from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
+from pnp_lip.denoisers.volume import VolumeDenoiser
 from pnp_lip.errors import InputError
 from pnp_lip.formats.raster import Storage
 from pnp_lip.quality import psnr, quality
+from pnp_lip.recipes.claims import claims_of
 from pnp_lip.recipes.figure import before_and_after, curve, residual_curve, save_figure, words
+from pnp_lip.recipes.networks import Network, network
 from pnp_lip.recipes.outputs import Outputs
 from pnp_lip.recipes.problem import Problem, require_noise
 from pnp_lip.solvers import (
@@ -31,7 +33,6 @@ from pnp_lip.solvers import (
     Solution,
 )
 from pnp_lip.versions import versions
-from pnp_lip.weights import weight_hash
 
 __all__ = ["SOLVERS", "Options", "Restoration", "restore"]
 
@@ -124,7 +125,7 @@ class Restoration:
     problem, options, solution
         what was asked, how, and the answer.
     image
-        the restored image ``[1, C, H, W]`` in the frame of the observation.
+        the restored image ``[1, C, H, W]`` or volume ``[1, C, D, H, W]``, in the frame of the observation.
     psnr_curve
         PSNR after every iteration, in dB; empty where the truth is unknown.
     plain
@@ -164,6 +165,7 @@ class Restoration:
             "options": asdict(self.options),
             "settings": self.problem.settings,
             "remarks": self.problem.remarks,
+            "certificate": claims_of(statement, self.weights_sha256),
             "weights_sha256": self.weights_sha256,
             "versions": versions(),
         }
@@ -253,15 +255,27 @@ def _guarantee(report: dict[str, Any]) -> str:
     return f"  denoiser    Lip(D) <= {upper:.6g} (proved){averaged}, sigma {report['sigma']:.4g}"
 
 
-def restore(problem: Problem, options: Options) -> Restoration:
+def restore(problem: Problem, options: Options, *, start: Tensor | None = None) -> Restoration:
     """Solve ``problem`` with the shipped (or given) denoiser.
+
+    Parameters
+    ----------
+    problem
+        what is to be restored.
+    options
+        how.
+    start
+        another first image than that of the problem, such as the solution for other options.
 
     Raises
     ------
     HypothesisViolated
         the convergence theorem does not apply with these options.
+    InputError
+        a volume and a guided solve.
     """
-    denoiser, solver = _solver(problem, options)
+    used, solver = _solver(problem, options)
+    first = problem.start if start is None else start
     curve: list[float] = []
 
     def record(iteration: int, x: Tensor) -> None:
@@ -270,7 +284,7 @@ def restore(problem: Problem, options: Options) -> Restoration:
 
     # An image of ADMM costs one more evaluation of the denoiser, so its curve is not recorded.
     callback = None if options.solver == "admm" else record
-    solution = solver.solve(problem.y, problem.physics, init=problem.start, callback=callback)
+    solution = solver.solve(problem.y, problem.physics, init=first, callback=callback)
     plain = solution.stages[0].x if isinstance(solution, GuidedSolution) else None
     return Restoration(
         problem,
@@ -278,21 +292,20 @@ def restore(problem: Problem, options: Options) -> Restoration:
         solution,
         problem.in_frame(solution.x).clamp(0, 1),
         tuple(curve),
-        weight_hash(denoiser.state_dict()),
+        used.sha256,
         None if plain is None else problem.in_frame(plain).clamp(0, 1),
     )
 
 
-def _solver(
-    problem: Problem, options: Options
-) -> tuple[nn.Module, PlugAndPlay | GuidedPlugAndPlay]:
+def _solver(problem: Problem, options: Options) -> tuple[Network, PlugAndPlay | GuidedPlugAndPlay]:
     """The network and what solves with it."""
-    channels = problem.channels
-    if not options.guided:
-        plain = LipschitzDenoiser(channels, pretrained=options.weights, device=options.device)
-        return plain, options.build(problem, plain)
-    weights = "guided" if options.weights == "default" else options.weights
-    guided = GuidedDenoiser(channels, pretrained=weights, device=options.device)
-    loose = max(_LOOSE, options.tol)
+    volume = problem.start.ndim == 5
+    used = network(problem.channels, options.weights, options.device, guided=options.guided)
+    if not isinstance(used.denoiser, GuidedDenoiser):
+        inner = used.denoiser
+        return used, options.build(problem, VolumeDenoiser(inner) if volume else inner)
+    if volume:
+        raise InputError("a volume has no guided solve: leave out --guided")
     build = partial(options.build, problem)
-    return guided, GuidedPlugAndPlay(guided, build, tol=options.tol, loose=loose)
+    loose = max(_LOOSE, options.tol)
+    return used, GuidedPlugAndPlay(used.denoiser, build, tol=options.tol, loose=loose)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -36,25 +36,40 @@ class Stack:
     ----------
     pages
         the results, in the order of the pages.
+    join
+        makes the pages of the file ``[N, C, H, W]`` of their images; one after the other without it.
+    noun
+        what they are called.
     """
 
-    def __init__(self, pages: Sequence[Result]) -> None:
+    def __init__(
+        self,
+        pages: Sequence[Result],
+        join: Callable[[Sequence[Tensor]], Tensor] | None = None,
+        noun: str = "pages",
+    ) -> None:
         self.pages = tuple(pages)
+        self._join = join or (lambda images: torch.cat(list(images)))
+        self._noun = noun
 
     @property
     def image(self) -> Tensor:
         """The restored pages ``[N, C, H, W]``."""
-        return torch.cat([page.image for page in self.pages])
+        return self._join([page.image for page in self.pages])
 
     def to_dict(self) -> dict[str, Any]:
         """The reports of all pages."""
         reports = [page.to_dict() for page in self.pages]
+        if len(reports) == 1:
+            return reports[0]
         return {"task": reports[0]["task"], "status": self._ends(), "pages": reports}
 
     def summary(self) -> str:
         """The page in the middle, for a person, and how the others ended."""
         middle = self._middle.summary()
-        return f"{len(self.pages)} pages: {self._ends()}; the one in the middle:\n{middle}"
+        if len(self.pages) == 1:
+            return middle
+        return f"{len(self.pages)} {self._noun}: {self._ends()}; the one in the middle:\n{middle}"
 
     def _ends(self) -> str:
         """How many pages ended how."""

@@ -15,6 +15,7 @@ __all__ = [
     "positive_share",
     "seed",
     "share",
+    "strengths",
 ]
 
 _LARGEST_SEED = 2**63 - 1
@@ -70,6 +71,11 @@ def positive(text: str) -> float:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
+
+
+def strengths(text: str) -> tuple[float, ...]:
+    """Positive numbers with commas between them."""
+    return tuple(positive(part) for part in text.split(","))
 
 
 def at_least(smallest: int) -> Callable[[str], int]:

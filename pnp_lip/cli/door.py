@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pnp_lip.data.cells import cells
 from pnp_lip.data.images import Image, ImageFileError, read_stack
 from pnp_lip.data.photographs import PHOTOGRAPHS, photograph
+from pnp_lip.data.volumes import DepthAxis, depth_axis
 from pnp_lip.errors import InputError
 from pnp_lip.formats.raster import Storage
 from pnp_lip.formats.writing import require_storable
@@ -21,9 +23,12 @@ from pnp_lip.recipes.noise import estimated_noise
 from pnp_lip.recipes.outputs import Outputs, digest
 
 #: Options that do not change the result.
-_ELSEWHERE = ("image", "images", "output", "force", "traceback", "run", "kernel", "mask", "resume")
+_ELSEWHERE = (
+    *("image", "images", "output", "force", "traceback", "run", "resume"),
+    *("kernel", "psf", "mask", "report"),
+)
 
-__all__ = ["Given", "alpha_note", "given", "noise_of", "require_device", "say"]
+__all__ = ["Given", "alpha_note", "given", "noise_of", "options_of", "require_device", "say"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,15 @@ class Given:
         where the result goes.
     origin
         the command and the hashes of what it read, for the report.
+    depth
+        the axis along which the pages are volumes; without it they are images.
     """
 
     image: Image
     simulate: bool
     outputs: Outputs
     origin: dict[str, Any]
+    depth: DepthAxis | None = None
 
     def earlier(self) -> dict[str, Any] | None:
         """The report of the same command on the same files, if its result still lies there."""
@@ -57,8 +65,14 @@ class Given:
 
     @property
     def pages(self) -> tuple[Tensor, ...]:
-        """The pages one by one, ``[1, C, H, W]``."""
+        """The pages one by one, ``[1, C, H, W]``, or the volumes, ``[1, C, D, H, W]``."""
+        if self.depth is not None:
+            return tuple(self.depth.volumes(self.image.pixels))
         return self.image.pixels.split(1)
+
+    def in_depth(self, axis: str | None) -> Given:
+        """The pages as volumes along the axis called ``axis``, or along the one that says it is depth."""
+        return replace(self, depth=depth_axis(self.image, axis))
 
 
 def given(options: argparse.Namespace, *others: str | None) -> Given:
@@ -80,7 +94,7 @@ def given(options: argparse.Namespace, *others: str | None) -> Given:
     image, simulate = _image(options)
     several = bool(image.storage.axes)
     output = options.output or f"{options.command}.{'tif' if several else 'png'}"
-    outputs = Outputs(Path(output), options.force)
+    outputs = Outputs(Path(output), options.force, options.report)
     require_storable(outputs.image, len(image.pixels), _size(image), several)
     inputs = [Path(name) for name in (options.image, *others) if name]
     outputs.require_free(inputs)
@@ -108,7 +122,7 @@ def noise_of(page: Tensor, stated: float | str, simulate: bool) -> float:
         return stated
     if simulate:
         raise InputError("the noise to add to a clean image needs a number, not 'auto'")
-    level = estimated_noise(page)
+    level = estimated_noise(page if page.ndim == 4 else page[:, :, page.shape[2] // 2])
     say(f"noise estimated: {level:.4f} ({255 * level:.1f} of 255); fine texture counts as noise")
     return level
 
@@ -131,7 +145,12 @@ def say(*sentences: str) -> None:
 def _image(options: argparse.Namespace) -> tuple[Image, bool]:
     name = options.image
     if name is None:
-        name = "camera"
+        name = "cells" if options.command == "deconvolve" else "camera"
+    if name == "cells" and not Path(name).exists():
+        pages = cells()[0].movedim(1, 0)
+        return Image(
+            pages, Storage(np.dtype(np.uint16), 65535.0, axes="Z", shape=(len(pages),))
+        ), True
     if name in PHOTOGRAPHS and not Path(name).exists():
         storage = Storage(np.dtype(np.uint8), 255.0)
         return Image(photograph(name), storage), True
@@ -154,9 +173,14 @@ def _page(image: Image, number: int) -> Image:
 
 def _origin(options: argparse.Namespace, inputs: list[Path]) -> dict[str, Any]:
     """What decides the result: options and contents of files, whatever their place."""
-    command = {key: value for key, value in vars(options).items() if key not in _ELSEWHERE}
     hashes = {path.name: digest(path) for path in inputs if path.is_file()}
-    return {"command": command, "inputs": hashes}
+    return {"command": options_of(options), "inputs": hashes}
+
+
+def options_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The options that decide a result, as a report keeps them."""
+    command = {key: value for key, value in vars(options).items() if key not in _ELSEWHERE}
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in command.items()}
 
 
 def _size(image: Image) -> tuple[int, int]:

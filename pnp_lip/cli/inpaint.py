@@ -40,7 +40,7 @@ def _inpaint(options: argparse.Namespace) -> dict[str, Any]:
     def strength(noise: float) -> float:
         return max(inpainting.STRENGTH[options.solver], noise)
 
-    return solve(source, problem, strength, options)
+    return solve(source, problem, strength, options, least=inpainting.STRENGTH[options.solver])
 
 
 def _mask(options: argparse.Namespace, source: Given) -> Mask:

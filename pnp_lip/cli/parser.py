@@ -8,6 +8,7 @@ from pnp_lip.cli.commands import (
     certify,
     ct,
     deblur,
+    deconvolve,
     demosaic,
     denoise,
     inpaint,
@@ -26,6 +27,7 @@ __all__ = ["COMMANDS", "build_parser"]
 #: The commands in the order of the help, each with the module that declares it.
 COMMANDS = {
     "deblur": deblur,
+    "deconvolve": deconvolve,
     "inpaint": inpaint,
     "superresolve": superresolve,
     "denoise": denoise,

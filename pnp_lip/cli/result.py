@@ -12,14 +12,18 @@ __all__ = ["write", "written_before"]
 
 
 def write(source: Given, results: Sequence[Result], exit_code: int = 0) -> dict[str, Any]:
-    """Write image, figure and report of one image or of all pages of a stack, and print the report.
+    """Write image, figure and report of one image or of a stack, and print the report.
 
     Returns
     -------
     dict[str, Any]
         What was written as the report.
     """
-    result = results[0] if len(results) == 1 else Stack(results)
+    result: Result
+    if source.depth is not None:
+        result = Stack(results, source.depth.pages, "volumes")
+    else:
+        result = results[0] if len(results) == 1 else Stack(results)
     report = {**result.to_dict(), **source.origin, "exit_code": exit_code}
     written = source.outputs.write(result.image, source.image.storage, result.draw, report)
     print(result.summary())

@@ -13,7 +13,8 @@ from pnp_lip.cli.door import Given, noise_of, say
 from pnp_lip.cli.failure import NOT_CONVERGED
 from pnp_lip.cli.result import write
 from pnp_lip.recipes.problem import Problem
-from pnp_lip.recipes.restoration import Options, restore
+from pnp_lip.recipes.restoration import Options, Restoration, restore
+from pnp_lip.recipes.sweep import Sweep, sweep
 from pnp_lip.solvers import GuidedSolution, Solution, Status
 
 __all__ = ["LEAST_NOISE", "solve"]
@@ -27,22 +28,55 @@ def solve(
     problem: Callable[[Tensor, float], Problem],
     strength: Callable[[float], float],
     options: argparse.Namespace,
+    *,
+    least: float = LEAST_NOISE,
 ) -> dict[str, Any]:
-    """Pose and check the problems of all pages, then solve them and write."""
+    """Pose and check the problems of all pages, then solve them and write.
+
+    Parameters
+    ----------
+    source
+        the pages, or volumes.
+    problem
+        poses one of them, with its noise level.
+    strength
+        the default strength of the denoiser for a noise level.
+    options
+        of the command line.
+    least
+        what the noise level is taken for where it is smaller, as the unit of ``--strength``.
+
+    Returns
+    -------
+    dict[str, Any]
+        what was written as the report.
+    """
     pages = [page.to(options.device) for page in source.pages]
     levels = [noise_of(page, options.noise, source.simulate) for page in pages]
     problems = [problem(page, noise) for page, noise in zip(pages, levels, strict=True)]
     say(*(remark for one in problems for remark in one.remarks))
-    chosen = [
-        _options(options, strength(noise) if options.sigma is None else options.sigma)
-        for noise in levels
-    ]
-    solved = [restore(one, how) for one, how in zip(problems, chosen, strict=True)]
-    failed = [one.solution for one in solved if one.solution.status is not Status.CONVERGED]
+    solved = [_solved(one, strength(one.noise), max(one.noise, least), options) for one in problems]
+    solutions = [solution for one in solved for solution in _solutions(one)]
+    failed = [solution for solution in solutions if solution.status is not Status.CONVERGED]
     report = write(source, solved, NOT_CONVERGED if failed else 0)
     if failed:
         print(_advice(failed, options))
     return report
+
+
+def _solved(
+    problem: Problem, default: float, unit: float, options: argparse.Namespace
+) -> Restoration | Sweep:
+    """At the strength that is asked for: absolute, in units of the noise, at several, or the default."""
+    if options.strengths is not None:
+        return sweep(problem, _options(options, default), options.strengths, unit)
+    sigma = options.sigma if options.strength is None else options.strength * unit
+    return restore(problem, _options(options, default if sigma is None else sigma))
+
+
+def _solutions(solved: Restoration | Sweep) -> list[Solution | GuidedSolution]:
+    tries = solved.tries if isinstance(solved, Sweep) else (solved,)
+    return [one.solution for one in tries]
 
 
 def _options(options: argparse.Namespace, sigma: float) -> Options:

@@ -17,7 +17,8 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         "denoise",
         help="remove Gaussian noise",
         description="Apply the denoiser once: pnp-lip denoise noisy.tif --sigma 0.1 -o clean.tif. "
-        "With --simulate noise is added to a clean image first, and PSNR is reported.",
+        "With --simulate noise is added to a clean image first, and PSNR is reported. Zarr and OME-Zarr "
+        "of any size are denoised chunk by chunk: pnp-lip denoise noisy.zarr --sigma 0.1 -o clean.zarr.",
         epilog=EXIT,
     )
     image_arguments(parser, "denoise")
@@ -40,6 +41,15 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="PIXELS",
         help="denoise in tiles of this side, with a halo that keeps the result the same; bounds the "
         "memory (default: 512 above a megapixel, one tile below)",
+    )
+    parser.add_argument(
+        "--volume",
+        action="store_true",
+        help="denoise a stack as a volume, along its three families of planes: slower by as much, better "
+        "where neighbouring slices show the same",
+    )
+    parser.add_argument(
+        "--depth-axis", metavar="LETTER", help="the axis of the stack that is depth (default Z)"
     )
     computing_arguments(parser)
     parser.set_defaults(run="pnp_lip.cli.denoise:denoise")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from pnp_lip.cli.arguments import at_least, noise_level, noise_level_or_auto, positive, seed
+from pnp_lip.cli.arguments import (
+    at_least,
+    noise_level,
+    noise_level_or_auto,
+    positive,
+    seed,
+    strengths,
+)
 
 __all__ = ["EXIT", "computing_arguments", "image_arguments", "noise_arguments", "solving_arguments"]
 
@@ -35,6 +42,11 @@ def image_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         "--force",
         action="store_true",
         help="overwrite whatever lies where the results go, the input included",
+    )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="write NAME.html too, one page for the lab book: figure, numbers, theorem, certificate",
     )
     parser.add_argument("--simulate", action="store_true", help="degrade the image first")
     parser.add_argument(
@@ -72,11 +84,25 @@ def solving_arguments(parser: argparse.ArgumentParser) -> None:
         default="forward-backward",
         help="the iteration (default forward-backward)",
     )
-    parser.add_argument(
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--strength",
+        type=positive,
+        metavar="TIMES",
+        help="strength of the denoiser in multiples of the noise; larger is smoother (default: what was "
+        "best on validation images)",
+    )
+    choice.add_argument(
+        "--strengths",
+        type=strengths,
+        metavar="A,B,...",
+        help="try several, such as 0.5,1,2: the figure shows all, the report lists them, and the image "
+        "is the best in PSNR, or without --simulate the one whose misfit is most like the noise",
+    )
+    choice.add_argument(
         "--sigma",
         type=noise_level,
-        help="strength of the denoiser, in the units of --noise; larger is smoother (default: from "
-        "the noise)",
+        help="strength of the denoiser as a number, in the units of --noise",
     )
     parser.add_argument(
         "--stepsize", type=positive, help="of the solver (default: from the theorem)"

@@ -1,0 +1,93 @@
+"""``pnp-lip deconvolve``: images and volumes of a microscope."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from pnp_lip.cli.door import Given, alpha_note, given, say
+from pnp_lip.cli.many import each
+from pnp_lip.cli.result import written_before
+from pnp_lip.cli.solving import LEAST_NOISE, solve
+from pnp_lip.data.kernels import centred, read_psf
+from pnp_lip.data.psf import Optics
+from pnp_lip.errors import InputError
+from pnp_lip.recipes import deconvolve as deconvolving
+from pnp_lip.recipes.problem import Problem
+
+__all__ = ["deconvolve"]
+
+#: The point spread function of a simulation without one: a dry objective, in nanometres.
+_SIMULATED = Optics(wavelength=520, aperture=0.7, pixel=150, step=600, index=1.0)
+_OPTICS = ("wavelength", "na", "pixel", "step")
+
+
+def deconvolve(options: argparse.Namespace) -> int:
+    """Restore one image or stack, or many."""
+    return each(options, _deconvolve)
+
+
+def _deconvolve(options: argparse.Namespace) -> dict[str, Any]:
+    source = given(options, options.psf)
+    if options.resume and (report := written_before(source)):
+        return report
+    say(*source.image.notes, *alpha_note(source.image))
+    kernel = _kernel(options, source)
+    source = _without_offset(source, options.offset)
+    if kernel.ndim == 5:
+        source = source.in_depth(options.depth_axis)
+    if options.photons is not None:
+        options = argparse.Namespace(**{**vars(options), "solver": "primal-dual", "noise": 0.0})
+
+    def problem(page: Tensor, noise: float) -> Problem:
+        if source.simulate:
+            return deconvolving.simulated(
+                page, kernel, noise=noise, photons=options.photons, seed=options.seed
+            )
+        return deconvolving.observed(page, kernel, noise=noise, photons=options.photons)
+
+    def strength(noise: float) -> float:
+        kind = "gaussian" if options.photons is None else "photons"
+        return min(0.99, deconvolving.STRENGTH[kind] * max(noise, LEAST_NOISE))
+
+    return solve(source, problem, strength, options)
+
+
+def _kernel(options: argparse.Namespace, source: Given) -> Tensor:
+    """From its file, from the optics, or that of a simulation."""
+    stated = [name for name in _OPTICS if getattr(options, name) is not None]
+    if options.psf is not None:
+        if stated:
+            raise InputError(f"state --psf or the optics (--{stated[0]}), not both")
+        kernel = read_psf(options.psf)
+        return centred(kernel) if options.centre_kernel else kernel
+    if not stated:
+        if not source.simulate:
+            raise InputError(
+                "a real image needs its point spread function: --psf FILE, or --wavelength, --na and "
+                "--pixel, for a volume also --step"
+            )
+        several = bool(source.image.storage.axes)
+        return (_SIMULATED if several else replace(_SIMULATED, step=None)).kernel()
+    missing = [f"--{name}" for name in _OPTICS[:3] if name not in stated]
+    if missing:
+        raise InputError(f"the optics lack {', '.join(missing)}")
+    optics = Optics(options.wavelength, options.na, options.pixel, options.step, options.index)
+    say(*optics.remarks())
+    return optics.kernel()
+
+
+def _without_offset(source: Given, offset: float | None) -> Given:
+    """The pixels with ``offset``, in stored numbers, taken off."""
+    if offset is None:
+        return source
+    if source.simulate:
+        raise InputError("--offset is of a camera: a simulation has none")
+    dark = offset / source.image.storage.white
+    if not dark < 1:
+        raise InputError(f"the offset {offset:g} is not below the white level")
+    pixels = source.image.pixels - dark
+    return replace(source, image=replace(source.image, pixels=pixels))
