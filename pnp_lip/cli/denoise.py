@@ -7,10 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
+from pnp_lip.cli.chunked import denoise_zarr
 from pnp_lip.cli.door import alpha_note, given, noise_of, say
 from pnp_lip.cli.many import each
 from pnp_lip.cli.result import write, written_before
 from pnp_lip.errors import InputError
+from pnp_lip.formats.ome_zarr import is_zarr
 from pnp_lip.recipes import photons
 from pnp_lip.recipes.denoise import Denoised, add_noise
 from pnp_lip.recipes.denoise import denoise as denoised
@@ -24,10 +26,14 @@ def denoise(options: argparse.Namespace) -> int:
 
 
 def _denoise(options: argparse.Namespace) -> dict[str, Any]:
+    if options.image is not None and is_zarr(options.image):
+        return denoise_zarr(options)
     source = given(options)
     if options.resume and (report := written_before(source)):
         return report
     say(*source.image.notes, *alpha_note(source.image))
+    if options.volume:
+        source = source.in_depth(options.depth_axis)
 
     def one(page: Tensor) -> Denoised:
         if options.photons is not None:

@@ -14,6 +14,7 @@ from typing import Any
 from pnp_lip.cli.failure import described
 from pnp_lip.errors import InputError
 from pnp_lip.files import write_text
+from pnp_lip.formats.ome_zarr import is_zarr
 from pnp_lip.formats.reading import SUFFIXES
 
 __all__ = ["each"]
@@ -31,7 +32,7 @@ _COLUMNS = (
     "message",
 )
 #: Formats that lose nothing, in which a result is written like its input.
-_KEPT = (".png", ".tif", ".tiff", ".npy")
+_KEPT = (".png", ".tif", ".tiff", ".npy", ".zarr")
 
 
 def each(options: argparse.Namespace, one: Callable[[argparse.Namespace], dict[str, Any]]) -> int:
@@ -122,6 +123,8 @@ def _attempt(
 def _files(name: str) -> list[str]:
     """A file as it is; the images of a folder; what a pattern matches where no shell expanded it."""
     path = Path(name)
+    if is_zarr(path):
+        return [name]
     if path.is_dir():
         found = sorted(entry for entry in path.iterdir() if _is_image(entry))
         if not found:
@@ -137,7 +140,9 @@ def _is_image(path: Path) -> bool:
 
 
 def _is_folder(output: str | None) -> bool:
-    return output is not None and (output.endswith(("/", "\\")) or Path(output).is_dir())
+    if output is None or is_zarr(output):
+        return False
+    return output.endswith(("/", "\\")) or Path(output).is_dir()
 
 
 def _folder(output: str | None, count: int) -> Path:
