@@ -19,7 +19,7 @@ FLOORS = (
     ("networks", "solvers"),
     ("training",),
     ("recipes",),
-    ("cli",),
+    ("cli", "napari"),
 )
 
 
