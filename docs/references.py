@@ -20,7 +20,7 @@ from sphinx.environment import BuildEnvironment
 
 PACKAGE = "pnp_lip"
 #: Roots of names that are documented elsewhere.
-OTHERS = {"torch", "deepinv", "numpy", "torchvision", "matplotlib", "tqdm", "argparse"}
+OTHERS = {"torch", "deepinv", "numpy", "torchvision", "matplotlib", "tqdm", "argparse", "dask"}
 OTHERS |= {*sys.stdlib_module_names, *dir(builtins)}
 
 #: Defining module and qualified name.

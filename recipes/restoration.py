@@ -25,6 +25,7 @@ from pnp_lip.recipes.outputs import Outputs
 from pnp_lip.recipes.problem import Problem, require_noise
 from pnp_lip.solvers import (
     ADMM,
+    Anderson,
     ForwardBackward,
     GuidedPlugAndPlay,
     GuidedSolution,
@@ -37,6 +38,8 @@ from pnp_lip.versions import versions
 __all__ = ["SOLVERS", "Options", "Restoration", "restore"]
 
 SOLVERS = ("forward-backward", "admm", "primal-dual")
+#: Differences kept by the acceleration, and how many bytes they may take.
+_MOST_KEPT, _LEAST_KEPT, _KEPT_BYTES = 10, 3, 2**30
 #: Residual at which the plain stage of a guided solve stops: its image serves as a guide only.
 _LOOSE = 1e-4
 
@@ -98,6 +101,10 @@ class Options:
                 "the guided network has one size: leave out the weights, or name a file"
             )
 
+    def memory_of(self, variable: Tensor) -> int:
+        """Differences that the acceleration keeps, two images each: fewer of large images."""
+        return int(min(_MOST_KEPT, max(_LEAST_KEPT, _KEPT_BYTES // (8 * variable.numel()))))
+
     def build(self, problem: Problem, denoiser: nn.Module, tol: float | None = None) -> PlugAndPlay:
         """The solver these options describe, for a problem, a denoiser and another tolerance."""
         shared: dict[str, Any] = {
@@ -106,6 +113,7 @@ class Options:
             "tol": tol or self.tol,
             "unproved": self.unproved,
             "verbose": self.verbose,
+            "scheme": Anderson(self.memory_of(problem.start)),
         }
         if self.solver == "primal-dual":
             fidelity = problem.fidelity or L2()

@@ -14,8 +14,8 @@ import pnp_lip
 #: What people import first, by module.
 MAIN = {
     "pnp_lip": (
-        "Certificate Frozen Guard GuidedDenoiser LipschitzDenoiser Relaxed Tiled certify "
-        "check_certificate firmly_nonexpansive write_weights"
+        "Certificate Frozen Guard GuidedDenoiser LipschitzDenoiser Relaxed Tiled VolumeDenoiser "
+        "certify check_certificate firmly_nonexpansive write_weights"
     ),
     "pnp_lip.certifier": "digest local_rules prove register_operator register_rule register_slope",
     "pnp_lip.constraints": "hold project",
@@ -30,11 +30,13 @@ MAIN = {
     "pnp_lip.weights": "read_weights",
 }
 
+#: What cannot be imported everywhere: panels need napari.
+ELSEWHERE = ("pnp_lip.__main__", "pnp_lip.napari.widgets")
 MODULES = sorted(
     {
         module.name
         for module in pkgutil.walk_packages(pnp_lip.__path__, "pnp_lip.")
-        if not module.name.endswith("__main__")
+        if module.name not in ELSEWHERE
     }
 )
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from pnp_lip.cli.door import Given, noise_of, say
 from pnp_lip.cli.failure import NOT_CONVERGED
 from pnp_lip.cli.result import write
+from pnp_lip.recipes.estimate import estimated
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.recipes.restoration import Options, Restoration, restore
 from pnp_lip.recipes.sweep import Sweep, sweep
@@ -71,7 +72,10 @@ def _solved(
     if options.strengths is not None:
         return sweep(problem, _options(options, default), options.strengths, unit)
     sigma = options.sigma if options.strength is None else options.strength * unit
-    return restore(problem, _options(options, default if sigma is None else sigma))
+    how = _options(options, default if sigma is None else sigma)
+    if (estimate := estimated(problem, how)) is not None:
+        say(estimate.sentence())
+    return restore(problem, how)
 
 
 def _solutions(solved: Restoration | Sweep) -> list[Solution | GuidedSolution]:

@@ -38,7 +38,7 @@ def cells(shape: tuple[int, int, int] = (24, 96, 96), seed: int = 0) -> Tensor:
 
     Examples
     --------
-    >>> from pnp_lip.data import cells
+    >>> from pnp_lip.data.cells import cells
     >>> cells((8, 32, 40)).shape
     torch.Size([1, 1, 8, 32, 40])
     """

@@ -53,7 +53,7 @@ class Optics:
 
     Examples
     --------
-    >>> from pnp_lip.data import Optics
+    >>> from pnp_lip.data.psf import Optics
     >>> Optics(wavelength=520, aperture=0.8, pixel=160, index=1.0).kernel().shape  # doctest: +SKIP
     torch.Size([1, 1, 21, 21])
     """

@@ -30,14 +30,14 @@ from pnp_lip.denoisers.volume import VolumeDenoiser
 from pnp_lip.errors import InputError
 
 if TYPE_CHECKING:
-    from dask.array import Array
+    import dask.array
 
 __all__ = ["denoise_chunks", "map_chunks"]
 
 
 def denoise_chunks(
-    array: Array, denoiser: nn.Module, sigma: float, *, halo: int | None = None
-) -> Array:
+    array: dask.array.Array, denoiser: nn.Module, sigma: float, *, halo: int | None = None
+) -> dask.array.Array:
     """``D(array)``, lazily, chunk by chunk.
 
     Parameters
@@ -55,7 +55,7 @@ def denoise_chunks(
 
     Returns
     -------
-    Array
+    dask.array.Array
         of the shape and type of ``array``.
 
     Raises
@@ -89,8 +89,8 @@ def denoise_chunks(
 
 
 def map_chunks(
-    array: Array, function: Callable[[NDArray[Any]], NDArray[Any]], halo: dict[int, int]
-) -> Array:
+    array: dask.array.Array, function: Callable[[NDArray[Any]], NDArray[Any]], halo: dict[int, int]
+) -> dask.array.Array:
     """``function`` on every chunk with a halo around it, and the chunks of its results, lazily.
 
     Parameters

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pnp_lip.formats.raster import ImageFileError
 
 if TYPE_CHECKING:
-    from dask.array import Array
+    import dask.array
 
 __all__ = ["ZarrImage", "is_zarr", "read_zarr", "write_zarr"]
 
@@ -38,7 +38,7 @@ class ZarrImage:
         the version of the format, 2 or 3.
     """
 
-    array: Array
+    array: dask.array.Array
     axes: str
     attributes: Mapping[str, Any]
     zarr_format: int
