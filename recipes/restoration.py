@@ -39,7 +39,7 @@ __all__ = ["SOLVERS", "Options", "Restoration", "restore"]
 
 SOLVERS = ("forward-backward", "admm", "primal-dual")
 #: Differences kept by the acceleration, and how many bytes they may take.
-_MOST_KEPT, _LEAST_KEPT, _KEPT_BYTES = 10, 3, 2**30
+_MOST_KEPT, _LEAST_KEPT, _KEPT_BYTES = 10, 5, 2**30
 #: Residual at which the plain stage of a guided solve stops: its image serves as a guide only.
 _LOOSE = 1e-4
 

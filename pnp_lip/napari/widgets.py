@@ -16,7 +16,7 @@ __all__ = ["deconvolve_widget", "denoise_widget", "inpaint_widget"]
 
 Level = Annotated[float, {"min": 0.0, "max": 0.99, "step": 0.005}]
 Number = Annotated[float, {"min": 0.0, "max": 1e9}]
-Text = Annotated[str, {"widget_type": "TextEdit", "label": "what is proved"}]
+Text = Annotated[str, {"widget_type": "TextEdit", "label": "what is proved", "min_height": 150}]
 #: Its types do not know options of single parameters.
 _factory: Any = magic_factory
 
