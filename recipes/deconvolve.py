@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 from deepinv.optim.data_fidelity import PoissonLikelihood
 from deepinv.physics import Blur
 from torch import Tensor
@@ -19,6 +18,7 @@ from torch.nn.functional import pad
 
 from pnp_lip.data.kernels import kernel_remarks, normalised
 from pnp_lip.errors import InputError
+from pnp_lip.recipes.photons import counted, require_photons
 from pnp_lip.recipes.problem import (
     Problem,
     as_observation,
@@ -69,12 +69,7 @@ def simulated(
     kernel = _fitting(kernel, x)
     physics = _blur(kernel, "circular", x)
     y = physics.A(x)
-    if photons is None:
-        y = y + gaussian_noise(y, noise, seed)
-    else:
-        generator = torch.Generator().manual_seed(seed)
-        counts = torch.poisson(_require_photons(photons) * y.clamp(min=0).cpu(), generator)
-        y = counts.to(y) / photons
+    y = y + gaussian_noise(y, noise, seed) if photons is None else counted(y, photons, seed)
     return _problem(physics, y, kernel, noise, photons, truth=x)
 
 
@@ -105,7 +100,7 @@ def observed(
     y = as_observation(y, noise, volumes=True)
     kernel = _fitting(kernel, y)
     if photons is not None:
-        _require_photons(photons)
+        require_photons(photons)
         y = y.clamp(min=0)
     return _problem(_blur(kernel, "valid", y), y, kernel, noise, photons, truth=None)
 
@@ -166,12 +161,6 @@ def _extended(y: Tensor, margin: tuple[int, ...]) -> Tensor:
     for extra in margin:
         sides = [extra // 2, extra - extra // 2, *sides]  # torch pads the last axis first
     return pad(y, sides, mode="replicate") if any(margin) else y
-
-
-def _require_photons(photons: float) -> float:
-    if not (math.isfinite(photons) and photons > 0):
-        raise InputError(f"the number of photons at white must be positive, got {photons:g}")
-    return photons
 
 
 def _settings(kernel: Tensor, padding: str, photons: float | None) -> dict[str, object]:

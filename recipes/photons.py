@@ -73,12 +73,12 @@ def denoise(
     seed: int | None = None,
     device: str | torch.device | None = None,
 ) -> Denoised:
-    """Denoise ``y`` (``[1, C, H, W]``, counts divided by ``photons``) through Anscombe's transform.
+    """Denoise ``y``, counts divided by ``photons``, through Anscombe's transform.
 
     Parameters
     ----------
     y
-        the observation, white at 1.
+        the observation ``[1, C, H, W]``, or a volume ``[1, C, D, H, W]``, white at 1.
     photons
         the number of photons that white stands for.
     truth
@@ -183,7 +183,7 @@ def _problem(
 
 
 def _as_counts(y: Tensor, photons: float) -> Tensor:
-    y = as_observation(y, min(0.999, math.sqrt(1 / photons)))
+    y = as_observation(y, min(0.999, math.sqrt(1 / photons)), volumes=True)
     if bool((y < 0).any()):
         raise InputError(
             f"photon counts are not negative, got {float(y.min()):.3g}: subtract no more than the "
