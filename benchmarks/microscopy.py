@@ -27,8 +27,8 @@ from pnp_lip.quality import psnr
 from pnp_lip.recipes import deconvolve
 from pnp_lip.recipes.restoration import Options, restore
 
-SHAPE = (10, 48, 48)
-VALIDATION, SEEDS = 5, (11, 12, 13)
+SHAPE = (8, 40, 40)
+VALIDATION, SEEDS = 5, (11, 12)
 LUCY = (2, 4, 8, 16, 32)
 METHODS = ("Richardson-Lucy", "slice by slice", "volume")
 
