@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from deepinv.optim.data_fidelity import L2
@@ -32,10 +33,11 @@ from pnp_lip.solvers import (
     PlugAndPlay,
     PrimalDual,
     Solution,
+    StrengthChoice,
 )
 from pnp_lip.versions import versions
 
-__all__ = ["SOLVERS", "Options", "Restoration", "restore"]
+__all__ = ["SOLVERS", "Options", "Restoration", "finished", "plain_solver", "restore"]
 
 SOLVERS = ("forward-backward", "admm", "primal-dual")
 #: Differences kept by the acceleration, and how many bytes they may take.
@@ -140,6 +142,8 @@ class Restoration:
         of a guided solve, the result that its guide is, in the frame of the observation.
     weights_sha256
         hash of the denoiser's weights.
+    choice
+        how the discrepancy principle chose the strength, where it did.
     """
 
     problem: Problem
@@ -149,6 +153,7 @@ class Restoration:
     psnr_curve: tuple[float, ...]
     weights_sha256: str
     plain: Tensor | None = None
+    choice: StrengthChoice | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report: results, guarantee, and everything needed to repeat the run."""
@@ -162,6 +167,7 @@ class Restoration:
             "solver": self.options.solver,
             "stepsize": plan.stepsize,
             "sigma": self.options.sigma,
+            "choice": None if self.choice is None else self.choice.to_dict(),
             "iterations": self.solution.iterations,
             "residual": self.solution.residual,
             "status": self.solution.status.name,
@@ -198,6 +204,7 @@ class Restoration:
                 *_gain("PSNR", report, " dB", 2),
                 *_gain("SSIM", report, "", 4),
                 *_plain(report),
+                *([] if self.choice is None else [f"  {self.choice.message}"]),
                 _guarantee(report),
                 *("  " + line for line in stated.summary().splitlines()),
                 f"  iterations  {report['iterations']}, fixed-point residual {report['residual']:.2e}",
@@ -282,7 +289,7 @@ def restore(problem: Problem, options: Options, *, start: Tensor | None = None) 
     InputError
         a volume and a guided solve.
     """
-    used, solver = _solver(problem, options)
+    solver = _solver(problem, options)
     first = problem.start if start is None else start
     curve: list[float] = []
 
@@ -293,6 +300,26 @@ def restore(problem: Problem, options: Options, *, start: Tensor | None = None) 
     # An image of ADMM costs one more evaluation of the denoiser, so its curve is not recorded.
     callback = None if options.solver == "admm" else record
     solution = solver.solve(problem.y, problem.physics, init=first, callback=callback)
+    return finished(problem, options, solution, curve)
+
+
+def finished(
+    problem: Problem,
+    options: Options,
+    solution: Solution | GuidedSolution,
+    curve: Sequence[float] = (),
+) -> Restoration:
+    """The restoration that a solution is.
+
+    Parameters
+    ----------
+    problem, options
+        what was asked, and how.
+    solution
+        the answer.
+    curve
+        PSNR after every iteration.
+    """
     plain = solution.stages[0].x if isinstance(solution, GuidedSolution) else None
     return Restoration(
         problem,
@@ -300,20 +327,26 @@ def restore(problem: Problem, options: Options, *, start: Tensor | None = None) 
         solution,
         problem.in_frame(solution.x).clamp(0, 1),
         tuple(curve),
-        used.sha256,
+        _network(problem, options).sha256,
         None if plain is None else problem.in_frame(plain).clamp(0, 1),
     )
 
 
-def _solver(problem: Problem, options: Options) -> tuple[Network, PlugAndPlay | GuidedPlugAndPlay]:
-    """The network and what solves with it."""
-    volume = problem.start.ndim == 5
-    used = network(problem.channels, options.weights, options.device, guided=options.guided)
-    if not isinstance(used.denoiser, GuidedDenoiser):
-        inner = used.denoiser
-        return used, options.build(problem, VolumeDenoiser(inner) if volume else inner)
-    if volume:
+def plain_solver(problem: Problem, options: Options) -> PlugAndPlay:
+    """The solver of ``problem`` with a denoiser without a guide; for volumes along three directions."""
+    inner = _network(problem, replace(options, guided=False)).denoiser
+    return options.build(problem, VolumeDenoiser(inner) if problem.start.ndim == 5 else inner)
+
+
+def _solver(problem: Problem, options: Options) -> PlugAndPlay | GuidedPlugAndPlay:
+    if not options.guided:
+        return plain_solver(problem, options)
+    if problem.start.ndim == 5:
         raise InputError("a volume has no guided solve: leave out --guided")
     build = partial(options.build, problem)
-    loose = max(_LOOSE, options.tol)
-    return used, GuidedPlugAndPlay(used.denoiser, build, tol=options.tol, loose=loose)
+    guided = cast(GuidedDenoiser, _network(problem, options).denoiser)
+    return GuidedPlugAndPlay(guided, build, tol=options.tol, loose=max(_LOOSE, options.tol))
+
+
+def _network(problem: Problem, options: Options) -> Network:
+    return network(problem.channels, options.weights, options.device, guided=options.guided)

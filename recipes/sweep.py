@@ -16,6 +16,7 @@ from pnp_lip.quality import psnr
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.recipes.restoration import Options, Restoration, restore
 from pnp_lip.recipes.sheet import save_sheet
+from pnp_lip.solvers.discrepancy import TARGET, discrepancy
 
 __all__ = ["Sweep", "sweep"]
 
@@ -39,8 +40,8 @@ class Sweep:
     def chosen(self) -> int:
         """Index of the best in PSNR where the truth is known.
 
-        Elsewhere of the one whose distance from the data is most like the noise, or of the middle one
-        where there is no noise.
+        Elsewhere of the one whose misfit is nearest to that of the discrepancy principle, or of the middle
+        one where there is no noise.
         """
         problem = self.tries[0].problem
         if problem.truth is not None:
@@ -48,7 +49,7 @@ class Sweep:
             return max(range(len(scores)), key=scores.__getitem__)
         if problem.noise == 0:
             return len(self.tries) // 2
-        misfits = [abs(math.log(max(discrepancy(one), 1e-12))) for one in self.tries]
+        misfits = [abs(math.log(max(misfit(one), 1e-12) / TARGET)) for one in self.tries]
         return min(range(len(misfits)), key=misfits.__getitem__)
 
     @property
@@ -86,21 +87,17 @@ class Sweep:
             "strength": one.options.sigma / self.unit,
             "sigma": one.options.sigma,
             "psnr": None if truth is None else psnr(one.image, truth),
-            "discrepancy": discrepancy(one) if one.problem.noise else None,
+            "discrepancy": misfit(one) if one.problem.noise else None,
             "iterations": one.solution.iterations,
             "status": one.solution.status.name,
         }
 
 
 @torch.no_grad()
-def discrepancy(restoration: Restoration) -> float:
-    r""":math:`|Ax - y|^2/(m s^2)` for ``m`` measurements with noise of standard deviation ``s``.
-
-    About 1 where what is left of the data looks like the noise, in size.
-    """
+def misfit(restoration: Restoration) -> float:
+    r""":math:`|Ax - y|^2/(m s^2)` for ``m`` measurements with noise of standard deviation ``s``."""
     problem = restoration.problem
-    left = problem.physics.A(restoration.solution.x) - problem.y
-    return float(left.abs().double().square().mean()) / problem.noise**2
+    return discrepancy(problem.physics, restoration.solution.x, problem.y, problem.noise)
 
 
 def sweep(problem: Problem, options: Options, strengths: Sequence[float], unit: float) -> Sweep:

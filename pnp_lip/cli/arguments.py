@@ -12,6 +12,7 @@ __all__ = [
     "noise_level_or_auto",
     "nonnegative",
     "positive",
+    "positive_or_auto",
     "positive_share",
     "seed",
     "share",
@@ -71,6 +72,11 @@ def positive(text: str) -> float:
     if value <= 0:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return value
+
+
+def positive_or_auto(text: str) -> float | str:
+    """A number above 0, or the word ``auto``: then it is chosen."""
+    return text if text == "auto" else positive(text)
 
 
 def strengths(text: str) -> tuple[float, ...]:

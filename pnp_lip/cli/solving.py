@@ -12,6 +12,7 @@ from torch import Tensor
 from pnp_lip.cli.door import Given, noise_of, say
 from pnp_lip.cli.failure import NOT_CONVERGED
 from pnp_lip.cli.result import write
+from pnp_lip.recipes.by_discrepancy import restore_by_discrepancy
 from pnp_lip.recipes.estimate import estimated
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.recipes.restoration import Options, Restoration, restore
@@ -71,6 +72,8 @@ def _solved(
     """At the strength that is asked for: absolute, in units of the noise, at several, or the default."""
     if options.strengths is not None:
         return sweep(problem, _options(options, default), options.strengths, unit)
+    if options.strength == "auto":
+        return restore_by_discrepancy(problem, _options(options, default))
     sigma = options.sigma if options.strength is None else options.strength * unit
     how = _options(options, default if sigma is None else sigma)
     if (estimate := estimated(problem, how)) is not None:

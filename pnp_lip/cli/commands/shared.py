@@ -9,6 +9,7 @@ from pnp_lip.cli.arguments import (
     noise_level,
     noise_level_or_auto,
     positive,
+    positive_or_auto,
     seed,
     strengths,
 )
@@ -87,10 +88,11 @@ def solving_arguments(parser: argparse.ArgumentParser) -> None:
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument(
         "--strength",
-        type=positive,
+        type=positive_or_auto,
         metavar="TIMES",
         help="strength of the denoiser in multiples of the noise; larger is smoother (default: what was "
-        "best on validation images)",
+        "best on validation images). 'auto' chooses it so that the misfit is that of the noise (the "
+        "discrepancy principle), for Gaussian noise of a known level",
     )
     choice.add_argument(
         "--strengths",

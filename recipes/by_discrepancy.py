@@ -1,0 +1,69 @@
+"""A restoration whose strength is chosen by the discrepancy principle, from the noise level alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deepinv.optim.data_fidelity import L2
+from torch import Tensor
+
+from pnp_lip.errors import InputError
+from pnp_lip.quality import psnr
+from pnp_lip.recipes.problem import Problem
+from pnp_lip.recipes.restoration import Options, Restoration, finished, plain_solver, restore
+from pnp_lip.solvers import PlugAndPlay, solve_by_discrepancy
+
+__all__ = ["restore_by_discrepancy"]
+
+
+def restore_by_discrepancy(problem: Problem, options: Options) -> Restoration:
+    """Solve ``problem`` at the strength at which the misfit is that of the noise.
+
+    A guided solve takes the strength that the plain one chose.
+
+    Parameters
+    ----------
+    problem
+        with Gaussian noise of a known level.
+    options
+        how; its ``sigma`` is replaced.
+
+    Returns
+    -------
+    Restoration
+        its ``choice`` says how the strength came about.
+
+    Raises
+    ------
+    InputError
+        no noise, or noise of another kind.
+    HypothesisViolated
+        the convergence theorem does not apply with these options.
+    """
+    if problem.noise == 0 or not isinstance(problem.fidelity, L2 | None):
+        raise InputError(
+            "the strength is chosen from the level of Gaussian noise: state it (--noise), or the "
+            "strength itself (--strength 0.8)"
+        )
+    plain = replace(options, guided=False)
+    curve: list[float] = []
+
+    def build(sigma: float) -> PlugAndPlay:
+        return plain_solver(problem, replace(plain, sigma=min(float(sigma), 0.999)))
+
+    def record(iteration: int, x: Tensor) -> None:
+        curve.append(psnr(problem.in_frame(x), problem.truth))
+
+    callback = None if problem.truth is None else record
+    choice = solve_by_discrepancy(
+        build,
+        problem.y,
+        problem.physics,
+        noise=problem.noise,
+        init=problem.start,
+        callback=callback,
+    )
+    chosen = replace(options, sigma=float(choice.sigma))
+    if options.guided:
+        return replace(restore(problem, chosen), choice=choice)
+    return replace(finished(problem, chosen, choice.solution, curve), choice=choice)
