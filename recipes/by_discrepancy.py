@@ -52,16 +52,16 @@ def restore_by_discrepancy(problem: Problem, options: Options) -> Restoration:
         return plain_solver(problem, replace(plain, sigma=min(float(sigma), 0.999)))
 
     def record(iteration: int, x: Tensor) -> None:
-        curve.append(psnr(problem.in_frame(x), problem.truth))
+        if problem.truth is not None:
+            curve.append(psnr(problem.in_frame(x), problem.truth))
 
-    callback = None if problem.truth is None else record
     choice = solve_by_discrepancy(
         build,
         problem.y,
         problem.physics,
         noise=problem.noise,
         init=problem.start,
-        callback=callback,
+        callback=record if problem.truth is not None else None,
     )
     chosen = replace(options, sigma=float(choice.sigma))
     if options.guided:
