@@ -67,6 +67,9 @@ def simulated(
     """
     x, noise = as_truth(x, volumes=True), require_noise(noise)
     kernel = _fitting(kernel, x)
+    if any(k > n for k, n in zip(kernel.shape[2:], x.shape[2:], strict=True)):
+        sizes = [" x ".join(str(side) for side in t.shape[2:]) for t in (kernel, x)]
+        raise InputError(f"the kernel of {sizes[0]} pixels is larger than the image of {sizes[1]}")
     physics = _blur(kernel, "circular", x)
     y = physics.A(x)
     y = y + gaussian_noise(y, noise, seed) if photons is None else counted(y, photons, seed)
@@ -79,7 +82,8 @@ def observed(
     """A real observation; nothing is assumed beyond its frame.
 
     Light from outside of the frame is part of the model: the reconstruction is larger than what was
-    recorded by the width of the kernel, also along the axis, and is cut to the frame in the end.
+    recorded by the width of the kernel, also along the axis, and is cut to the frame in the end. So the
+    kernel may have more slices than the stack.
 
     Parameters
     ----------
@@ -141,9 +145,6 @@ def _fitting(kernel: Tensor, image: Tensor) -> Tensor:
             f"the kernel is {words[kernel.ndim]}, what is to be restored {words[image.ndim]}: they must "
             "have the same dimensions"
         )
-    if any(k > n for k, n in zip(kernel.shape[2:], image.shape[2:], strict=True)):
-        sizes = [" x ".join(str(side) for side in t.shape[2:]) for t in (kernel, image)]
-        raise InputError(f"the kernel of {sizes[0]} pixels is larger than the image of {sizes[1]}")
     return kernel.to(image)
 
 
