@@ -259,11 +259,6 @@ def test_a_guided_solve_of_a_volume_is_refused() -> None:
     [
         ((1, 1, 9, 9), kernel(3, 3, 3), "the kernel is a volume, what is to be restored an image"),
         ((1, 1, 9, 9, 9), kernel(3, 3), "the kernel is an image, what is to be restored a volume"),
-        (
-            (1, 1, 2, 9, 9),
-            kernel(3, 3, 3),
-            "3 x 3 x 3 pixels is larger than the image of 2 x 9 x 9",
-        ),
     ],
 )
 def test_kernels_that_do_not_fit_are_refused(
@@ -271,6 +266,16 @@ def test_kernels_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=message):
         deconvolve.observed(torch.zeros(shape), k)
+
+
+def test_a_kernel_may_have_more_slices_than_the_stack_but_not_of_a_simulation() -> None:
+    x, k = torch.rand(1, 1, 2, 9, 9), kernel(5, 3, 3)
+    seen = deconvolve.observed(x, k)
+    assert seen.start.shape[2:] == (6, 11, 11)
+    assert torch.equal(seen.in_frame(seen.start), x)
+    assert seen.physics.A(seen.start).shape == x.shape
+    with pytest.raises(InputError, match="5 x 3 x 3 pixels is larger than the image of 2 x 9 x 9"):
+        deconvolve.simulated(x, k)
 
 
 @pytest.mark.parametrize("photons", [0.0, -3.0, float("nan"), float("inf")])
