@@ -297,9 +297,7 @@ def restore(problem: Problem, options: Options, *, start: Tensor | None = None) 
         if problem.truth is not None:
             curve.append(psnr(problem.in_frame(x), problem.truth))
 
-    # An image of ADMM costs one more evaluation of the denoiser, so its curve is not recorded.
-    callback = None if options.solver == "admm" else record
-    solution = solver.solve(problem.y, problem.physics, init=first, callback=callback)
+    solution = solver.solve(problem.y, problem.physics, init=first, callback=record)
     return finished(problem, options, solution, curve)
 
 

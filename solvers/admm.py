@@ -88,12 +88,13 @@ class ADMM(PlugAndPlay):
         self, data: DataTerm, plan: Plan, start: Tensor, *, denoiser: nn.Module | None = None
     ) -> FixedPointMap:
         denoise = self.denoise(plan, start, denoiser)
+        latest = [start]
 
         def step(w: Tensor) -> Tensor:
-            x = denoise(w)
+            x = latest[0] = denoise(w)
             return w + data.prox(2 * x - w, plan.stepsize) - x
 
-        return FixedPointMap(step, denoise, start)
+        return FixedPointMap(step, denoise, start, latest=lambda: latest[0])
 
 
 def _prox_violations(data: DataTerm, stepsize: float) -> list[str]:

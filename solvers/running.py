@@ -105,4 +105,7 @@ def _on_images(
 ) -> Callback | None:
     if callback is None:
         return None
-    return lambda iteration, w: callback(iteration, data.native(fixed_point.image(w)))
+    image, latest = fixed_point.image, fixed_point.latest
+    return lambda iteration, w: callback(
+        iteration, data.native(image(w) if latest is None else latest())
+    )

@@ -30,12 +30,16 @@ class FixedPointMap:
         the first variable.
     measure
         the norm in which ``T`` is nonexpansive, up to a factor; the Euclidean one without it.
+    latest
+        the image that the last step computed on its way, where that of a variable costs an evaluation of
+        the denoiser; a callback is shown this one.
     """
 
     step: Callable[[Tensor], Tensor]
     image: Callable[[Tensor], Tensor]
     start: Tensor
     measure: Callable[[Tensor], Tensor] | None = None
+    latest: Callable[[], Tensor] | None = None
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,12 @@ from pnp_lip import LipschitzDenoiser
 from pnp_lip.cli import main
 from pnp_lip.data.images import write_image
 from pnp_lip.data.photographs import photograph
+from pnp_lip.denoisers.frozen import Frozen
 from pnp_lip.errors import InputError
-from pnp_lip.recipes import deblur, inpaint, networks
+from pnp_lip.recipes import deblur, deconvolve, estimate, inpaint, networks, photons
+from pnp_lip.recipes.by_discrepancy import restore_by_discrepancy
 from pnp_lip.recipes.denoise import denoise
+from pnp_lip.recipes.estimate import Estimate, estimated
 from pnp_lip.recipes.figure import residual_curve, save_figure
 from pnp_lip.recipes.lab_page import lab_page
 from pnp_lip.recipes.networks import network
@@ -138,6 +141,54 @@ def test_a_strength_is_a_multiple_of_the_noise(small: str) -> None:
     assert json.loads(Path("deblur.json").read_text())["sigma"] == pytest.approx(0.06)
 
 
+def test_the_strength_is_chosen_from_the_noise_alone(image: Tensor) -> None:
+    problem = deblur.simulated(image, KERNEL, 0.04, seed=0)
+    found = restore_by_discrepancy(problem, Options(0.5, tol=1e-4, max_iter=80))
+    report = found.to_dict()
+    assert report["choice"]["met"]
+    assert report["sigma"] == report["choice"]["sigma"]
+    assert misfit(found) == pytest.approx(report["choice"]["discrepancy"], rel=1e-5)
+    assert report["choice"]["discrepancy"] == pytest.approx(report["choice"]["target"], rel=0.03)
+    assert "by the discrepancy principle" in found.summary()
+    assert len(found.psnr_curve) == found.solution.iterations
+    alone = restore(problem, found.options)
+    assert float((alone.image - found.image).abs().max()) < 5e-3
+
+
+def test_noise_of_another_kind_chooses_no_strength(image: Tensor) -> None:
+    counts = photons.simulated(image, KERNEL, 100, 0)
+    for problem in (counts, deblur.simulated(image, KERNEL, 0.0, seed=0)):
+        with pytest.raises(InputError, match="from the level of Gaussian noise"):
+            restore_by_discrepancy(problem, Options(0.1))
+
+
+def test_the_command_chooses_the_strength(small: str) -> None:
+    arguments = ["deblur", "image.png", "--simulate", "--kernel", "kernel.png", "--weights", small]
+    code = main([*arguments, "--noise", "0.04", "--strength", "auto", "--max-iter", "3"])
+    assert code in (0, 3)
+    report = json.loads(Path("deblur.json").read_text())
+    assert report["choice"]["strength"] == pytest.approx(report["sigma"] / 0.04)
+
+
+def test_the_curve_of_admm_costs_no_application_of_the_denoiser(
+    image: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    forward = Frozen.forward
+
+    def counted(self: Frozen, *arguments: Any, **options: Any) -> Tensor:
+        calls.append(1)
+        return forward(self, *arguments, **options)
+
+    monkeypatch.setattr(Frozen, "forward", counted)
+    problem = deblur.simulated(image, KERNEL, 0.02, seed=0)
+    found = restore(problem, Options(0.016, "admm", tol=1e-4, max_iter=60))
+    assert len(found.psnr_curve) == found.solution.iterations
+    assert len(calls) <= found.solution.iterations + 2
+    score = found.to_dict()["psnr_restoration"]
+    assert found.psnr_curve[-1] == pytest.approx(score, abs=0.02)
+
+
 # Figures
 
 
@@ -244,3 +295,35 @@ def test_the_page_of_a_stack_lists_its_pages() -> None:
             f"<td>{number + 1}</td><td>CONVERGED</td><td>{10 + number}</td><td>{30 + number}</td>"
         )
         assert cells in page
+
+
+# Large images
+
+
+def test_time_and_memory_of_a_large_image_are_said(
+    image: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = deblur.simulated(image, KERNEL, 0.02, seed=0)
+    options = Options(0.015, max_iter=30)
+    assert estimated(problem, options) is None
+    monkeypatch.setattr(estimate, "_LARGE", 1)
+    found = estimated(problem, options)
+    assert found is not None
+    assert found.iteration > 0
+    assert found.memory == 4 * (estimate._HELD + 20) * image.numel()
+    assert "for 30 iterations" in found.sentence()
+    volume = torch.rand(1, 1, 8, 24, 24)
+    assert estimated(deconvolve.observed(volume, torch.ones(1, 1, 3, 3, 3)), options) is not None
+
+
+def test_durations_are_said_in_the_unit_that_fits() -> None:
+    said = Estimate(iteration=67.0, memory=5.7e9, most=300).sentence()
+    assert "about 67 s an iteration" in said
+    assert "45 min for 40 iterations, at most 5.6 h; about 5.7 GB" in said
+
+
+def test_fewer_differences_of_large_images_are_kept() -> None:
+    kept = Options(0.1).memory_of
+    assert kept(torch.empty(1, 1, 512, 512, device="meta")) == 10
+    assert kept(torch.empty(1, 3, 2000, 3000, device="meta")) == 7
+    assert kept(torch.empty(1, 3, 4000, 6000, device="meta")) == 5
