@@ -29,7 +29,7 @@ from pnp_lip.recipes.problem import (
 
 __all__ = ["STRENGTH", "noise_of_photons", "observed", "simulated"]
 
-#: Strength of the denoiser in units of the noise, for Gaussian noise and for photons: chosen on
+#: Strength of the denoiser in units of the noise, for Gaussian noise and for photons, chosen on
 #: generated volumes.
 STRENGTH = {"gaussian": 0.6, "photons": 0.5}
 

@@ -53,7 +53,7 @@ class VolumeDenoiser(Denoiser):
     torch.Size([1, 1, 8, 32, 32])
     """
 
-    #: A volume is handed over whole: what its axes are is not for a solver to guess.
+    #: A volume is handed over whole, because what its axes are is not for a solver to guess.
     in_channels = None
 
     def __init__(self, denoiser: nn.Module, weights: Sequence[float] = (1.0, 1.0, 1.0)) -> None:
