@@ -195,8 +195,8 @@ def _require_shares(volume: VolumeDenoiser, name: str) -> None:
     """The planes keep their size and are averaged with weights that make a convex combination."""
     if not keeps_shape(volume.denoiser):
         raise CertificateRejected(
-            f"'{name or 'the network'}' averages planes, and a {type(volume.denoiser).__qualname__} may give "
-            f"others than it takes"
+            f"'{name or 'the network'}' averages planes, and a {type(volume.denoiser).__qualname__} "
+            f"may give others than it takes"
         )
     weights = volume.weights
     if len(weights) != 3 or not all(0 <= w < math.inf for w in weights) or not sum(weights) > 0:
