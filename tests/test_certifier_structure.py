@@ -28,6 +28,7 @@ from pnp_lip.certifier import (
     register_operator,
     register_rule,
 )
+from pnp_lip.denoisers.guard import Guard
 from pnp_lip.layers import ConvGradientStep
 
 
@@ -571,3 +572,19 @@ def test_a_gradient_flow_written_with_plain_operators_is_recognised() -> None:
         a=flow, b=other,
     )  # fmt: skip
     assert _require_bound(untied, 2, 5, 6).upper > 1
+
+
+class Even(nn.Module):
+    """The identity, on images of even sides only."""
+
+    def forward(self, x: Tensor, sigma: Any = None) -> Tensor:
+        return functional.pixel_shuffle(functional.pixel_unshuffle(x, 2), 2)
+
+
+def test_conditions_of_a_part_are_not_read_as_those_of_an_image_of_another_size() -> None:
+    part = Guard(Even())  # type: ignore[arg-type]
+    whole = prove(Network(lambda m, x: m.part(x, 0.1), part=part), example=torch.rand(1, 2, 16, 16))
+    assert any("H" in one and "2" in one for one in whole.conditions)
+    half = Network(lambda m, x: m.part(functional.avg_pool2d(x, 2), 0.1), part=part)
+    with pytest.raises(Refusal, match="on images of another size than those of the network"):
+        prove(half, example=torch.rand(1, 2, 16, 16))

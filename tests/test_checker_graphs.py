@@ -58,7 +58,7 @@ class Flow(nn.Module):
 
     def __init__(self, *, tied: bool = True) -> None:
         super().__init__()
-        self.weights = nn.ParameterList([torch.randn(2, 1, 3, 3) / 5 for _ in range(2)])
+        self.weights = nn.ParameterList([torch.randn(2, 1, 3, 3) / 8 for _ in range(2)])
         self.tied = tied
 
     def forward(self, x: Tensor) -> Tensor:
@@ -341,11 +341,23 @@ def test_an_operator_without_a_rule_here_is_named_as_assumed() -> None:
     assert assumed == "the bound 3.5 of 'tan' (tan.default)"
 
 
-def test_a_class_whose_theorem_the_checker_does_not_know_is_rejected_by_name() -> None:
-    class Mine(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x
+class Mine(nn.Module):
+    """A class of the user, for which only the prover has a rule."""
 
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor:
+        return x
+
+
+def test_a_part_whose_theorem_only_the_prover_knows_is_named_as_assumed() -> None:
+    with local_rules():
+        register_rule(Mine, keeps_shape=True, arguments=("level",))(
+            lambda module, name, settings: lipschitz("mine", 1.0)
+        )
+        network, data = _made(Branch(Mine()))
+    assert check_certificate(data, network).assumed == ("the bound 1.0 of 'part' (Mine)",)
+
+
+def test_a_class_whose_theorem_the_checker_does_not_know_is_rejected_by_name() -> None:
     with local_rules():
         register_rule(Mine, keeps_shape=True)(lambda module, name, settings: lipschitz("mine", 1.0))
         certificates = [certify(one) for one in (Mine(), Committee([nn.Identity(), nn.ReLU()]))]

@@ -24,7 +24,6 @@ __all__ = [
     "Settings",
     "apply_rule",
     "chain",
-    "has_rule",
     "keeps_shape",
     "local_rules",
     "register_rule",
@@ -191,11 +190,6 @@ def local_rules() -> Iterator[None]:
 def rule_of(module: nn.Module) -> ModuleRule | None:
     """The rule of exactly this class, if there is one."""
     return _RULES.get(plain_type(module))
-
-
-def has_rule(module: nn.Module) -> bool:
-    """Whether a rule is registered for exactly this class."""
-    return rule_of(module) is not None
 
 
 def keeps_shape(module: nn.Module) -> bool:

@@ -252,7 +252,7 @@ class _Check:
         errors = [error for _, error in proved]
         return claim, errors[0] if all(error == errors[0] for error in errors) else None
 
-    def _part(self, module: nn.Module, name: str, among: list[int]) -> Proved:
+    def _part(self, module: nn.Module, name: str, among: list[int], same_size: bool) -> Proved:
         """Of a part that stays whole in a graph; layers of graphs inside it are not its own."""
         inside = {
             i
@@ -262,7 +262,18 @@ class _Check:
             for i in node.layers
         }
         among[:] = [index for index in among if index not in inside]
-        return self._claim(of_network(module, name), among)
+        plan, before = of_network(module, name), len(self.conditions)
+        if isinstance(plan, Exportable) and all(graph.path != name for graph in self.data.graphs):
+            layer = self.ledger.take(name, among)
+            self.ledger.assume(layer, type(module).__qualname__)
+            alpha = None if layer.averagedness is None else Fraction(layer.averagedness)
+            return Claim(Fraction(layer.upper), alpha), None
+        found = self._claim(plan, among)
+        if len(self.conditions) > before and not same_size:
+            raise CertificateRejected(
+                f"'{name}' is bounded for some sizes only, and called on images of another size"
+            )
+        return found
 
 
 def _check_claims(data: Stored) -> None:

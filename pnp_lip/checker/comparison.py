@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from pnp_lip.checker.entries import short
 from pnp_lip.checker.export import UNKNOWN, WHOLE, Exported
 from pnp_lip.checker.graph_file import Graph
 from pnp_lip.checker.layer import CertificateRejected
@@ -31,14 +32,18 @@ def require_same_graph(stored: Graph, found: Exported) -> None:
         own = (texts.operator(node), texts.arguments(node), texts.shape(node))
         if own != (wanted.operator, wanted.arguments, wanted.shape):
             raise CertificateRejected(
-                f"node {index} of the certificate is {wanted.operator}({wanted.arguments}) of shape "
-                f"[{wanted.shape}], the network runs {own[0]}({own[1]}) of shape [{own[2]}]"
+                f"node {index} of the certificate is {_call(wanted.operator, wanted.arguments)} of shape "
+                f"[{short(wanted.shape)}], the network runs {_call(*own[:2])} of shape [{short(own[2])}]"
             )
     if len(found.nodes) != len(stored.nodes):
         raise CertificateRejected(
             f"the certificate has {len(stored.nodes)} nodes for {stored.what}, the network runs "
             f"{len(found.nodes)}"
         )
+
+
+def _call(operator: str, arguments: str) -> str:
+    return f"{short(operator)}({short(arguments)})"
 
 
 class _Texts:

@@ -31,6 +31,8 @@ UNKNOWN = object()
 #: Noise levels at which a graph for numbers is exported.
 _LEVELS = (0.06, 0.31, 0.5)
 _AGREEMENT = 1e-4
+#: Arguments on any value of which the theorems of our classes hold.
+_FREE = {"sigma"}
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def exported(network: nn.Module, graph: Graph) -> Exported:
         something else than its graph.
     """
     levels: tuple[float | None, ...] = _LEVELS if graph.kind == "number" else (None,)
-    inner = copy.deepcopy(network)
+    inner = _copied(network)
     wholes = {node.arguments.split(", ")[0] for node in graph.nodes if node.operator == "whole"}
     _CALLS.clear()
     for path in sorted(wholes):
@@ -178,6 +180,13 @@ def _require_agreement(caller: _Caller, program: ExportedProgram, given: Any) ->
         raise CertificateRejected("the exported graph computes something else than the network")
 
 
+def _copied(network: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(network)
+    except Exception as error:
+        raise CertificateRejected(f"the network cannot be copied: {error}") from error
+
+
 def _keep_whole(root: nn.Module, path: str) -> None:
     """Let calls of one part stand in the graph as one operator."""
     try:
@@ -194,10 +203,14 @@ def _keep_whole(root: nn.Module, path: str) -> None:
     def record(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         rest = dict(list(signature.bind(part, x, *args, **kwargs).arguments.items())[2:])
         tensors = [key for key, value in rest.items() if isinstance(value, Tensor)]
+        given = [k for k, value in rest.items() if value is not signature.parameters[k].default]
+        if keeps_shape(part) and not set(given) <= _FREE:
+            raise CertificateRejected(f"'{path}' is called with {given}: its theorem excludes that")
 
         def run(image: Tensor, others: list[Tensor]) -> Tensor:
-            given = rest | dict(zip(tensors, others, strict=True))
-            out: Tensor = forward(part, image, **given)
+            bound = signature.bind(part, image, *args, **kwargs)
+            bound.arguments.update(zip(tensors, others, strict=True))
+            out: Tensor = forward(*bound.args, **bound.kwargs)
             return out
 
         _CALLS.append((path, part, run))

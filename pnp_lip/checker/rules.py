@@ -10,16 +10,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
-from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from pnp_lip.checker.composition import Claim, beside, in_sequence, of_entrywise, of_linear, root_up
 from pnp_lip.checker.execution import EXACT, Error
 from pnp_lip.checker.export import UNKNOWN
 from pnp_lip.checker.file import Layer
 from pnp_lip.checker.layer import CertificateRejected
-from pnp_lip.checker.walk import Atom, Constant, Value, Walk, depends, shape_of
+from pnp_lip.checker.walk import Atom, Constant, Value, Walk, depends, equal_sizes, shape_of
 
-__all__ = ["NotRecomputed", "Op", "apply", "equal_sizes", "rule"]
+__all__ = ["NotRecomputed", "Op", "apply", "rule"]
 
 Rule = Callable[..., Any]
 _RULES: dict[str, Rule] = {}
@@ -181,8 +180,3 @@ class Op:
         self.walk.atoms[self.node.name] = Atom(claim)
         exact = all(part.exact for part in parts)
         return Value({self.node.name: Fraction(1)}, self.shape, exact)
-
-
-def equal_sizes(one: Any, other: Any) -> bool:
-    """For every image that meets the conditions."""
-    return bool(statically_known_true(one == other))

@@ -11,8 +11,8 @@ from torch import Tensor, fx
 
 from pnp_lip.checker.composition import root_up
 from pnp_lip.checker.export import UNKNOWN
-from pnp_lip.checker.rules import NotRecomputed, Op, equal_sizes, rule
-from pnp_lip.checker.walk import Constant, Value
+from pnp_lip.checker.rules import NotRecomputed, Op, rule
+from pnp_lip.checker.walk import Constant, Value, equal_sizes
 
 __all__: list[str] = []
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from pnp_lip.checker.comparison import label_of
 from pnp_lip.checker.composition import (
@@ -33,7 +34,7 @@ from pnp_lip.checker.graph_file import Graph, Node
 from pnp_lip.checker.layer import CertificateRejected
 from pnp_lip.checker.ledger import Ledger, require_claim
 
-__all__ = ["JUMP", "Atom", "Constant", "Value", "Walk", "depends"]
+__all__ = ["JUMP", "Atom", "Constant", "Value", "Walk", "depends", "equal_sizes", "shape_of"]
 
 #: A value that jumps with the image, such as the place of a maximum.
 JUMP = object()
@@ -113,7 +114,7 @@ class Walk:
     found: Exported
     ledger: Ledger
     apply: Callable[[Walk, fx.Node], Any]
-    part: Callable[[nn.Module, str, list[int]], tuple[Claim, Error | None]]
+    part: Callable[[nn.Module, str, list[int], bool], tuple[Claim, Error | None]]
     values: dict[fx.Node, Any] = field(default_factory=dict)
     atoms: dict[str, Atom] = field(default_factory=dict)
     start: str = ""
@@ -241,7 +242,9 @@ class Walk:
             raise CertificateRejected("a part is given a second input that depends on the image")
         path, module = self.found.parts[number]
         name = ".".join(one for one in (self.graph.path, path) if one)
-        claim, error = self.part(module, name, self.left)
+        image = shape_of(self.found.image)
+        same = len(image) == len(source.shape) and all(map(equal_sizes, image, source.shape))
+        claim, error = self.part(module, name, self.left, same)
         return self.atom(node, source, claim, error=error)
 
     def atom(
@@ -308,7 +311,13 @@ def depends(value: Any) -> bool:
     return isinstance(value, Value)
 
 
+def equal_sizes(one: Any, other: Any) -> bool:
+    """For every image that meets the conditions."""
+    return bool(statically_known_true(one == other))
+
+
 def shape_of(node: fx.Node) -> tuple[Any, ...]:
+    """Of its tensor, with symbols; empty for what is none."""
     return _sides(node.meta.get("val"))
 
 

@@ -15,8 +15,8 @@ from torch import Tensor, fx
 from pnp_lip.checker.composition import of_linear
 from pnp_lip.checker.execution import of_affine
 from pnp_lip.checker.padding import copies_of
-from pnp_lip.checker.rules import NotRecomputed, Op, equal_sizes, rule
-from pnp_lip.checker.walk import Value
+from pnp_lip.checker.rules import NotRecomputed, Op, rule
+from pnp_lip.checker.walk import Value, equal_sizes
 
 __all__: list[str] = []
 

@@ -42,6 +42,9 @@ _REASONS = {
     "reads the value of a tensor, so that a decision may depend on data": (
         "item", "_local_scalar_dense", "is_nonzero", "nonzero",
     ),
+    "returns indices, which jump: use return_indices=False": (
+        "max_pool2d_with_indices", "max_pool3d_with_indices",
+    ),
     "indexes with tensors, which may repeat entries": ("index", "gather", "index_select", "take"),
 }  # fmt: skip
 _WHY = {name: reason for reason, names in _REASONS.items() for name in names}

@@ -98,11 +98,6 @@ def _max_pool(
     )
 
 
-@register_operator(aten.max_pool2d_with_indices.default, aten.max_pool3d_with_indices.default)
-def _max_pool_indices(op: Operation, x: Any, **given: Any) -> Any:
-    op.refuse("returns indices, which jump: use return_indices=False")
-
-
 @register_operator(
     aten.adaptive_avg_pool1d.default, aten.adaptive_avg_pool2d.default,
     aten.adaptive_avg_pool3d.default, aten._adaptive_avg_pool2d.default,
