@@ -1,7 +1,7 @@
 """Guided denoisers beside plain ones: denoising, deblurring, and what a small change of the input can do.
 
     PNP_LIP_DATA=... python -m benchmarks.guided
-    PNP_LIP_DATA=... python -m benchmarks.guided --every 4 --rows large "dial 0" "mean maps" ...
+    PNP_LIP_DATA=... python -m benchmarks.guided --every 4 --rows "dial 0" "mean maps" ...
 
 Noise comes from a generator seeded with 0 for every image; the rows of one set are computed on the same
 noisy images. Every row says which bound is *proved* with the guide fixed, and which gain from input to
@@ -46,7 +46,6 @@ TITLES = {"bsd68": "BSD68, grey", "cbsd68": "CBSD68, colour"}
 DIALS = (0.0, 0.25, 0.5)
 ROWS = (
     "plain",
-    "large",
     "guided",
     *(f"dial {dial:g}" for dial in DIALS),
     "mean maps",
@@ -54,7 +53,7 @@ ROWS = (
     "foreign guide",
 )
 #: Rows at every level; the others only explain.
-MAIN = ("plain", "large", "guided")
+MAIN = ("plain", "guided")
 SOLVES = ("plain", "guided", "adaptive")
 STRENGTH, NOISE, PART = 0.8, (0.01, 0.03), 256
 

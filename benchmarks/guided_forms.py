@@ -19,8 +19,8 @@ LEVEL, CROPS, SIDE = 25, 2, 32
 
 def model(channels: int, name: str, images: list[Tensor]) -> Denoise:
     """The denoiser of a row."""
-    if name in ("plain", "large"):
-        return LipschitzDenoiser(channels, pretrained="default" if name == "plain" else name)
+    if name == "plain":
+        return LipschitzDenoiser(channels)
     if name.startswith("dial"):
         return GuidedDenoiser(channels, dial=float(name.split()[1]))
     guided = GuidedDenoiser(channels)
