@@ -262,7 +262,7 @@ def _problem(
 
 
 def _from_counts(counts: Tensor, photons: float) -> tuple[Tensor, L2, float]:
-    """Line integrals, the weighted data term, and the mean relative noise of the rays.
+    """Line integrals, the weighted data term, and the noise of the rays that weigh most.
 
     A ray without a photon counts as half a photon, and weighs as little as that.
 
@@ -276,7 +276,8 @@ def _from_counts(counts: Tensor, photons: float) -> tuple[Tensor, L2, float]:
     seen = counts.clamp(min=0.5)
     integrals = torch.log(photons / seen)
     weights = seen / seen.max()
-    noise = float((seen.reciprocal().mean().sqrt()) / integrals.max().clamp(min=1e-6))
+    # The data term of these weights is the one of a scan whose rays all have this noise.
+    noise = float(seen.max().rsqrt() / integrals.max().clamp(min=1e-6))
     return integrals, L2(sigma=weights.rsqrt()), min(noise, 0.999)
 
 
