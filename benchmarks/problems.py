@@ -180,7 +180,9 @@ def brain() -> list[Tensor]:
     import nibabel
 
     file = Path(package.origin).parent / "datasets" / "data" / TEMPLATE
-    volume = np.asarray(nibabel.load(file).dataobj, dtype=np.float32)[::2, ::2, ::2]
+    volume = np.asarray(nibabel.Nifti1Image.from_filename(str(file)).dataobj, dtype=np.float32)[
+        ::2, ::2, ::2
+    ]
     slices = []
     for height in (32, 44):
         image = torch.from_numpy(np.rot90(volume[:, :, height]).copy()).float()
