@@ -1,18 +1,18 @@
 """Inverse problems with the plain, proved denoiser beside classical methods, on the same observations.
 
-    PNP_LIP_DATA=... python -m benchmarks.problems [--parts mri ct ...] [--every 4]
+    PNP_LIP_DATA=... python -m benchmarks.problems [--parts scans poisson ...] [--every 4]
 
 Every method has one strength, the best on validation images (BSDS500 val32, the phantom "tissue"), which
 the rows "validation" record; reporting images are used for nothing else. The rows of a part are computed
 on the same observations. "ours" is the shipped denoiser in the solver that the plan names, to a residual of
 1e-4; its row says whether the theorem applied and the tolerance was met in every solve. "total variation"
-is deepinv's TVDenoiser in the same solver. Set12 are its seven images of 256 x 256 pixels; "brain" are
-slices of the ICBM 152 template that comes with nilearn (pip install nilearn), for which no photograph
-stands in. deepinv's learned denoisers load public weights at run time and are left out.
+is deepinv's TVDenoiser in the same solver. Set12 is the middle of every second image, 128 x 128 pixels;
+"brain" are slices of the ICBM 152 template that comes with nilearn (pip install nilearn nibabel), left out
+without it. deepinv's learned denoisers load public weights at run time and are left out.
 
 deblurring, super-resolution: the protocol of benchmarks.protocols on CBSD68.
 set3c: the eight kernels of Levin et al. 2009 on Set3C at noise 0.01 and 0.03, beside total variation.
-mri: one of four lines, noise 0.005, one coil and eight (maps estimated), beside the zero-filled image.
+mri: one of four lines, noise 0.005, one coil and eight of known maps, beside the zero-filled image.
 ct: 60 views, noise 0.005 of the largest projection, beside filtered back-projection.
 poisson: Levin's first kernel, 100 photons at white, Kullback-Leibler, beside 5 to 100 steps of
 Richardson-Lucy (scikit-image), the number chosen on validation images.
@@ -24,6 +24,8 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,12 +45,13 @@ from pnp_lip.recipes import ct, deblur, mri, photons
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.recipes.restoration import Options
 
-TOLERANCE, MOST, SIDE = 1e-4, 400, 256
+TOLERANCE, MOST, SIDE = 1e-4, 400, 128
+TEMPLATE = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
 OURS, TV = "ours, proved", "total variation"
 #: What is tried on validation images, in units of the noise or absolute where there is none.
-FACTORS = (0.4, 0.5, 0.6, 0.75, 1.0)
+FACTORS = (0.7, 1.0, 1.4)
 #: Weight of total variation over the squared strength of the denoiser.
-WEIGHTS = (0.25, 0.5, 1.0, 2.0)
+WEIGHTS = (0.35, 0.7, 1.4)
 
 Restored = tuple[Tensor, Row]
 Measure = Callable[[Tensor, Tensor], float]
@@ -110,7 +113,7 @@ def ours(problem: Problem, sigma: float, solver: str = "forward-backward") -> Re
 class _Variation(nn.Module):
     """deepinv's proximity operator of total variation, every call from the same start."""
 
-    def __init__(self, steps: int = 60) -> None:
+    def __init__(self, steps: int = 25) -> None:
         super().__init__()
         self.steps = steps
         self.in_channels = 1
@@ -122,7 +125,7 @@ class _Variation(nn.Module):
 
 def variation(problem: Problem, weight: float, solver: str = "forward-backward") -> Restored:
     """Total variation in the same iteration, which is not checked for it."""
-    options = Options(weight, solver, max_iter=60, tol=3e-4, unproved=True)
+    options = Options(weight, solver, max_iter=40, tol=3e-4, unproved=True)
     denoiser = _Variation()
     denoiser.in_channels = problem.channels
     found = options.build(problem, denoiser)
@@ -155,8 +158,9 @@ def methods(noise: float, solver: str = "forward-backward", scale: float = 1.0) 
 
 
 def part_of(image: Tensor) -> Tensor:
-    """The first 256 x 256 pixels of a uint8 image, as ``[1, C, h, w]`` in [0, 1]."""
-    return image[None, :, :SIDE, :SIDE].float() / 255
+    """The middle of a uint8 image, as ``[1, C, 128, 128]`` in [0, 1]."""
+    top, left = ((side - SIDE) // 2 for side in image.shape[-2:])
+    return image[None, :, top : top + SIDE, left : left + SIDE].float() / 255
 
 
 def validation_parts(channels: int, count: int = 2) -> list[Tensor]:
@@ -164,25 +168,27 @@ def validation_parts(channels: int, count: int = 2) -> list[Tensor]:
 
 
 def set12() -> list[Tensor]:
-    images = [image for image in read_folder("set12", 1) if image.shape[-1] == SIDE]
-    return [part_of(image) for image in images]
+    return [part_of(image) for image in read_folder("set12", 1)[::2]]
 
 
 @cache
 def brain() -> list[Tensor]:
-    """Four slices of the template in the middle of 224 x 224 pixels."""
-    try:
-        from nilearn.datasets import load_mni152_template
-    except ImportError:
+    """Two slices of the template at half its resolution, in the middle of 128 x 128 pixels."""
+    package = find_spec("nilearn")
+    if package is None or package.origin is None or find_spec("nibabel") is None:
         return []
-    volume = load_mni152_template(resolution=1).get_fdata()
+    import nibabel
+
+    file = Path(package.origin).parent / "datasets" / "data" / TEMPLATE
+    volume = np.asarray(nibabel.Nifti1Image.from_filename(str(file)).dataobj, dtype=np.float32)[
+        ::2, ::2, ::2
+    ]
     slices = []
-    for height in (60, 80, 100, 120):
+    for height in (32, 44):
         image = torch.from_numpy(np.rot90(volume[:, :, height]).copy()).float()
-        frame = torch.zeros(224, 224)
-        rows, columns = image.shape
-        top, left = (224 - rows) // 2, (224 - columns) // 2
-        frame[max(top, 0) : max(top, 0) + rows, left : left + columns] = image[:224]
+        frame = torch.zeros(SIDE, SIDE)
+        top, left = ((SIDE - side) // 2 for side in image.shape)
+        frame[top : top + image.shape[0], left : left + image.shape[1]] = image
         slices.append((frame / frame.max()).clamp(0, 1)[None, None])
     return slices
 
@@ -205,7 +211,7 @@ def colour_tasks(every: int) -> Iterator[Task]:
                 ("deblurring", f"{level:g}", name),
                 partial(_map, validation, chosen),
                 partial(_map, pose, images),
-                methods(level / 255)[:1],
+                methods(level / 255, scale=0.6)[:1],
             )
     pose = partial(protocols.super_resolution, level=2.55)
     yield Task(
@@ -217,7 +223,7 @@ def colour_tasks(every: int) -> Iterator[Task]:
 
 
 def set3c_tasks() -> Iterator[Task]:
-    images = [part_of(image) for image in read_folder("set3c", 3)]
+    images = [protocols.cropped(image) for image in read_folder("set3c", 3)]
     for noise in (0.01, 0.03):
         for name in kernels():
             pose = partial(_blurred, kernel=protocols.levin_kernel(name), noise=noise)
@@ -226,18 +232,16 @@ def set3c_tasks() -> Iterator[Task]:
                 ("set3c", f"{noise:g}", name),
                 partial(_map, first, validation_parts(3)),
                 partial(_map, pose, images),
-                methods(noise),
+                methods(noise, scale=0.7),
             )
 
 
 def scan_tasks() -> Iterator[Task]:
     """MRI and CT, on a brain and on photographs."""
     objects = {"brain": brain(), "Set12": set12()}
-    chosen = [phantom("tissue", 192), *(image[..., :192, :192] for image in validation_parts(1))]
+    chosen = [phantom("tissue", SIDE), *validation_parts(1, 1)]
     for coils in (1, 8):
-        scan = partial(
-            mri.simulated, acceleration=4, noise=0.005, seed=0, coils=coils, estimate=coils > 1
-        )
+        scan = partial(mri.simulated, acceleration=4, noise=0.005, seed=0, coils=coils)
         for name, images in objects.items():
             if images:
                 yield Task(
@@ -253,7 +257,7 @@ def scan_tasks() -> Iterator[Task]:
                 ("ct", "60 views", name),
                 partial(_map, project, chosen),
                 partial(_map, project, images),
-                [*methods(0.005, scale=4.0), Method("filtered back-projection", start)],
+                [*methods(0.005), Method("filtered back-projection", start)],
             )
 
 
@@ -267,7 +271,7 @@ def poisson_tasks() -> Iterator[Task]:
         partial(_map, count, validation_parts(1)),
         partial(_map, count, set12()),
         [
-            *methods(noise, solver="primal-dual"),
+            *methods(noise, solver="primal-dual", scale=0.5),
             Method("Richardson-Lucy", richardson, (5, 10, 20, 40, 100)),
             Method("observation", start),
         ],

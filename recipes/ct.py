@@ -22,10 +22,20 @@ from torch import Tensor
 from pnp_lip.errors import InputError
 from pnp_lip.recipes.problem import Problem, as_truth, gaussian_noise, require_noise
 
-__all__ = ["STRENGTH", "Fan", "evenly", "low_dose", "observed", "simulated", "strength"]
+__all__ = [
+    "COUNTED_STRENGTH",
+    "STRENGTH",
+    "Fan",
+    "evenly",
+    "low_dose",
+    "observed",
+    "simulated",
+    "strength",
+]
 
-#: Strength of the denoiser: this much for the missing views, and at least this many times the noise.
-STRENGTH = (0.005, 1.0)
+#: Strength of the denoiser: this much for the missing views, and at least this many times the noise;
+#: the second for photon counts, whose weights leave less of the data term.
+STRENGTH, COUNTED_STRENGTH = (0.005, 1.0), (0.003, 0.35)
 
 #: Logarithm of the attenuation of a ray through a white image, from edge to edge.
 _OPACITY = 4.0
@@ -74,9 +84,10 @@ class Fan:
         return 2 * math.ceil(shadow / self.spacing) + 2
 
 
-def strength(noise: float) -> float:
-    """The strength chosen on validation images for a noise level."""
-    return max(STRENGTH[0], STRENGTH[1] * noise)
+def strength(noise: float, *, counted: bool = False) -> float:
+    """The strength chosen on validation images for a noise level, of line integrals or of counts."""
+    least, factor = COUNTED_STRENGTH if counted else STRENGTH
+    return max(least, factor * noise)
 
 
 def evenly(views: int, *, fan: bool = False) -> Tensor:
@@ -262,7 +273,7 @@ def _problem(
 
 
 def _from_counts(counts: Tensor, photons: float) -> tuple[Tensor, L2, float]:
-    """Line integrals, the weighted data term, and the mean relative noise of the rays.
+    """Line integrals, the weighted data term, and the noise of the rays that weigh most.
 
     A ray without a photon counts as half a photon, and weighs as little as that.
 
@@ -276,7 +287,8 @@ def _from_counts(counts: Tensor, photons: float) -> tuple[Tensor, L2, float]:
     seen = counts.clamp(min=0.5)
     integrals = torch.log(photons / seen)
     weights = seen / seen.max()
-    noise = float((seen.reciprocal().mean().sqrt()) / integrals.max().clamp(min=1e-6))
+    # The data term of these weights is the one of a scan whose rays all have this noise.
+    noise = float(seen.max().rsqrt() / integrals.max().clamp(min=1e-6))
     return integrals, L2(sigma=weights.rsqrt()), min(noise, 0.999)
 
 

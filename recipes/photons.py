@@ -38,7 +38,7 @@ from pnp_lip.recipes.problem import Problem, as_observation, as_truth
 __all__ = ["STRENGTH", "counted", "denoise", "observed", "simulated", "strength"]
 
 #: Strength of the denoiser in units of the noise at the mean of the image, chosen on validation images.
-STRENGTH = 1.0
+STRENGTH = 0.5
 #: Strength of the denoiser on the roots of the counts, in units of their noise.
 ROOT_STRENGTH = 1.0
 

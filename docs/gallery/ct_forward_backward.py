@@ -35,7 +35,7 @@ denoiser = LipschitzDenoiser(in_channels=1, pretrained="default")
 
 
 def solved(fidelity):
-    sigma = ct.strength(problem.noise)
+    sigma = ct.strength(problem.noise, counted=True)
     solver = ForwardBackward(denoiser, sigma, data_fidelity=fidelity, box=(0.0, 1.0), tol=1e-4)
     return solver.solve(problem.y, problem.physics, init=problem.start)
 

@@ -33,7 +33,13 @@ print(f"observation: {psnr(y, truth):.2f} dB")
 # ----------------------------
 
 denoiser = LipschitzDenoiser(in_channels=1, pretrained="default")
-solver = PrimalDual(denoiser, outliers.STRENGTH, data_fidelity=problem.fidelity, tol=1e-4)
+solver = PrimalDual(
+    denoiser,
+    outliers.strength(0.1),
+    data_fidelity=problem.fidelity,
+    stepsize=outliers.STEP,
+    tol=1e-4,
+)
 solution = solver.solve(problem.y, problem.physics, init=problem.start)
 print(solution.plan.summary())
 print(f"{solution.message}: {psnr(solution.x, truth):.2f} dB")

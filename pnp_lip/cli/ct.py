@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -30,7 +31,8 @@ def _ct(options: argparse.Namespace) -> dict[str, Any]:
     noise = _NOISE if options.noise is None else options.noise
     pose = _simulated if scan.simulate else _observed
     problem = pose(scan.numbers, noise, options)
-    return solve_scan(scan, [problem], tomography.strength, options)
+    strength = partial(tomography.strength, counted=options.photons is not None)
+    return solve_scan(scan, [problem], strength, options)
 
 
 def _simulated(truth: Tensor, noise: float, options: argparse.Namespace) -> Problem:

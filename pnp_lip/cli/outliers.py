@@ -24,7 +24,9 @@ def saltpepper(options: argparse.Namespace) -> int:
     def damage(page: Tensor) -> Tensor:
         return outliers.salted(page, options.wrong, options.seed)
 
-    return each(options, lambda one: _restored(one, "salt and pepper", damage, outliers.STRENGTH))
+    options.stepsize = outliers.STEP
+    sigma = outliers.strength(options.wrong)
+    return each(options, lambda one: _restored(one, "salt and pepper", damage, sigma))
 
 
 def jpeg(options: argparse.Namespace) -> int:
@@ -33,6 +35,7 @@ def jpeg(options: argparse.Namespace) -> int:
     def damage(page: Tensor) -> Tensor:
         return outliers.compressed(page, options.quality)
 
+    options.stepsize = outliers.JPEG_STEP
     sigma = outliers.jpeg_strength(options.quality)
     return each(options, lambda one: _restored(one, "JPEG artefacts", damage, sigma))
 

@@ -27,7 +27,8 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--wrong",
         type=share,
         default=0.1,
-        help="with --simulate: share of black and white pixels (default 0.1)",
+        help="about which share of the pixels is wrong, from which the strength follows; with --simulate "
+        "so many become black or white (default 0.1)",
     )
     primal_dual_arguments(parser)
     parser.set_defaults(run="pnp_lip.cli.outliers:saltpepper")
