@@ -1,4 +1,4 @@
-"""deepinv's own lists of test problems, run through our denoisers and solvers.
+"""Test problems that deepinv ships, run through our denoisers and solvers.
 
     python -m benchmarks.deepinv_tests
 

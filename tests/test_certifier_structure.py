@@ -582,7 +582,7 @@ class Even(nn.Module):
 
 
 def test_conditions_of_a_part_are_not_read_as_those_of_an_image_of_another_size() -> None:
-    part = Guard(Even())  # type: ignore[arg-type]
+    part = Guard(Even())
     whole = prove(Network(lambda m, x: m.part(x, 0.1), part=part), example=torch.rand(1, 2, 16, 16))
     assert any("H" in one and "2" in one for one in whole.conditions)
     half = Network(lambda m, x: m.part(functional.avg_pool2d(x, 2), 0.1), part=part)
