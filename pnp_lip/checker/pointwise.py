@@ -8,7 +8,7 @@ from typing import Any
 
 from pnp_lip.checker.composition import of_entrywise, root_up
 from pnp_lip.checker.rules import NotRecomputed, Op, rule
-from pnp_lip.checker.walk import JUMP, Constant, Value
+from pnp_lip.checker.values import JUMP, Constant, Value
 
 __all__: list[str] = []
 

@@ -16,7 +16,8 @@ from pnp_lip.checker.execution import EXACT, Error
 from pnp_lip.checker.export import UNKNOWN
 from pnp_lip.checker.file import Layer
 from pnp_lip.checker.layer import CertificateRejected
-from pnp_lip.checker.walk import Atom, Constant, Value, Walk, depends, equal_sizes, shape_of
+from pnp_lip.checker.values import Atom, Constant, Value, depends, equal_sizes, shape_of
+from pnp_lip.checker.walk import Walk
 
 __all__ = ["NotRecomputed", "Op", "apply", "rule"]
 

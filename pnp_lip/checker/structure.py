@@ -12,7 +12,7 @@ from torch import Tensor, fx
 from pnp_lip.checker.composition import root_up
 from pnp_lip.checker.export import UNKNOWN
 from pnp_lip.checker.rules import NotRecomputed, Op, rule
-from pnp_lip.checker.walk import Constant, Value, equal_sizes
+from pnp_lip.checker.values import Constant, Value, equal_sizes
 
 __all__: list[str] = []
 

@@ -15,8 +15,7 @@ from fractions import Fraction
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
-from torch.fx.experimental.symbolic_shapes import statically_known_true
+from torch import fx, nn
 
 from pnp_lip.checker.comparison import label_of
 from pnp_lip.checker.composition import (
@@ -33,52 +32,19 @@ from pnp_lip.checker.export import UNKNOWN, WHOLE, Exported
 from pnp_lip.checker.graph_file import Graph, Node
 from pnp_lip.checker.layer import CertificateRejected
 from pnp_lip.checker.ledger import Ledger, require_claim
+from pnp_lip.checker.values import (
+    JUMP,
+    Atom,
+    Constant,
+    Value,
+    depends,
+    equal_sizes,
+    plain_value,
+    shape_of,
+    sides_of,
+)
 
-__all__ = ["JUMP", "Atom", "Constant", "Value", "Walk", "depends", "equal_sizes", "shape_of"]
-
-#: A value that jumps with the image, such as the place of a maximum.
-JUMP = object()
-
-
-@dataclass(frozen=True)
-class Value:
-    """A tensor that depends on the image: a combination of atoms; ``exact`` if nothing was rounded."""
-
-    terms: dict[str, Fraction]
-    shape: tuple[Any, ...]
-    exact: bool = True
-
-    def times(self, factor: Fraction) -> Value:
-        return Value({k: factor * c for k, c in self.terms.items()}, self.shape, self.exact)
-
-
-@dataclass(frozen=True, eq=False)
-class Constant:
-    """What does not depend on the image; :data:`UNKNOWN` where it depends on sizes or the level."""
-
-    value: Any
-    shape: tuple[Any, ...] = ()
-
-
-@dataclass(frozen=True)
-class Atom:
-    """The result of an operator as a map of the last cut.
-
-    Attributes
-    ----------
-    claim, error
-        of it.
-    spectrum
-        of its symmetric mean matrix, if it has one.
-    origin
-        what an adjoint operator must know.
-    """
-
-    claim: Claim
-    spectrum: tuple[Fraction, Fraction] | None = None
-    error: Error | None = None
-    origin: Any = None
-
+__all__ = ["Walk"]
 
 _START = Atom(IDENTITY, (Fraction(1), Fraction(1)), EXACT)
 
@@ -220,19 +186,19 @@ class Walk:
         """Computed where all that it is made of is known."""
         args, kwargs = self.found.arguments[node.name]
         try:
-            given = [_plain(self.known(arg)) for arg in args]
-            named = {key: _plain(self.known(arg)) for key, arg in kwargs.items()}
+            given = [plain_value(self.known(arg)) for arg in args]
+            named = {key: plain_value(self.known(arg)) for key, arg in kwargs.items()}
             with torch.no_grad():
                 out = node.target(*given, **named)  # type: ignore[operator]
         except Exception:
             filled = _FILLED.get(str(node.target), lambda args: UNKNOWN)(args)
             out = node.meta.get("val")
             if isinstance(out, (list, tuple)):
-                return tuple(Constant(UNKNOWN, _sides(one)) for one in out)
-            return Constant(filled, _sides(out))
+                return tuple(Constant(UNKNOWN, sides_of(one)) for one in out)
+            return Constant(filled, sides_of(out))
         if isinstance(out, (list, tuple)):
-            return tuple(Constant(one, _sides(one)) for one in out)
-        return Constant(out, _sides(out))
+            return tuple(Constant(one, sides_of(one)) for one in out)
+        return Constant(out, sides_of(out))
 
     def _whole_part(self, node: fx.Node) -> Value:
         arguments: Any = node.args
@@ -302,34 +268,3 @@ class Walk:
 
     def label(self, node: fx.Node) -> str:
         return label_of(node, self.graph.path)
-
-
-def depends(value: Any) -> bool:
-    """Whether it depends on the image."""
-    if isinstance(value, (list, tuple)):
-        return any(map(depends, value))
-    return isinstance(value, Value)
-
-
-def equal_sizes(one: Any, other: Any) -> bool:
-    """For every image that meets the conditions."""
-    return bool(statically_known_true(one == other))
-
-
-def shape_of(node: fx.Node) -> tuple[Any, ...]:
-    """Of its tensor, with symbols; empty for what is none."""
-    return _sides(node.meta.get("val"))
-
-
-def _sides(value: Any) -> tuple[Any, ...]:
-    return tuple(value.shape) if isinstance(value, Tensor) else ()
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    if not isinstance(value, Constant):
-        return value
-    if value.value is UNKNOWN:
-        raise ValueError("not known")
-    return value.value

@@ -16,7 +16,7 @@ from pnp_lip.checker.composition import of_linear
 from pnp_lip.checker.execution import of_affine
 from pnp_lip.checker.padding import copies_of
 from pnp_lip.checker.rules import NotRecomputed, Op, rule
-from pnp_lip.checker.walk import Value, equal_sizes
+from pnp_lip.checker.values import Value, equal_sizes
 
 __all__: list[str] = []
 

@@ -14,7 +14,7 @@ import torch
 from pnp_lip.checker.composition import of_linear, root_up
 from pnp_lip.checker.padding import copies_of
 from pnp_lip.checker.rules import NotRecomputed, Op, rule
-from pnp_lip.checker.walk import JUMP, Value, equal_sizes
+from pnp_lip.checker.values import JUMP, Value, equal_sizes
 from pnp_lip.checker.weighted import padding_left_to_convolutions
 
 __all__: list[str] = []
