@@ -9,8 +9,9 @@ from torch import Tensor
 
 from pnp_lip.errors import InputError
 from pnp_lip.quality import psnr
+from pnp_lip.recipes.options import Options, plain_solver
 from pnp_lip.recipes.problem import Problem
-from pnp_lip.recipes.restoration import Options, Restoration, finished, plain_solver, restore
+from pnp_lip.recipes.restoration import Restoration, finished, restore
 from pnp_lip.solvers import PlugAndPlay, solve_by_discrepancy
 
 __all__ = ["restore_by_discrepancy"]

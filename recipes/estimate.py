@@ -13,8 +13,8 @@ from pnp_lip.denoisers.frozen import Frozen
 from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.volume import VolumeDenoiser
 from pnp_lip.recipes.networks import network
+from pnp_lip.recipes.options import Options
 from pnp_lip.recipes.problem import Problem
-from pnp_lip.recipes.restoration import Options
 
 __all__ = ["Estimate", "estimated"]
 

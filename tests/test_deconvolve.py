@@ -24,7 +24,7 @@ from pnp_lip.data.kernels import centred, displacement, kernel_remarks, read_psf
 from pnp_lip.data.psf import Optics
 from pnp_lip.data.volumes import DepthAxis, depth_axis
 from pnp_lip.errors import InputError
-from pnp_lip.recipes import deconvolve
+from pnp_lip.recipes import deconvolve, photons
 from pnp_lip.recipes.denoise import add_noise, denoise
 from pnp_lip.recipes.restoration import Options, restore
 from pnp_lip.recipes.sections import crossing, sections
@@ -310,6 +310,14 @@ def test_neighbouring_slices_help_a_denoiser() -> None:
     error = (slices.movedim(0, 1)[None] - x).square().mean()
     assert float((whole.image - x).square().mean()) < float(error)
     assert whole.to_dict()["lipschitz_upper"] == 1.0
+
+
+def test_photons_of_a_volume_are_denoised_along_its_planes() -> None:
+    x = cells((8, 20, 22))
+    y = photons.counted(x, 60, seed=0)
+    found = photons.denoise(y, 60, truth=x)
+    assert found.image.shape == x.shape
+    assert float((found.image - x).square().mean()) < 0.5 * float((y - x).square().mean())
 
 
 # The command

@@ -129,6 +129,8 @@ def test_a_write_that_fails_leaves_nothing(folder: Path) -> None:
     [
         (["a.zarr", "--simulate"], "leave out --simulate"),
         (["a.zarr", "--guided"], "leave out --guided"),
+        (["a.zarr", "--photons", "100"], "leave out --photons"),
+        (["a.zarr", "--tile", "100"], "leave out --tile"),
         (["a.zarr", "--sigma", "auto"], "is not estimated: state --sigma"),
         (["a.zarr", "-o", "b.tif"], "expected -o NAME.zarr, got b.tif"),
         (["a.zarr", "-o", "no/b.zarr"], "there is no folder no"),

@@ -103,7 +103,7 @@ def _bounded(image: ZarrImage, spatial: int) -> Any:
 
 
 def _output(options: argparse.Namespace) -> Path:
-    for name in ("simulate", "guided", "report"):
+    for name in ("simulate", "guided", "report", "photons", "tile"):
         if getattr(options, name):
             raise InputError(f"Zarr is denoised plainly, chunk by chunk: leave out --{name}")
     if isinstance(options.sigma, str):

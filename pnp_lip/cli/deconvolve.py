@@ -53,7 +53,7 @@ def _deconvolve(options: argparse.Namespace) -> dict[str, Any]:
         kind = "gaussian" if options.photons is None else "photons"
         return min(0.99, deconvolving.STRENGTH[kind] * max(noise, LEAST_NOISE))
 
-    return solve(source, problem, strength, options)
+    return solve(source, problem, strength, options, counted=options.photons is not None)
 
 
 def _kernel(options: argparse.Namespace, source: Given) -> Tensor:

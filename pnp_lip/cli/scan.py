@@ -154,7 +154,11 @@ def _without_name(path: Path) -> Path:
 
 
 def _origin(options: argparse.Namespace, inputs: list[Path]) -> dict[str, Any]:
-    command = {key: value for key, value in vars(options).items() if key not in _ELSEWHERE}
+    command = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in vars(options).items()
+        if key not in _ELSEWHERE
+    }
     return {
         "command": command,
         "inputs": {path.name: digest(path) for path in inputs if path.is_file()},

@@ -32,6 +32,7 @@ def solve(
     options: argparse.Namespace,
     *,
     least: float = LEAST_NOISE,
+    counted: bool = False,
 ) -> dict[str, Any]:
     """Pose and check the problems of all pages, then solve them and write.
 
@@ -47,6 +48,8 @@ def solve(
         of the command line.
     least
         what the noise level is taken for where it is smaller, as the unit of ``--strength``.
+    counted
+        whether the noise level is that of the posed problem, such as of photons, and not the stated one.
 
     Returns
     -------
@@ -57,7 +60,11 @@ def solve(
     levels = [noise_of(page, options.noise, source.simulate) for page in pages]
     problems = [problem(page, noise) for page, noise in zip(pages, levels, strict=True)]
     say(*(remark for one in problems for remark in one.remarks))
-    solved = [_solved(one, strength(one.noise), max(one.noise, least), options) for one in problems]
+    known = [one.noise for one in problems] if counted else [level or 0.0 for level in levels]
+    solved = [
+        _solved(one, strength(noise), max(noise, least), options)
+        for one, noise in zip(problems, known, strict=True)
+    ]
     solutions = [solution for one in solved for solution in _solutions(one)]
     failed = [solution for solution in solutions if solution.status is not Status.CONVERGED]
     report = write(source, solved, NOT_CONVERGED if failed else 0)

@@ -14,7 +14,7 @@ from torch import Tensor
 from pnp_lip.data.cells import cells
 from pnp_lip.data.psf import Optics
 from pnp_lip.errors import InputError
-from pnp_lip.formats.units import in_unit_range
+from pnp_lip.napari.frames import Frames
 from pnp_lip.recipes import deconvolve as deconvolving
 from pnp_lip.recipes import inpaint as inpainting
 from pnp_lip.recipes.denoise import denoise
@@ -77,7 +77,7 @@ def denoised(
     InputError
         a layer of another shape, numbers outside [0, white], or a noise level out of range.
     """
-    frames = _Frames(data, volume, rgb, white)
+    frames = Frames(data, volume, rgb, white)
     found = [denoise(frame, sigma or _estimated(frame)) for frame in frames.tensors]
     text = _gathered([one.summary() for one in found])
     return Answer(frames.joined([one.image for one in found]), text, found[0].to_dict())
@@ -126,7 +126,7 @@ def deconvolved(
         level = 0.0 if photons else noise or _estimated(frame)
         return deconvolving.observed(frame, kernel, noise=level, photons=photons or None)
 
-    frames = _Frames(data, kernel.ndim == 5, False, white)
+    frames = Frames(data, kernel.ndim == 5, False, white)
     return _solved(frames, posed, share, solver, max_iter)
 
 
@@ -159,7 +159,7 @@ def inpainted(
     InputError
         a stack, labels of another size, nothing painted, or everything.
     """
-    frames = _Frames(data, False, rgb, white)
+    frames = Frames(data, False, rgb, white)
     if len(frames.tensors) != 1 or labels.shape != data.shape[:2]:
         raise InputError(
             f"expected one image and labels of its size, got {data.shape} and {labels.shape}"
@@ -188,7 +188,7 @@ def sample_cells() -> list[tuple[Numbers, dict[str, Any], str]]:
 
 
 def _solved(
-    frames: _Frames,
+    frames: Frames,
     posed: Callable[[Tensor], Problem],
     share: float,
     solver: str,
@@ -202,35 +202,6 @@ def _solved(
         found.append(restore(problem, Options(sigma, solver, max_iter=max_iter)))
     text = _gathered([one.summary() for one in found])
     return Answer(frames.joined([one.image for one in found]), text, found[0].to_dict())
-
-
-class _Frames:
-    """A layer as the images or volumes that it consists of."""
-
-    def __init__(self, data: Numbers, volume: bool, rgb: bool, white: float | None) -> None:
-        spatial = 3 if volume else 2
-        if data.ndim < spatial + rgb or (rgb and data.shape[-1] != 3):
-            axes = "[..., " + "Z, " * volume + "Y, X" + ", 3" * rgb + "]"
-            raise InputError(f"expected a layer {axes}, got the shape {data.shape}")
-        try:
-            values = in_unit_range(np.asarray(data), white)
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        self.rgb, self.shape = rgb, data.shape
-        self.white = white or (float(np.iinfo(data.dtype).max) if data.dtype.kind in "ui" else 1.0)
-        channelled = np.moveaxis(values, -1, -1 - spatial) if rgb else values[..., None, :, :]
-        if volume and not rgb:
-            channelled = np.expand_dims(values, -4)
-        flat = channelled.reshape(-1, *channelled.shape[-spatial - 1 :]).astype(np.float32)
-        self._stacked = channelled.shape
-        self.tensors = torch.from_numpy(flat).split(1)
-
-    def joined(self, tensors: list[Tensor]) -> Numbers:
-        """The layer of the restored images, in the units of the layer they came from."""
-        whole = torch.cat(tensors).cpu().numpy().reshape(self._stacked)
-        spatial = self.tensors[0].ndim - 2
-        whole = np.moveaxis(whole, -1 - spatial, -1) if self.rgb else whole
-        return whole.reshape(self.shape) * np.float32(self.white)
 
 
 def _kernel(psf: Numbers) -> Tensor:
