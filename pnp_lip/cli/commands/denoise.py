@@ -26,8 +26,9 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--sigma",
         type=noise_level_or_auto,
         default=0.1,
-        help="standard deviation of the noise, where 1 is white: for 8-bit numbers divide by 255 "
-        "(default 0.1, that is 25 of 255); 'auto' estimates it from the image",
+        help="how much neighbouring pixels differ where the scene is flat: their standard deviation, "
+        "where 1 is white. For 8-bit numbers divide by 255, for 12-bit ones by 4095 (default 0.1, that "
+        "is 25 of 255); 'auto' estimates it from the image",
     )
     parser.add_argument(
         "--photons",

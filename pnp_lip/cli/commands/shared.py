@@ -72,7 +72,8 @@ def noise_arguments(parser: argparse.ArgumentParser, default: float, *, auto: bo
         "--noise",
         type=noise_level_or_auto if auto else noise_level,
         default=default,
-        help="standard deviation of the noise, where 1 is white: for 8-bit numbers divide by 255 "
+        help="how much neighbouring pixels differ where the scene is flat: their standard deviation, "
+        "where 1 is white. For 8-bit numbers divide by 255, for 12-bit ones by 4095 "
         f"(default {default}){estimated}",
     )
 
@@ -90,9 +91,10 @@ def solving_arguments(parser: argparse.ArgumentParser) -> None:
         "--strength",
         type=positive_or_auto,
         metavar="TIMES",
-        help="strength of the denoiser in multiples of the noise; larger is smoother (default: what was "
-        "best on validation images). 'auto' chooses it so that the misfit is that of the noise (the "
-        "discrepancy principle), for Gaussian noise of a known level",
+        help="strength of the denoiser in multiples of the noise: twice as large is smoother, half as "
+        "large keeps more noise and more detail (default: what was best on validation images). 'auto' "
+        "chooses it so that the misfit is as large as the noise (the discrepancy principle), for "
+        "Gaussian noise of a known level",
     )
     choice.add_argument(
         "--strengths",
