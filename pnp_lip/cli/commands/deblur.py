@@ -28,7 +28,8 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         help="the image of a bright point, as the microscope or the shaking camera records it: a grey "
         "PNG or TIFF, or numbers of any unit in NPY, NPZ or MAT (FILE:NAME for one array of several). "
         "It is scaled to sum 1 and not turned: the blurred image of a point looks like the file. Its "
-        "centre is the pixel in row height//2 and column width//2, counted from 0. Needed for a real image; --simulate draws the trace of a shaking camera without it",
+        "centre is the pixel in row height//2 and column width//2, counted from 0. Needed for a real "
+        "image; --simulate draws the trace of a shaking camera without it",
     )
     parser.add_argument(
         "--centre-kernel",
