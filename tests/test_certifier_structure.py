@@ -416,7 +416,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "module": (lambda: Network(lambda m, x: m.g(x), g=nn.GroupNorm(1, 2)), "'g' .*normalises by"),
     "product": (lambda: Network(lambda m, x: x * x), "multiplies tensors that depend"),
-    "quotient": (lambda: Network(lambda m, x: x / (1 + x.abs())), "divisor that depends"),
+    "quotient": (lambda: Network(lambda m, x: x / (1 + x.flip(1).abs())), "divisor that depends"),
     "reciprocal": (lambda: Network(lambda m, x: 1 / x), "reciprocal.*has no rule"),
     "rounding": (
         lambda: Network(lambda m, x: torch.div(x, 0.4, rounding_mode="floor")),

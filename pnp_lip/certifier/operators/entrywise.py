@@ -122,7 +122,7 @@ def _prelu(op: Operation, x: Any, weight: Any) -> Dependent:
 )  # fmt: skip
 def _dropout(op: Operation, x: Any, p: Any, train: bool) -> Dependent:
     if train:
-        op.refuse("is dropout in training mode: call eval() first")
+        op.refuse("drops entries at random: call eval() first")
     return op.image(x)
 
 
