@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 
 from pnp_lip import GuidedDenoiser, LipschitzDenoiser, Relaxed
 from pnp_lip.certifier import prove
