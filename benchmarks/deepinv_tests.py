@@ -23,7 +23,6 @@ from typing import Any
 from unittest.mock import patch
 
 import deepinv as dinv
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -235,6 +234,8 @@ def _bound(run: Callable[..., object], *given: Any) -> Callable[[], object]:
 
 def verdict(run: Callable[[], object]) -> Row:
     """What became of one case, and in which words."""
+    import pytest
+
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             run()
