@@ -32,7 +32,7 @@ from pnp_lip.solvers.discrepancy import discrepancy
 from pnp_lip.solvers.strength import default_strength
 
 GRID = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.6, 2.0)
-TARGETS = (0.85, 0.9, 0.95, 1.0, 1.05)
+TARGETS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
 def images(count: int, side: int) -> list[Tensor]:
@@ -126,7 +126,7 @@ def strength_table(rows: Rows) -> str:
             ]
         )
     heads = ["best strength", "its discrepancy", "PSNR, best of each image", "default loses"]
-    return table(["problem", "solver", *heads, *(f"{t:g}" for t in TARGETS)], lines)
+    return table(["problem", "solver", *heads, *(f"target {t:g}" for t in TARGETS)], lines)
 
 
 BENCHMARK = Benchmark(
