@@ -3,9 +3,9 @@
     PNP_LIP_DATA=... python -m benchmarks.poisson
 
 A photograph is blurred and counted, with so many photons at white. All terms get the same denoiser; its
-level, over the deviation of a mean count, and the step of each (its weight against the data) are the best on
-validation images, and the rows are about other images. "weighted squares" knows the variance of every count,
-from the counts.
+level, over the deviation of a mean count, and the step of each (its weight against the data) are the best
+on validation images, and the rows are about other images. "weighted squares" knows the variance of every
+count, from the counts.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ rounding, the result.
 from __future__ import annotations
 
 import os
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +57,7 @@ def fitted(denoiser: nn.Module, images: Tensor, limit: float | None) -> nn.Modul
 
 def needed_memory(denoiser: LipschitzDenoiser, shape: tuple[int, ...], size: int) -> float:
     """About how many bytes the denoiser needs on images ``[N, C, H, W]`` of numbers of ``size`` bytes."""
-    filters = max(len(layer.weight) for layer in denoiser.layers)
+    filters = max(len(cast(Tensor, layer.weight)) for layer in denoiser.layers)
     count, channels, height, width = shape
     return float(count * height * width * size * (2 * filters + 4 * channels))
 

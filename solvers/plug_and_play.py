@@ -22,15 +22,15 @@ from pnp_lip.errors import InputError
 from pnp_lip.solvers.arguments import first_variable
 from pnp_lip.solvers.data_term import DataTerm
 from pnp_lip.solvers.discrepancy import solve_by_discrepancy
-from pnp_lip.solvers.execution import folded, in_double, real_type, unfolded
+from pnp_lip.solvers.execution import in_double, real_type, unfolded
 from pnp_lip.solvers.guide import Adaptive, guide_named
 from pnp_lip.solvers.hypotheses import proved
 from pnp_lip.solvers.images import Blocks
 from pnp_lip.solvers.implicit import attach_gradient
 from pnp_lip.solvers.iteration import StoppingRule
 from pnp_lip.solvers.measurements import Measurement
-from pnp_lip.solvers.memory import fitted
 from pnp_lip.solvers.plan import Plan
+from pnp_lip.solvers.preparation import prepared
 from pnp_lip.solvers.running import Callback, Denoise, continued, run
 from pnp_lip.solvers.schemes import Scheme, scheme_named
 from pnp_lip.solvers.solution import FixedPointMap, Solution
@@ -245,7 +245,7 @@ class PlugAndPlay(Reconstructor, ABC):
         if not self.unproved:
             plan.require_guarantee()
         start = first_variable(data, plan.norm, init)
-        denoiser, plan = self._executed(plan, start)
+        denoiser, plan = prepared(self.denoiser, plan, start, self.kernels, self.memory)
         fixed_point = self.anchored_map(data, plan, start, denoiser=denoiser)
         return run(
             continued(fixed_point, init),
@@ -257,20 +257,6 @@ class PlugAndPlay(Reconstructor, ABC):
             callback=callback,
             progress=self.method if self.verbose else None,
         )
-
-    def _executed(self, plan: Plan, start: Tensor) -> tuple[nn.Module, Plan]:
-        """The denoiser as it is run, folded and in tiles where that pays, and the plan that says so."""
-        if plan.denoiser is None:
-            return self.denoiser, plan
-        whole = folded(self.denoiser, plan.sigma, self.kernels)
-        images, _ = Blocks.of(self.denoiser, plan.sigma, start).cut(start)
-        fitting = fitted(whole, images, self.memory)
-        if fitting is whole:
-            return whole, plan
-        remark = (
-            "the denoiser works in tiles, because the whole image needs too much memory at once"
-        )
-        return fitting, replace(plan, remarks=(*plan.remarks, remark))
 
     def _at_discrepancy(self, y: Measurement, physics: Physics, **given: Any) -> Solution:
         """At the strength that the discrepancy principle chooses, with the plain denoiser."""
