@@ -33,8 +33,8 @@ from pnp_lip.recipes.deblur import motion_kernel
 from pnp_lip.solvers import ForwardBackward, PlugAndPlay, PrimalDual
 
 PHOTONS = (10.0, 30.0, 100.0)
-LEVELS = (0.4, 0.6, 0.8, 1.0, 1.3)
-WEIGHTS = (0.3, 1.0, 3.0)
+LEVELS = (0.2, 0.3, 0.45, 0.7)
+WEIGHTS = (0.1, 0.3, 1.0)
 
 Build = Callable[[LipschitzDenoiser, float, float, float, Tensor], PlugAndPlay]
 
