@@ -28,11 +28,11 @@ from pnp_lip.quality import psnr
 from pnp_lip.recipes import deblur, inpaint, superresolve
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.solvers import ADMM, ForwardBackward, PlugAndPlay
-from pnp_lip.solvers.discrepancy import discrepancy
-from pnp_lip.solvers.strength import default_strength
+from pnp_lip.solvers.discrepancy import default_target, discrepancy
+from pnp_lip.solvers.strength import DEFAULT_STRENGTH
 
 GRID = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.6, 2.0)
-TARGETS = (0.85, 0.9, 0.95, 1.0, 1.05)
+TARGETS = (0.5, 0.75, 1.0)
 
 
 def images(count: int, side: int) -> list[Tensor]:
@@ -110,10 +110,10 @@ def strength_table(rows: Rows) -> str:
         curves, left = np.array(row["psnr"]), row["discrepancy"]
         mean = curves.mean(0)
         best, each = int(mean.argmax()), curves.max(1).mean()
-        default = np.mean([at(default_strength(row["noise"]), c) for c in row["psnr"]])
+        default = np.mean([at(DEFAULT_STRENGTH, c) for c in row["psnr"]])
         found = [
             np.mean([at(chosen(d, target), c) for c, d in zip(row["psnr"], left, strict=True)])
-            for target in TARGETS
+            for target in (default_target(row["noise"]), *TARGETS)
         ]
         lines.append(
             [
@@ -125,8 +125,8 @@ def strength_table(rows: Rows) -> str:
                 *(fixed(float(each - value), 2) for value in found),
             ]
         )
-    heads = ["best strength", "its discrepancy", "PSNR, best of each image", "default loses"]
-    return table(["problem", "solver", *heads, *(f"{t:g}" for t in TARGETS)], lines)
+    heads = ["best strength", "its discrepancy", "best of each image", "0.75 loses", "auto loses"]
+    return table(["problem", "solver", *heads, *(f"target {t:g}" for t in TARGETS)], lines)
 
 
 BENCHMARK = Benchmark(

@@ -23,11 +23,12 @@ from pnp_lip.solvers.plug_and_play import PlugAndPlay
 from pnp_lip.solvers.primal_dual import PrimalDual
 from pnp_lip.solvers.schemes import Anderson, Halpern, KrasnoselskiiMann
 from pnp_lip.solvers.solution import FixedPointMap, Solution
-from pnp_lip.solvers.strength import default_strength, stated_noise
+from pnp_lip.solvers.strength import DEFAULT_STRENGTH, stated_noise
 from pnp_lip.solvers.theorems import Theorem
 
 __all__ = [
     "ADMM",
+    "DEFAULT_STRENGTH",
     "Adaptive",
     "Anderson",
     "DataTerm",
@@ -52,7 +53,6 @@ __all__ = [
     "Status",
     "StrengthChoice",
     "Theorem",
-    "default_strength",
     "operator_norm",
     "solve_by_discrepancy",
     "stated_noise",

@@ -1,48 +1,21 @@
-r"""The operator :math:`|A|` of absolute values of the entries, in float64, class by class.
+r"""Norms of operators from the absolute values of their entries.
 
-Each function below rests on how its class computes ``A``: a composition of sums of products whose signed
-factors are all stored (kernels, masks, mixing matrices), and of operations with entries 0 and 1 (padding,
-cropping, sampling, replication). Replacing the stored factors by their absolute values then gives an
-operator without negative entries that dominates :math:`|A|` entry by entry, so
-:math:`\|A\| \le \||A|\| \le` its norm; for nonnegative factors it is ``A`` itself.
+:math:`\|A\| \le \||A|\|`, and the second is bounded by Collatz and Wielandt, because :math:`|A|` has no
+negative entry; where the stored factors of ``A`` have none, both are the same.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
-from deepinv.physics import (
-    Blur,
-    BlurFFT,
-    ComposedLinearPhysics,
-    CompressiveSpectralImaging,
-    Decolorize,
-    Demosaicing,
-    Denoising,
-    Downsampling,
-    HyperSpectralUnmixing,
-    Inpainting,
-    LinearPhysics,
-    LinearPhysicsMultiScaler,
-    Pansharpen,
-    PhysicsCropper,
-    SpaceVaryingBlur,
-    StackedLinearPhysics,
-    TiledSpaceVaryingBlur,
-    Upsampling,
-)
-from deepinv.physics import functional as dF
+from deepinv.physics import BlurFFT, LinearPhysics
 from torch import Tensor
 
-from pnp_lip.solvers.local_kernels import LocalKernels
+from pnp_lip.solvers.absolute_operators import Forward, absolute_operator
 from pnp_lip.solvers.nonnegative import collatz_wielandt
 
 __all__ = ["absolute_norm"]
-
-Forward = Callable[[Tensor], Any]
 
 #: More than the roundings on the path of one term in any of these operators.
 _ROUNDINGS = 10**6
@@ -53,7 +26,7 @@ def absolute_norm(physics: LinearPhysics, x: Tensor) -> tuple[float, float, bool
 
     ``None`` where some part of the physics is of a class without an entry here.
     """
-    forward = _absolute(physics)
+    forward = absolute_operator(physics)
     if forward is None:
         return None
     v = torch.ones(x.shape, dtype=torch.float64, device=x.device)
@@ -70,149 +43,6 @@ def _normal(forward: Forward, v: Tensor) -> Tensor:
     (image,) = torch.autograd.grad(parts, v, [part.detach() for part in parts])
     return image
 
-
-def _absolute(physics: LinearPhysics) -> Forward | None:
-    build = _FORWARDS.get(type(physics))
-    return None if build is None else build(physics)
-
-
-def _size(stored: Any) -> Tensor:
-    """The absolute values of stored factors in float64."""
-    return torch.as_tensor(stored).double().abs()
-
-
-def _mask(physics: Any) -> Forward:
-    mask = _size(physics.mask)
-    return lambda x: mask * x
-
-
-def _blur(physics: Any) -> Forward:
-    kernel, dims = _size(physics.filter), physics.filter.ndim - 2
-    convolve = dF.conv2d if dims == 2 else dF.conv3d
-    padding = getattr(physics, "padding", "circular")
-    return lambda x: convolve(x, kernel, padding=padding)
-
-
-def _sampled(physics: Any) -> Forward:
-    factor = physics.factor
-    if physics.filter is None:
-        return lambda x: x[..., ::factor, ::factor]
-    blur = _blur(physics)
-    return lambda x: blur(x)[..., ::factor, ::factor]
-
-
-def _upsampled(physics: Any) -> Forward:
-    factor = physics.factor
-
-    def forward(x: Tensor) -> Tensor:
-        size = (*x.shape[:2], x.shape[2] * factor, x.shape[3] * factor)
-        fine = torch.zeros(size, dtype=x.dtype, device=x.device)
-        fine = torch.slice_scatter(fine, _widened(x, fine, factor), 2, 0, None, factor)
-        if physics.filter is None:
-            return fine
-        return dF.conv_transpose2d(fine, _size(physics.filter), padding=physics.padding)
-
-    return forward
-
-
-def _widened(x: Tensor, fine: Tensor, factor: int) -> Tensor:
-    """The columns of ``x`` between columns of zeros."""
-    rows = torch.zeros((*x.shape[:3], fine.shape[3]), dtype=x.dtype, device=x.device)
-    return torch.slice_scatter(rows, x, 3, 0, None, factor)
-
-
-def _space_varying(physics: Any) -> Forward:
-    """The moduli of the local kernels, or of their factors where the kernels are too many to store."""
-    local = LocalKernels.of(physics)
-    if local is not None:
-        return local
-    weights, kernels = _size(physics.multipliers), _size(physics.filters)
-    options = {"padding": physics.padding, "use_fft": False, "mask_first": physics.mask_first}
-    return lambda x: dF.product_convolution2d(x, weights, kernels, **options)
-
-
-def _tiled(physics: Any) -> Forward | None:
-    twin = copy.deepcopy(physics).double()
-    twin.filters = twin.filters.abs()
-    twin.use_fft, twin.conv2d_fn = False, dF.conv2d
-
-    def forward(x: Tensor) -> Tensor:
-        image: Tensor = twin.A(x)
-        if bool((twin.multipliers < 0).any()):
-            raise ValueError("expected windows without negative entries")
-        return image
-
-    return forward
-
-
-def _unmixing(physics: Any) -> Forward:
-    matrix = _size(physics.M)
-    return lambda x: torch.einsum("ec,behw->bchw", matrix, x)
-
-
-def _grey(physics: Any) -> Forward:
-    response = _size(physics.srf)
-    return lambda x: (x * response).sum(dim=1, keepdim=True)
-
-
-def _snapshot(physics: Any) -> Forward:
-    twin = copy.deepcopy(physics).double()
-    twin.mask = twin.mask.abs()
-    return cast(Forward, twin.A)
-
-
-def _cropped(physics: Any) -> Forward | None:
-    inner = _absolute(physics.base)
-    return None if inner is None else lambda x: inner(physics.remove_pad(x))
-
-
-def _scaled(physics: Any) -> Forward | None:
-    inner = _absolute(physics.base)
-    if inner is None or physics.scale == 0:
-        return inner
-    finer = _upsampled(physics.upsamplings[physics.scale - 1])
-    return lambda x: inner(finer(x))
-
-
-def _composed(physics: Any) -> Forward | None:
-    parts = [_absolute(part) for part in physics.physics_list]
-    if any(part is None for part in parts):
-        return None
-
-    def forward(x: Tensor) -> Tensor:
-        for part in cast("list[Forward]", parts):
-            x = part(x)
-        return x
-
-    return forward
-
-
-def _stacked(physics: Any) -> Forward | None:
-    parts = [_absolute(part) for part in physics.physics_list]
-    if any(part is None for part in parts):
-        return None
-    return lambda x: [part(x) for part in cast("list[Forward]", parts)]
-
-
-_FORWARDS: dict[type, Callable[[Any], Forward | None]] = {
-    Denoising: _mask,
-    Inpainting: _mask,
-    Demosaicing: _mask,
-    Blur: _blur,
-    BlurFFT: _blur,
-    Downsampling: _sampled,
-    Upsampling: _upsampled,
-    SpaceVaryingBlur: _space_varying,
-    TiledSpaceVaryingBlur: _tiled,
-    HyperSpectralUnmixing: _unmixing,
-    Decolorize: _grey,
-    CompressiveSpectralImaging: _snapshot,
-    PhysicsCropper: _cropped,
-    LinearPhysicsMultiScaler: _scaled,
-    ComposedLinearPhysics: _composed,
-    StackedLinearPhysics: _stacked,
-    Pansharpen: _stacked,
-}
 
 #: Where the signed factors of these classes are stored.
 _FACTORS = ("mask", "filter", "filters", "multipliers", "M", "srf")

@@ -145,9 +145,9 @@ class _Mixing(Steps):
 
     def _fit(self, slot: int, grown: NDArray[np.bool_]) -> None:
         """The new row of the Gram matrix, and the right-hand side."""
-        products = torch.bmm(self.residuals, self.newest.transpose(1, 2)).double().cpu().numpy()
-        self.gram[:, slot, :] = self.gram[:, :, slot] = products[..., 0]
-        self.target = products[..., 1]
+        products = torch.bmm(self.newest, self.residuals.transpose(1, 2)).double().cpu().numpy()
+        self.gram[:, slot, :] = self.gram[:, :, slot] = products[:, 0]
+        self.target = products[:, 1]
         self.kept[grown] = False
         self.kept[:, slot] = ~grown
 

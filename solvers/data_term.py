@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 
 import torch
-from deepinv.optim.data_fidelity import L2, DataFidelity, StackedPhysicsDataFidelity
+from deepinv.optim.data_fidelity import DataFidelity
 from deepinv.physics import (
     MRI,
     BlurFFT,
@@ -35,6 +35,7 @@ from pnp_lip.solvers.growth import norms
 from pnp_lip.solvers.images import to_native, to_real
 from pnp_lip.solvers.linear_system import solve_shifted
 from pnp_lip.solvers.measurements import Measurement, apply, parts_of
+from pnp_lip.solvers.noise_weights import DataTermError, noise_weights
 from pnp_lip.solvers.operator_norm import is_stock
 
 __all__ = ["DataTerm", "DataTermError", "ObservationError"]
@@ -42,10 +43,6 @@ __all__ = ["DataTerm", "DataTermError", "ObservationError"]
 _DIAGONALISED = (
     *(Denoising, Inpainting, Demosaicing, Decolorize, BlurFFT, MRI, DynamicMRI, SinglePixelCamera),
 )
-
-
-class DataTermError(PnpLipError, TypeError):
-    """A physics or a data fidelity that the method has no theorem for."""
 
 
 class ObservationError(PnpLipError, ValueError):
@@ -106,7 +103,7 @@ class DataTerm:
             )
         self.physics = physics
         self.y = apply(lambda part: _finite(part, dtype), y)
-        self._weights = _weights(data_fidelity, self.y)
+        self._weights = noise_weights(data_fidelity, self.y)
         self.weight = max(float(torch.as_tensor(w).max()) for w in self._weights)
         self.smallest_weight = min(float(torch.as_tensor(w).min()) for w in self._weights)
         back = physics.A_adjoint(self.y)
@@ -208,34 +205,3 @@ def _finite(part: Tensor, dtype: torch.dtype | None) -> Tensor:
             "the observation y contains NaN or infinity: replace these entries first"
         )
     return part
-
-
-def _weights(fidelity: DataFidelity | None, y: Measurement) -> list[float | Tensor]:
-    """The diagonal of ``W``, for every part of the observation."""
-    parts = parts_of(y)
-    each: list[DataFidelity]
-    if isinstance(fidelity, StackedPhysicsDataFidelity):
-        each = list(fidelity.data_fidelity_list)
-        if len(each) != len(parts):
-            raise DataTermError(
-                f"expected one data fidelity for each of {len(parts)} observations, got {len(each)}"
-            )
-    else:
-        each = [L2() if fidelity is None else fidelity] * len(parts)
-    return [_weight(one, part) for one, part in zip(each, parts, strict=True)]
-
-
-def _weight(fidelity: DataFidelity, part: Tensor) -> float | Tensor:
-    if type(fidelity) is not L2:
-        raise DataTermError(
-            f"expected deepinv's L2 data fidelity, got {type(fidelity).__name__}: PrimalDual takes "
-            f"other convex fidelities"
-        )
-    weight = torch.as_tensor(fidelity.norm)
-    if not bool((weight > 0).all() and weight.isfinite().all()):
-        raise DataTermError("expected a finite noise level sigma > 0 in L2")
-    if weight.numel() == 1:
-        return float(weight)
-    if weight.numel() == len(part):
-        weight = weight.reshape(-1, *[1] * (part.ndim - 1))
-    return weight.to(part.device, part.real.dtype if part.is_complex() else part.dtype)

@@ -16,6 +16,7 @@ Plug-and-Play ADMM with the same ``D`` and :math:`\gamma` finds the same images.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -25,14 +26,15 @@ from torch import Tensor, nn
 
 from pnp_lip.certifier import Statement
 from pnp_lip.errors import InputError
-from pnp_lip.rounding import format_up
+from pnp_lip.rounding import format_up, round_up
 from pnp_lip.solvers import theorems
 from pnp_lip.solvers.data_term import DataTerm
 from pnp_lip.solvers.hypotheses import Applied, checked, made_firm, proved
 from pnp_lip.solvers.operator_norm import OperatorNorm
 from pnp_lip.solvers.plan import Plan
 from pnp_lip.solvers.plug_and_play import PlugAndPlay
-from pnp_lip.solvers.rates import contraction_factor, stability_bound
+from pnp_lip.solvers.rates import Rate, composed, contraction_factor, stability_bound
+from pnp_lip.solvers.schemes import Scheme
 from pnp_lip.solvers.solution import FixedPointMap
 
 __all__ = ["ForwardBackward"]
@@ -120,6 +122,7 @@ class ForwardBackward(PlugAndPlay):
             sigma=self.level.at(data.physics),
             anchor=self.anchor,
             scale=min(1.0, stepsize / natural),
+            rate=None if violations else self._rate(scheme, statement, stepsize, data, bounds, x),
             stability=stability_bound(stepsize, data, bounds, statement, named, self.anchor),
         )
 
@@ -139,6 +142,25 @@ class ForwardBackward(PlugAndPlay):
         if self.firm:
             return made_firm(self.denoiser, self.method)
         return proved(self.denoiser, "the denoiser must be nonexpansive")
+
+    def _rate(
+        self,
+        scheme: Scheme,
+        statement: Statement | None,
+        stepsize: float,
+        data: DataTerm,
+        norm: OperatorNorm,
+        x: Tensor,
+    ) -> Rate | None:
+        """From the diagonal of the box: no fixed point is farther away."""
+        if self.box is None or statement is None:
+            return None
+        gradient = round_up(
+            Fraction(stepsize) * Fraction(data.weight) * Fraction(norm.upper) ** 2 / 2
+        )
+        averagedness = composed(statement.averagedness or 1.0, gradient, 0.5)
+        diagonal = (self.box[1] - self.box[0]) * math.sqrt(x[0].numel()) * (1 + 2.0**-50)
+        return Rate.of(scheme, averagedness, diagonal)
 
     def _theorem(self, q: float, named: float | None, averaged: bool) -> theorems.Theorem:
         box = self.box is not None

@@ -57,5 +57,6 @@ def following_plan(plan: Plan, rule: Adaptive, box: tuple[float, float], iterati
         theorem=FOLLOWING if plan.guaranteed else None,
         contraction=None,
         stability=None,
+        rate=None,
         remarks=plan.remarks + remarks,
     )

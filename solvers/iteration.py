@@ -16,7 +16,8 @@ from tqdm import tqdm
 from pnp_lip.errors import PnpLipError
 from pnp_lip.solvers.growth import Watch, norms
 from pnp_lip.solvers.schemes import KrasnoselskiiMann, Scheme
-from pnp_lip.solvers.trace import Iteration, Status, StoppingRule, Trace
+from pnp_lip.solvers.stopping import Iteration, Status, StoppingRule
+from pnp_lip.solvers.trace import Trace
 
 __all__ = ["Iteration", "MapError", "Status", "StoppingRule", "iterate"]
 

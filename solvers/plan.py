@@ -13,6 +13,7 @@ from pnp_lip.certifier import Statement
 from pnp_lip.errors import PnpLipError
 from pnp_lip.rounding import format_up
 from pnp_lip.solvers.operator_norm import OperatorNorm
+from pnp_lip.solvers.rates import Rate
 from pnp_lip.solvers.schemes import KrasnoselskiiMann, Scheme
 from pnp_lip.solvers.theorems import Theorem
 
@@ -59,6 +60,8 @@ class Plan:
         a bound of the change of the solution by a change of ``y``, for a fixed reference.
     sigma
         the noise level given to the denoiser, a number or one per image.
+    rate
+        how small the residual of every image certainly is after so many steps.
 
     Examples
     --------
@@ -88,6 +91,7 @@ class Plan:
     scale: float = 1.0
     stability: float | None = None
     sigma: float | Tensor = math.nan
+    rate: Rate | None = None
 
     @property
     def guaranteed(self) -> bool:
@@ -124,6 +128,11 @@ class Plan:
             lines.append(
                 f"stability: a change of y moves the solution by at most "
                 f"{format_up(self.stability, 3)} times as much"
+            )
+        if self.rate is not None and self.guaranteed:
+            lines.append(
+                f"rate: |T(w) - w| <= {format_up(self.rate.after(0), 3)} at the start and "
+                f"{format_up(self.rate.after(1000), 3)} after 1000 steps, from the box"
             )
         bound = format_up(self.norm.upper)
         return "\n".join([*lines, f"|A| <= {bound}: {self.norm.source.value}", *self.remarks])

@@ -22,7 +22,7 @@ from pnp_lip.errors import InputError
 from pnp_lip.solvers.arguments import first_variable
 from pnp_lip.solvers.data_term import DataTerm
 from pnp_lip.solvers.discrepancy import solve_by_discrepancy
-from pnp_lip.solvers.execution import folded, in_double, real_type, unfolded
+from pnp_lip.solvers.execution import in_double, real_type, unfolded
 from pnp_lip.solvers.guide import Adaptive, guide_named
 from pnp_lip.solvers.hypotheses import proved
 from pnp_lip.solvers.images import Blocks
@@ -30,6 +30,7 @@ from pnp_lip.solvers.implicit import attach_gradient
 from pnp_lip.solvers.iteration import StoppingRule
 from pnp_lip.solvers.measurements import Measurement
 from pnp_lip.solvers.plan import Plan
+from pnp_lip.solvers.preparation import prepared
 from pnp_lip.solvers.running import Callback, Denoise, continued, run
 from pnp_lip.solvers.schemes import Scheme, scheme_named
 from pnp_lip.solvers.solution import FixedPointMap, Solution
@@ -78,6 +79,9 @@ class PlugAndPlay(Reconstructor, ABC):
         box; see :mod:`pnp_lip.solvers.guide`.
     guide_updates
         number of guides of the stages, at least 1.
+    memory
+        most bytes that the denoiser may need at once; larger images are denoised in tiles, which
+        is the same function. A quarter of what is free by default.
     unproved
         run even though a hypothesis fails or cannot be checked. The plan then says so.
     verbose
@@ -110,6 +114,7 @@ class PlugAndPlay(Reconstructor, ABC):
         differentiable: bool = False,
         guide: str | Adaptive = "stages",
         guide_updates: int = 1,
+        memory: float | None = None,
         unproved: bool = False,
         verbose: bool = False,
     ) -> None:
@@ -118,6 +123,8 @@ class PlugAndPlay(Reconstructor, ABC):
             raise InputError(
                 f"stepsize must be positive, or None for the theorem's, got {stepsize}"
             )
+        if memory is not None and not memory > 0:
+            raise InputError(f"memory must be a positive number of bytes, got {memory}")
         if not 0 <= anchor < 1:
             raise InputError(f"anchor must lie in [0, 1), got {anchor}")
         self.denoiser = denoiser
@@ -131,6 +138,7 @@ class PlugAndPlay(Reconstructor, ABC):
         self.differentiable = differentiable
         self.guide = guide_named(guide)
         self.guide_updates = guide_updates
+        self.memory = memory
         self.unproved = unproved
         self.verbose = verbose
 
@@ -237,9 +245,7 @@ class PlugAndPlay(Reconstructor, ABC):
         if not self.unproved:
             plan.require_guarantee()
         start = first_variable(data, plan.norm, init)
-        denoiser = self.denoiser
-        if plan.denoiser is not None:
-            denoiser = folded(denoiser, plan.sigma, self.kernels)
+        denoiser, plan = prepared(self.denoiser, plan, start, self.kernels, self.memory)
         fixed_point = self.anchored_map(data, plan, start, denoiser=denoiser)
         return run(
             continued(fixed_point, init),

@@ -17,14 +17,12 @@ The variable is :math:`(x, \sqrt{\tau/\sigma}\,u)` in one vector, whose Euclidea
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any
 
 import torch
 from deepinv.optim.data_fidelity import L1, L2, DataFidelity, PoissonLikelihood
 from deepinv.physics import Physics
-from deepinv.utils import TensorList
 from torch import Tensor, nn
 
 from pnp_lip.rounding import format_up
@@ -33,8 +31,8 @@ from pnp_lip.solvers.data_term import DataTerm
 from pnp_lip.solvers.execution import real_type
 from pnp_lip.solvers.fidelities import proximity_operators
 from pnp_lip.solvers.hypotheses import checked, made_firm
-from pnp_lip.solvers.images import to_native, to_real
 from pnp_lip.solvers.measurements import Measurement, parts_of
+from pnp_lip.solvers.pair import Pair
 from pnp_lip.solvers.plan import Plan
 from pnp_lip.solvers.plug_and_play import PlugAndPlay
 from pnp_lip.solvers.solution import FixedPointMap
@@ -126,7 +124,7 @@ class PrimalDual(PlugAndPlay):
     ) -> FixedPointMap:
         tau = plan.stepsize
         dual = _SHARE / (tau * plan.norm.value**2)
-        pack = _Pair(data, start, math.sqrt(tau / dual))
+        pack = Pair(data, start, math.sqrt(tau / dual))
         proxes = proximity_operators(self.data_fidelity, parts_of(data.y))
         denoise = self.denoise(plan, start, denoiser)
 
@@ -163,35 +161,3 @@ class PrimalDual(PlugAndPlay):
             counts = parts_of(data.y)[0] / (1 if fidelity.d.denormalize else 1 / fidelity.d.gain)
             scale = float(fidelity.d.gain * counts.mean()) or 1.0
         return scale / norm**2
-
-
-class _Pair:
-    """An image and a measurement in one real vector ``[B, n]``, the measurement times a scale."""
-
-    def __init__(self, data: DataTerm, start: Tensor, scale: float) -> None:
-        self.data, self.scale, self.shape = data, scale, start.shape
-        parts = parts_of(data.y)
-        self.complex = [part.is_complex() for part in parts]
-        self.shapes = [to_real(part).shape for part in parts]
-        self.sizes = [math.prod(s[1:]) for s in (start.shape, *self.shapes)]
-
-    def close(self, x: Tensor, u: Sequence[Tensor]) -> Tensor:
-        """The vector of an image and a measurement."""
-        return torch.cat([x.flatten(1), *(self.scale * part.flatten(1) for part in u)], dim=1)
-
-    def open(self, w: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Its image and its measurement."""
-        x, *u = w.split(self.sizes, dim=1)
-        return x.view(self.shape), [
-            (part / self.scale).view(shape) for part, shape in zip(u, self.shapes, strict=True)
-        ]
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """``A x``, real."""
-        return [to_real(part) for part in parts_of(self.data.physics.A(self.data.native(x)))]
-
-    def adjoint(self, u: Sequence[Tensor]) -> Tensor:
-        """``A* u``, real."""
-        native = [to_native(part, flag) for part, flag in zip(u, self.complex, strict=True)]
-        whole = native[0] if isinstance(self.data.y, Tensor) else TensorList(native)
-        return to_real(self.data.physics.A_adjoint(whole))

@@ -3,6 +3,7 @@ r"""Proved rates: contraction factors, stability in the data, and residuals afte
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 
 from pnp_lip.certifier import Statement
@@ -11,7 +12,55 @@ from pnp_lip.solvers.data_term import DataTerm
 from pnp_lip.solvers.operator_norm import OperatorNorm
 from pnp_lip.solvers.schemes import Halpern, Scheme
 
-__all__ = ["contraction_factor", "residual_bound", "stability_bound"]
+__all__ = ["Rate", "composed", "contraction_factor", "residual_bound", "stability_bound"]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How small the residual certainly is after a number of steps.
+
+    Attributes
+    ----------
+    scheme
+        how steps are made.
+    averagedness
+        of the map, in (0, 1].
+    distance
+        bound of the distance from the start to a fixed point.
+    """
+
+    scheme: Scheme
+    averagedness: float
+    distance: float
+
+    @classmethod
+    def of(cls, scheme: Scheme, averagedness: float, distance: float) -> Rate | None:
+        """The rate; ``None`` where none is known."""
+        known = residual_bound(scheme, averagedness, distance, 0) is not None
+        return cls(scheme, averagedness, distance) if known else None
+
+    def after(self, steps: int) -> float:
+        """A bound of ``|w - T(w)|`` after so many steps."""
+        return residual_bound(self.scheme, self.averagedness, self.distance, steps) or math.inf
+
+    def steps_for(self, length: float) -> int:
+        """After how many steps ``|w - T(w)|`` is certainly at most ``length``."""
+        share = self.after(0) / length
+        steps = share if isinstance(self.scheme, Halpern) else share**2
+        count = max(0, math.ceil(steps) - 1)
+        return count if self.after(count) <= length else count + 1
+
+
+def composed(*averagedness: float) -> float:
+    r"""Of a composition, rounded up: :math:`1/(1 + 1/\sum\alpha_i/(1-\alpha_i))`, 1 if one of them is 1.
+
+    Combettes and Yamada 2015.
+    """
+    if any(alpha >= 1 for alpha in averagedness):
+        return 1.0
+    shares = [Fraction(alpha) for alpha in averagedness]
+    total = sum((share / (1 - share) for share in shares), Fraction(0))
+    return round_up(total / (1 + total))
 
 
 def contraction_factor(

@@ -11,11 +11,14 @@ from torch import Tensor
 
 from pnp_lip.solvers.data_term import DataTerm, ObservationError
 from pnp_lip.solvers.distance import certified_distance
-from pnp_lip.solvers.iteration import Status, StoppingRule, iterate
+from pnp_lip.solvers.iteration import Iteration, Status, StoppingRule, iterate
 from pnp_lip.solvers.plan import Plan
 from pnp_lip.solvers.solution import FixedPointMap, Solution
 
 __all__ = ["Callback", "Denoise", "continued", "run"]
+
+#: Relative rounding of a residual that is compared with a rate.
+_ROUNDING = 1e-5
 
 Callback = Callable[[int, Tensor], None]
 Denoise = Callable[[Tensor], Tensor]
@@ -97,7 +100,16 @@ def run(
         growth=end.growth,
         distance=certified_distance(end.w, plan, exact),
         inexact=data.missed,
+        slower=_slower(end, plan),
     )
+
+
+def _slower(end: Iteration, plan: Plan) -> bool:
+    """Whether the last residual of an image exceeds the rate of the plan by more than rounding."""
+    if plan.rate is None or end.iterations == 0:
+        return False
+    bound = plan.rate.after(end.iterations - 1) + _ROUNDING * plan.rate.distance
+    return bool((end.lengths > bound).any())
 
 
 def _on_images(

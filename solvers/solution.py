@@ -75,6 +75,8 @@ class Solution:
         rounding included, the largest of the batch; ``None`` without a contraction.
     inexact
         steps in which a proximity operator missed the accuracy that the theorem asks.
+    slower
+        whether a residual exceeds the rate of the plan, which refutes a hypothesis.
     """
 
     x: Tensor
@@ -90,6 +92,7 @@ class Solution:
     growth: Growth | None = None
     distance: float | None = None
     inexact: int = 0
+    slower: bool = False
 
     def with_remark(self, remark: str) -> Solution:
         """The same with one more sentence in its plan."""
@@ -111,7 +114,7 @@ class Solution:
     def guaranteed(self) -> bool:
         """Whether the theorem of the plan covers what was run."""
         refuted = self.growth is not None and self.growth.proved
-        return self.plan.guaranteed and not self.inexact and not refuted
+        return self.plan.guaranteed and not (self.inexact or refuted or self.slower)
 
     @property
     def message(self) -> str:
@@ -129,6 +132,10 @@ class Solution:
             said.append(
                 f"in {self.inexact} steps the proximity operator missed the accuracy that the theorem "
                 f"asks, so nothing is claimed"
+            )
+        if self.slower:
+            said.append(
+                "the residual exceeds the proved rate, so a hypothesis of the theorem is wrong"
             )
         if self.distance is not None:
             said.append(

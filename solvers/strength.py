@@ -3,8 +3,9 @@ r"""How strongly the denoiser acts: its noise level, as such or as a share of th
 .. math:: \sigma = t\,s
 
 with ``s`` the standard deviation of the noise and ``t`` the *strength*. The iteration applies the denoiser
-many times, so that ``t < 1`` is right: on validation images 0.75 where the noise is 0.01, 0.6 where it
-is 0.03 and more. A strength that suits the image at hand is found by :mod:`pnp_lip.solvers.discrepancy`.
+many times, so that ``t < 1`` is right: 0.75 for deblurring, at every noise from 0.01 to 0.05, on
+validation images (``python -m benchmarks.strength``). A strength that suits the problem at hand is found
+by :mod:`pnp_lip.solvers.discrepancy`.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from torch import Tensor
 
 from pnp_lip.errors import InputError
 
-__all__ = ["Level", "default_strength", "required_noise", "stated_noise"]
+__all__ = ["DEFAULT_STRENGTH", "Level", "required_noise", "stated_noise"]
 
-#: Noise levels and the strengths chosen for them on validation images, for deblurring.
-_CHOSEN = ((0.01, 0.75), (0.03, 0.6))
+#: The strength without any other, chosen on validation images for deblurring.
+DEFAULT_STRENGTH = 0.75
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class Level:
     sigma
         the level itself, a number or one per image; ``None`` to take it from the noise.
     strength
-        the share of the noise; ``None`` for the default of that noise, ``"auto"`` for the
+        the share of the noise; ``None`` for the default, ``"auto"`` for the
         discrepancy principle.
     """
 
@@ -79,8 +80,7 @@ class Level:
         if self.sigma is not None:
             return self.sigma
         noise = required_noise(physics, None)
-        share = self.strength
-        return (default_strength(noise) if not isinstance(share, float) else share) * noise
+        return (self.strength if isinstance(self.strength, float) else DEFAULT_STRENGTH) * noise
 
 
 def stated_noise(physics: Physics) -> float | Tensor | None:
@@ -124,20 +124,6 @@ def required_noise(physics: Physics, given: float | Tensor | None) -> float | Te
             f"set physics.noise_model to deepinv's GaussianNoise(sigma)"
         )
     return noise
-
-
-def default_strength(noise: float | Tensor) -> float:
-    """The strength chosen on validation images: 0.75 up to a noise of 0.01, 0.6 from 0.03 on.
-
-    Parameters
-    ----------
-    noise
-        standard deviation; of several levels the mean counts.
-    """
-    (low, strong), (high, weak) = _CHOSEN
-    level = min(max(float(torch.as_tensor(noise).mean()), low), high)
-    share = math.log(level / low) / math.log(high / low)
-    return strong + share * (weak - strong)
 
 
 def _is_stacked(physics: Physics) -> bool:

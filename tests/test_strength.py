@@ -24,13 +24,13 @@ from pnp_lip import LipschitzDenoiser
 from pnp_lip.errors import InputError
 from pnp_lip.solvers import (
     ADMM,
+    DEFAULT_STRENGTH,
     ForwardBackward,
     PlugAndPlay,
-    default_strength,
     solve_by_discrepancy,
     stated_noise,
 )
-from pnp_lip.solvers.discrepancy import discrepancy
+from pnp_lip.solvers.discrepancy import default_target, discrepancy
 from pnp_lip.solvers.root_search import RootSearch
 
 NOISE = 0.1
@@ -69,11 +69,11 @@ def test_the_noise_is_that_of_the_noise_model() -> None:
     assert stated_noise(different) is None
 
 
-def test_the_default_strength_falls_with_the_noise() -> None:
-    assert default_strength(0.001) == default_strength(0.01) == 0.75
-    assert default_strength(0.03) == pytest.approx(0.6)
-    assert default_strength(0.2) == pytest.approx(0.6)
-    assert 0.6 < default_strength(0.017) < 0.75
+def test_the_default_target_rises_with_the_noise() -> None:
+    assert default_target(0.001) == default_target(0.01) == pytest.approx(0.55)
+    assert default_target(0.03) == pytest.approx(0.75)
+    assert default_target(torch.tensor([0.1, 0.3])) == pytest.approx(0.8)
+    assert 0.55 < default_target(0.02) < 0.75
 
 
 @pytest.mark.parametrize("kind", [ForwardBackward, ADMM])
@@ -86,7 +86,9 @@ def test_without_sigma_the_level_is_a_share_of_the_stated_noise(
     given = kind(small_denoiser, 0.5 * NOISE).solve(y, physics)
     assert shared.plan.sigma == pytest.approx(0.5 * NOISE)
     torch.testing.assert_close(shared.x, given.x)
-    assert kind(small_denoiser).solve(y, physics).plan.sigma == pytest.approx(0.6 * NOISE)
+    assert kind(small_denoiser).solve(y, physics).plan.sigma == pytest.approx(
+        DEFAULT_STRENGTH * NOISE
+    )
 
 
 def test_every_image_gets_a_share_of_its_own_noise(

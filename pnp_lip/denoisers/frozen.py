@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from pnp_lip.denoisers.fixed_guide import FixedGuide
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
+from pnp_lip.errors import InputError
 from pnp_lip.layers.folding import FoldedStep, fold_step
 from pnp_lip.layers.guided import guided_step
 
@@ -148,7 +149,7 @@ class Frozen(Denoiser):
     def _require_level(self, sigma: float | Tensor | None) -> None:
         given = [] if sigma is None else torch.as_tensor(sigma).flatten().tolist()
         if any(not math.isclose(level, self.sigma, rel_tol=1e-6) for level in given):
-            raise ValueError(
+            raise InputError(
                 f"frozen at sigma={self.sigma:g}, got sigma={given[0]:g}: use Frozen(denoiser, "
                 f"sigma=...) for another noise level, or the denoiser itself"
             )

@@ -25,6 +25,7 @@ __all__ = [
     "WeightsError",
     "read_weights",
     "shipped",
+    "shipped_certificates",
     "shipped_configurations",
     "weight_hash",
     "write_weights",
@@ -144,6 +145,11 @@ def shipped(in_channels: int, name: str = "default") -> Path:
         raise WeightsError(f"weights are shipped for 1 and 3 channels, not for {in_channels}")
     stem = _IMAGES[in_channels] + ("" if name == "default" else f"_{name}")
     return Path(__file__).with_name(f"{stem}.safetensors")
+
+
+def shipped_certificates() -> list[Path]:
+    """The certificates that come with the package."""
+    return sorted(Path(__file__).parent.glob("*.certificate.json"))
 
 
 def shipped_configurations() -> dict[str, Path]:
