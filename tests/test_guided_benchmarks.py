@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,7 @@ def test_an_untrained_post_processor_is_the_plain_denoiser_and_a_trained_one_add
     control = PostProcessor(plain, channels=4, blocks=1).eval()
     with torch.no_grad():
         torch.testing.assert_close(control(x, SIGMA), plain(x, SIGMA))
-        control.network.head.bias.fill_(0.2)
+        cast(Tensor, control.network.head.bias).fill_(0.2)
         added = 4 * torch.tanh(torch.tensor(0.2 / 4)) * SIGMA
         torch.testing.assert_close(control(x, SIGMA), plain(x, SIGMA) + added)
 
