@@ -53,6 +53,9 @@ FACTORS = (0.7, 1.0, 1.4)
 #: Weight of total variation over the squared strength of the denoiser.
 WEIGHTS = (0.35, 0.7, 1.4)
 
+#: Pixels by which a periodic image is continued for a method that knows no periodic images.
+_MARGIN = 32
+
 Restored = tuple[Tensor, Row]
 Measure = Callable[[Tensor, Tensor], float]
 
@@ -140,11 +143,12 @@ def start(problem: Problem, _: float) -> Restored:
 
 
 def richardson(problem: Problem, steps: float) -> Restored:
-    """Richardson and Lucy's iteration, stopped after some steps."""
+    """Richardson and Lucy's iteration, stopped after some steps; the periodic image is continued for it."""
     kernel = np.array(problem.settings["kernel"])
-    image = problem.y[0, 0].double().clamp(min=0).numpy()
+    image = np.pad(problem.y[0, 0].double().numpy(), _MARGIN, mode="wrap")
     seconds, found = timed(lambda: richardson_lucy(image, kernel, num_iter=int(steps)))
-    pixels = torch.from_numpy(found).float().clamp(0, 1)[None, None]
+    inner = found[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+    pixels = torch.from_numpy(inner).float().clamp(0, 1)[None, None]
     return pixels, {"iterations": int(steps), "seconds": seconds}
 
 
@@ -417,7 +421,7 @@ BENCHMARK = Benchmark(
     name="problems",
     about=__doc__ or "",
     tables={"problems": problems_table, "problems-kernels": kernels_table},
-    selecting=("parts", "every", "only", "skip", "limit"),
+    selecting=("parts", "every", "only", "methods", "skip", "limit"),
 )
 
 
@@ -426,6 +430,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--every", type=int, default=1, help="take every n-th image of CBSD68 only")
     parser.add_argument("--only", nargs="+", help="tasks of whose names all of these are a part")
+    parser.add_argument("--methods", nargs="+", help="only these")
     parser.add_argument("--skip", action="store_true", help="leave out rows that are recorded")
     parser.add_argument(
         "--limit", type=float, default=np.inf, help="begin no row after so many seconds"
@@ -448,6 +453,8 @@ def run(recording: Recording, options: Any) -> None:
                 continue
             for method in task.methods:
                 key = (*task.key, method.name)
+                if options.methods and method.name not in options.methods:
+                    continue
                 if options.skip and key in recording.record.rows:
                     continue
                 if options.limit is not None and time.monotonic() - began > options.limit:

@@ -23,7 +23,7 @@ from pnp_lip.recipes.problem import (
 __all__ = ["STRENGTH", "observed", "simulated", "strength"]
 
 #: Strength of the denoiser: this much for the missing colours, and at least this many times the noise.
-STRENGTH = (0.008, 1.0)
+STRENGTH = (0.01, 1.5)
 
 
 def strength(noise: float) -> float:
