@@ -33,7 +33,7 @@ __all__ = [
     "strength",
 ]
 
-#: Strength of the denoiser: this much for the missing views, and at least this many times the noise;
+#: Strength of the denoiser, this much for the missing views, and at least this many times the noise;
 #: the second for photon counts, whose weights leave less of the data term.
 STRENGTH, COUNTED_STRENGTH = (0.005, 1.0), (0.003, 0.35)
 

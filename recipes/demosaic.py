@@ -22,7 +22,7 @@ from pnp_lip.recipes.problem import (
 
 __all__ = ["STRENGTH", "observed", "simulated", "strength"]
 
-#: Strength of the denoiser: this much for the missing colours, and at least this many times the noise.
+#: Strength of the denoiser, this much for the missing colours, and at least this many times the noise.
 STRENGTH = (0.01, 1.5)
 
 

@@ -23,7 +23,7 @@ from pnp_lip.recipes.problem import Problem, as_truth, gaussian_noise, require_n
 
 __all__ = ["STRENGTH", "cartesian_mask", "observed", "simulated", "strength", "undersampled"]
 
-#: Strength of the denoiser: this much for the missing lines, and at least this many times the noise.
+#: Strength of the denoiser, this much for the missing lines, and at least this many times the noise.
 STRENGTH = (0.02, 1.5)
 
 #: Share of the lines about the middle that are always measured, times the acceleration.

@@ -17,7 +17,7 @@ from pnp_lip.recipes.problem import Problem, as_truth, gaussian_noise, require_n
 
 __all__ = ["STRENGTH", "observed", "simulated", "strength"]
 
-#: Strength of the denoiser: this much for what was not measured, and at least this many times the noise.
+#: Strength of the denoiser, this much for what was not measured, and at least this many times the noise.
 STRENGTH = (0.02, 1.0)
 
 

@@ -23,7 +23,7 @@ from pnp_lip.errors import InputError
 
 __all__ = ["Optics"]
 
-#: Where the function is cut off: airy radii in the plane, and depths of focus along the axis.
+#: Where the function is cut off, airy radii in the plane, and depths of focus along the axis.
 _AIRY_RADII, _DEPTHS = 4.0, 2.0
 #: Pixels a side beyond which a point spread function is refused: a unit is wrong.
 _LARGEST = 257
