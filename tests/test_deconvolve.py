@@ -313,11 +313,15 @@ def test_neighbouring_slices_help_a_denoiser() -> None:
 
 
 def test_photons_of_a_volume_are_denoised_along_its_planes() -> None:
-    x = cells((8, 20, 22))
-    y = photons.counted(x, 60, seed=0)
-    found = photons.denoise(y, 60, truth=x)
-    assert found.image.shape == x.shape
-    assert float((found.image - x).square().mean()) < 0.5 * float((y - x).square().mean())
+    x = torch.nn.functional.avg_pool3d(cells((16, 40, 44)), 2)
+    y = photons.counted(x, 20, seed=0)
+    found = photons.denoise(y, 20, truth=x)
+    pages = [photons.denoise(page, 20).image for page in y[0].movedim(1, 0).split(1)]
+    whole, slices, noisy = (
+        float((image - x).square().mean())
+        for image in (found.image, torch.cat(pages).movedim(0, 1)[None], y)
+    )
+    assert whole < slices < 0.5 * noisy
 
 
 # The command

@@ -31,6 +31,8 @@ def deconvolve(options: argparse.Namespace) -> int:
 
 
 def _deconvolve(options: argparse.Namespace) -> dict[str, Any]:
+    if options.photons is not None:
+        options = argparse.Namespace(**{**vars(options), "solver": "primal-dual", "noise": 0.0})
     source = given(options, options.psf)
     if options.resume and (report := written_before(source)):
         return report
@@ -39,8 +41,6 @@ def _deconvolve(options: argparse.Namespace) -> dict[str, Any]:
     source = _without_offset(source, options.offset)
     if kernel.ndim == 5:
         source = source.in_depth(options.depth_axis)
-    if options.photons is not None:
-        options = argparse.Namespace(**{**vars(options), "solver": "primal-dual", "noise": 0.0})
 
     def problem(page: Tensor, noise: float) -> Problem:
         if source.simulate:
