@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 from deepinv.physics import Inpainting
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -54,6 +54,7 @@ def test_the_rate_of_averaged_maps_is_attained_up_to_a_factor(
     assert 0.6 * bound <= float(ended.lengths) <= bound * (1 + 1e-12)
 
 
+@settings(deadline=None)
 @given(st.floats(1e-6, 10), st.sampled_from([Halpern(), KrasnoselskiiMann(0.5)]))
 def test_the_number_of_steps_is_known_in_advance(
     length: float, scheme: Halpern | KrasnoselskiiMann
@@ -65,6 +66,7 @@ def test_the_number_of_steps_is_known_in_advance(
     assert count == 0 or rate.after(count - 1) >= length * (1 - 1e-9)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 0.99), min_size=2, max_size=4))
 def test_a_composition_of_averaged_reflections_of_one_line_has_its_averagedness(
     parts: list[float],

@@ -16,7 +16,7 @@ from deepinv.physics import (
     PoissonNoise,
     StackedLinearPhysics,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -182,6 +182,7 @@ def test_a_noise_level_that_is_far_off_is_said(denoiser: LipschitzDenoiser, imag
     assert "is the noise level right?" in choice.message
 
 
+@settings(deadline=None)
 @given(st.floats(0.2, 6), st.floats(0.3, 3), st.floats(0.2, 2))
 def test_a_root_of_a_power_is_found_in_a_few_steps(root: float, power: float, first: float) -> None:
     search = RootSearch(0.9, first)
