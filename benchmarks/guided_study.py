@@ -88,7 +88,7 @@ def study_table(rows: Rows) -> str:
     for (name,), row in rows.items():
         cells = [fixed(row[f"psnr_{level}"], 3) for level in LEVELS]
         cells += [fixed(row["deblurring"], 3), fixed(row.get("seconds_a_step"), 2)]
-        lines.append([name, str(row["mask_parameters"]), *cells])
+        lines.append([name.replace("|", "\\|"), str(row["mask_parameters"]), *cells])
     return table([*heading, "deblurring", "s a step"], lines)
 
 
@@ -104,9 +104,9 @@ def main() -> None:
     parser = BENCHMARK.parser()
     parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the training runs")
     parser.add_argument("--restored", type=Path, default=Path("restored_grey.safetensors"))
-    parser.add_argument("--steps", type=int, default=700, help="of every row")
-    parser.add_argument("--images", type=int, default=12, help="to denoise")
-    parser.add_argument("--deblur", type=int, default=3, help="images to deblur")
+    parser.add_argument("--steps", type=int, default=300, help="of every row")
+    parser.add_argument("--images", type=int, default=4, help="to denoise")
+    parser.add_argument("--deblur", type=int, default=2, help="images to deblur")
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS)
     options = parser.parse_args()
     recording = BENCHMARK.start(options, noise=NOISE, strength=STRENGTH)
