@@ -302,7 +302,8 @@ def chosen_strength(recording: Recording, task: Task, method: Method) -> float:
     """The number that is best on validation images, from the record or measured now."""
     if not method.tries:
         return 0.0
-    key = ("validation", *task.key[:2], *_own(task), method.name)
+    # Kernels and objects of one part share a strength.
+    key = ("validation", *task.key[:2], method.name)
     row = recording.record.rows.get(key)
     if row is None:
         scores = {}
@@ -312,11 +313,6 @@ def chosen_strength(recording: Recording, task: Task, method: Method) -> float:
         row = {"psnr": scores, "best": max(scores, key=lambda value: scores[value])}
         recording.add(*key, row=row)
     return float(row["best"])
-
-
-def _own(task: Task) -> tuple[str, ...]:
-    """What distinguishes validation within a part: nothing, every kernel and object takes one strength."""
-    return ()
 
 
 def measured(task: Task, method: Method, value: float) -> Row:
@@ -336,15 +332,6 @@ def measured(task: Task, method: Method, value: float) -> Row:
 
 def _mean(values: Sequence[float]) -> float:
     return float(np.mean(values))
-
-
-def rows_of(rows: Rows, part: str, second: str) -> dict[tuple[str, str], Row]:
-    """Rows of a part, by what they are about and method."""
-    return {
-        (key[2], key[3]): row
-        for key, row in rows.items()
-        if key[:2] == (part, second) and len(key) == 4
-    }
 
 
 def problems_table(rows: Rows) -> str:
@@ -384,33 +371,9 @@ def problems_table(rows: Rows) -> str:
     return table(heading, lines)
 
 
-def kernels_table(rows: Rows) -> str:
-    """PSNR for each kernel: the published protocol, and Set3C."""
-    heading = ["", "images", *protocols.KERNELS, "mean"]
-    lines = []
-    groups = dict.fromkeys(
-        (key[0], key[1], key[3])
-        for key in rows
-        if key[0] in ("deblurring", "set3c") and len(key) == 4
-    )
-    for part, level, method in groups:
-        found = [rows.get((part, level, name, method)) for name in protocols.KERNELS]
-        values = [None if row is None else row["psnr"] for row in found]
-        present = [value for value in values if value is not None]
-        counts = {row["images"] for row in found if row is not None}
-        name = "CBSD68" if part == "deblurring" else "Set3C"
-        lines.append(
-            [
-                f"{name}, noise {level}, {method}",
-                "/".join(map(str, sorted(counts))),
-                *(fixed(value, 2) for value in values),
-                fixed(_mean(present), 2),
-            ]
-        )
-    return table(heading, lines)
-
-
 TITLES = {
+    "deblurring": "deblurring CBSD68, noise",
+    "set3c": "deblurring Set3C, noise",
     "super-resolution": "super-resolution x2, noise",
     "mri": "MRI, one of four lines",
     "ct": "CT",
@@ -420,7 +383,7 @@ TITLES = {
 BENCHMARK = Benchmark(
     name="problems",
     about=__doc__ or "",
-    tables={"problems": problems_table, "problems-kernels": kernels_table},
+    tables={"problems": problems_table},
     selecting=("parts", "every", "only", "methods", "skip", "limit"),
 )
 
