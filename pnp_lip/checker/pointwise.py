@@ -149,11 +149,11 @@ def _largest_along(op: Op, x: Any, **rest: Any) -> tuple[Any, Any]:
     return op.gain(x, F(1), shape=tuple(op.node.meta["val"][0].shape)), JUMP
 
 
-@rule("_to_copy.default to.dtype to.dtype_layout")
+@rule("_to_copy.default to.dtype to.dtype_layout to.device to.other type_as.default")
 def _cast(op: Op, x: Any, **rest: Any) -> Value:
-    if not op.node.meta["val"].dtype.is_floating_point:
-        raise NotRecomputed("it rounds to whole numbers")
-    image = op.image(x)
+    image, source = op.image(x), op.node.all_input_nodes[0]
+    if not all(node.meta["val"].dtype.is_floating_point for node in (source, op.node)):
+        raise NotRecomputed("it converts between real, complex and whole numbers")
     return Value(image.terms, image.shape, exact=False)
 
 
