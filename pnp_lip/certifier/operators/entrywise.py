@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import torch
+from torch import fx
 
 from pnp_lip.certifier.operators.registry import Operation, register_operator
 from pnp_lip.certifier.values import Dependent
@@ -126,10 +127,14 @@ def _dropout(op: Operation, x: Any, p: Any, train: bool) -> Dependent:
     return op.image(x)
 
 
-@register_operator(aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout)
+@register_operator(
+    *(aten._to_copy.default, aten.to.dtype, aten.to.dtype_layout, aten.to.device, aten.to.other),
+    aten.type_as.default,
+)
 def _cast(
     op: Operation,
     x: Any,
+    other: Any = None,
     dtype: Any = None,
     layout: Any = None,
     device: Any = None,
@@ -138,8 +143,10 @@ def _cast(
     copy: bool = False,
     memory_format: Any = None,
 ) -> Dependent:
-    """Between real types it is the identity, up to rounding."""
-    image, target = op.image(x), op.node.meta["val"].dtype
+    """Between real types it is the identity, up to rounding; of complex numbers the real part stays."""
+    image, target, source = op.image(x), op.node.meta["val"].dtype, op.node.args[0]
     if not target.is_floating_point:
         op.refuse(f"converts to {target}, which jumps")
+    if isinstance(source, fx.Node) and source.meta["val"].is_complex():
+        return op.bounded(image, 1.0, "real part")
     return Dependent(image.terms, image.size, exact=False)

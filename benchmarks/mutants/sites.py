@@ -1,0 +1,130 @@
+"""Where a file can be mutated, with the operators of mutmut.
+
+Left out by definition: docstrings, annotations, decorators, defaults of parameters, ``raise`` and refusals
+with their sentences, texts anywhere (names of rules, messages), and constants outside of functions, which
+are bound when the module is imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import libcst as cst
+from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
+from mutmut.mutation.mutators import mutation_operators, operator_string
+
+__all__ = ["Mutant", "mutants_of", "mutated"]
+
+_TEXTS = (cst.SimpleString, cst.FormattedString, cst.ConcatenatedString)
+_SKIPPED = (
+    cst.Annotation,
+    cst.Decorator,
+    cst.Parameters,
+    cst.Raise,
+    cst.FormattedString,
+    cst.Assert,
+)
+#: Calls that only make a sentence.
+_SENTENCES = {"refuse", "refusal", "Refusal", "cast"}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change.
+
+    Attributes:
+        path: of the file, from the root.
+        number: among the mutants of the file.
+        function: qualified name of the function that it is in, empty for a lambda of a table.
+        line: where.
+        before, after: the code of the node.
+    """
+
+    path: str
+    number: int
+    function: str
+    line: int
+    before: str
+    after: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.path}::{self.function}: {self.before} -> {self.after}"
+
+
+def mutants_of(root: Path, path: str) -> list[Mutant]:
+    """All mutants of a file."""
+    return [mutant for mutant, _, _, _ in _sites(root, path)]
+
+
+def mutated(root: Path, mutant: Mutant) -> str:
+    """The text of the file with one mutant."""
+    for found, module, node, new in _sites(root, mutant.path):
+        if found.number == mutant.number:
+            changed = module.deep_replace(node, new)
+            assert isinstance(changed, cst.Module)
+            return changed.code
+    raise KeyError(mutant.name)
+
+
+def _sites(root: Path, path: str) -> Iterator[tuple[Mutant, cst.Module, cst.CSTNode, cst.CSTNode]]:
+    wrapper = MetadataWrapper(cst.parse_module((root / path).read_text(encoding="utf-8")))
+    parents = wrapper.resolve(ParentNodeProvider)
+    positions = wrapper.resolve(PositionProvider)
+    module, number = wrapper.module, 0
+    for node in sorted(
+        positions, key=lambda n: (positions[n].start.line, positions[n].start.column)
+    ):
+        function = _function(node, parents)
+        if function is None:
+            continue
+        for new in _changed(node):
+            shown = [" ".join(module.code_for_node(one).split())[:120] for one in (node, new)]
+            yield (
+                Mutant(path, number, function, positions[node].start.line, *shown),
+                module,
+                node,
+                new,
+            )
+            number += 1
+
+
+def _changed(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    for kind, operator in mutation_operators:
+        if operator is operator_string or not isinstance(node, kind):
+            continue
+        for new in operator(node):
+            if not (isinstance(node, cst.Call) and _only_text(node, new)):
+                yield new
+
+
+def _only_text(call: cst.Call, new: cst.CSTNode) -> bool:
+    """Whether an argument that is a text was made ``None``."""
+    if not isinstance(new, cst.Call) or len(new.args) != len(call.args):
+        return False
+    changed = [
+        one.value for one, other in zip(call.args, new.args, strict=True) if one is not other
+    ]
+    return any(isinstance(value, _TEXTS) for value in changed)
+
+
+def _function(node: cst.CSTNode, parents: Mapping[cst.CSTNode, cst.CSTNode]) -> str | None:
+    """The qualified name of the function around a node, ``None`` where nothing is to be mutated."""
+    names: list[str] = []
+    inside = False
+    one: cst.CSTNode | None = node
+    while one is not None:
+        if isinstance(one, _SKIPPED) or (isinstance(one, cst.Call) and _sentence(one)):
+            return None
+        if isinstance(one, cst.FunctionDef | cst.ClassDef):
+            names.append(one.name.value)
+        inside = inside or (one is not node and isinstance(one, cst.FunctionDef | cst.Lambda))
+        one = parents.get(one)
+    return ".".join(reversed(names)) if inside else None
+
+
+def _sentence(call: cst.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, cst.Attribute) else call.func
+    return isinstance(name, cst.Name) and name.value in _SENTENCES
