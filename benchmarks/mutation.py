@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.harness import Benchmark, Recording
 from benchmarks.markdown import table
-from benchmarks.mutants import Mutant, Session, mutants_of
+from benchmarks.mutants import Mutant, Session
 from benchmarks.mutants.run import KILLED, NOT_ENTERED, NOT_REPLACEABLE, SURVIVED, TIMEOUT
 from benchmarks.provenance import ROOT
 from benchmarks.record import Rows
@@ -109,6 +109,8 @@ def _text(file: str) -> str:
 
 def attack(room: str, options: argparse.Namespace) -> dict[str, Any]:
     """Verdicts of the drawn mutants of a room; the row of the record."""
+    from benchmarks.mutants.sites import mutants_of  # needs mutmut, which only this work does
+
     state, paths = _State(options.state), files_of(room)
     everything = [mutant for path in paths for mutant in mutants_of(ROOT, path)]
     drawn = random.Random(options.seed).sample(everything, len(everything))

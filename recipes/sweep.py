@@ -16,7 +16,7 @@ from pnp_lip.quality import psnr
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.recipes.restoration import Options, Restoration, restore
 from pnp_lip.recipes.sheet import save_sheet
-from pnp_lip.solvers.discrepancy import TARGET, discrepancy
+from pnp_lip.solvers.discrepancy import default_target, discrepancy
 
 __all__ = ["Sweep", "sweep"]
 
@@ -49,7 +49,8 @@ class Sweep:
             return max(range(len(scores)), key=scores.__getitem__)
         if problem.noise == 0:
             return len(self.tries) // 2
-        misfits = [abs(math.log(max(misfit(one), 1e-12) / TARGET)) for one in self.tries]
+        target = default_target(problem.noise)
+        misfits = [abs(math.log(max(misfit(one), 1e-12) / target)) for one in self.tries]
         return min(range(len(misfits)), key=misfits.__getitem__)
 
     @property

@@ -11,7 +11,8 @@ import pytest
 
 pytest.importorskip("mutmut")
 
-from benchmarks.mutants.sites import Mutant, mutants_of, mutated
+from benchmarks.mutants.mutant import Mutant
+from benchmarks.mutants.sites import mutants_of, mutated
 from benchmarks.mutants.swap import Functions, NotReplaceable
 from benchmarks.mutation import interval
 

@@ -29,7 +29,7 @@ from pnp_lip.recipes.lab_page import lab_page
 from pnp_lip.recipes.networks import network
 from pnp_lip.recipes.restoration import Options, restore
 from pnp_lip.recipes.sweep import Sweep, misfit, sweep
-from pnp_lip.solvers.discrepancy import TARGET
+from pnp_lip.solvers.discrepancy import default_target
 from pnp_lip.weights import write_weights
 
 KERNEL = torch.ones(1, 1, 3, 3) / 9
@@ -78,7 +78,7 @@ def test_the_misfit_grows_with_the_strength_and_chooses_without_a_truth(image: T
     found = sweep(problem, Options(0.1, max_iter=60, tol=1e-4), (0.2, 0.8, 5.0), 0.02)
     misfits = [misfit(one) for one in found.tries]
     assert misfits == sorted(misfits)
-    assert found.chosen == int(np.argmin(np.abs(np.log(np.array(misfits) / TARGET))))
+    assert found.chosen == int(np.argmin(np.abs(np.log(np.array(misfits) / default_target(0.02)))))
     residual = problem.physics.A(found.tries[0].solution.x) - problem.y
     assert misfits[0] == pytest.approx(float(residual.square().mean()) / 0.02**2, rel=1e-5)
 

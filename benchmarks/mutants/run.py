@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.mutants.sites import Mutant, mutated
+from benchmarks.mutants.mutant import Mutant
 from benchmarks.mutants.swap import Functions, NotReplaceable
 
 __all__ = ["KILLED", "NOT_ENTERED", "NOT_REPLACEABLE", "SURVIVED", "TIMEOUT", "Session"]
@@ -93,6 +93,8 @@ class Session:
 
     def verdict(self, mutant: Mutant) -> tuple[str, str]:
         """What became of a mutant, and the test that killed it."""
+        from benchmarks.mutants.sites import mutated  # needs mutmut, which only this work does
+
         name = f"{mutant.path}::{mutant.function}"
         tests = [
             test

@@ -8,14 +8,15 @@ are bound when the module is imported.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import libcst as cst
 from libcst.metadata import MetadataWrapper, ParentNodeProvider, PositionProvider
 from mutmut.mutation.mutators import mutation_operators, operator_string
 
-__all__ = ["Mutant", "mutants_of", "mutated"]
+from benchmarks.mutants.mutant import Mutant
+
+__all__ = ["mutants_of", "mutated"]
 
 _TEXTS = (cst.SimpleString, cst.FormattedString, cst.ConcatenatedString)
 _SKIPPED = (
@@ -28,30 +29,6 @@ _SKIPPED = (
 )
 #: Calls that only make a sentence.
 _SENTENCES = {"refuse", "refusal", "Refusal", "cast"}
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """One change.
-
-    Attributes:
-        path: of the file, from the root.
-        number: among the mutants of the file.
-        function: qualified name of the function that it is in, empty for a lambda of a table.
-        line: where.
-        before, after: the code of the node.
-    """
-
-    path: str
-    number: int
-    function: str
-    line: int
-    before: str
-    after: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.path}::{self.function}: {self.before} -> {self.after}"
 
 
 def mutants_of(root: Path, path: str) -> list[Mutant]:
