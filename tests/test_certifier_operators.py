@@ -316,6 +316,13 @@ CASES: dict[str, list[Case]] = {
         lambda op, x: op([x, x.flip(2)], 3),
     ),
     "stack": _of(_IMAGE, lambda op, x: op([x, -x.flip(2)], 2)),
+    **{
+        name: _of(_IMAGE, lambda op, x: op([x, -x.flip(2)]))
+        for name in ("hstack", "vstack", "dstack")
+    },
+    "fill.Scalar": _of(_IMAGE, lambda op, x: x + op(x.clone(), 3.0)),
+    "fill.Tensor": _of(_IMAGE, lambda op, x: x + op(x.clone(), torch.tensor(-2.0))),
+    "zero": _of(_IMAGE, lambda op, x: x + op(x.clone())),
     "slice_scatter": _of(
         _IMAGE,
         lambda op, x: op(x, 3 * x[..., :2], 3, 0, 4, 2),

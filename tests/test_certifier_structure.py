@@ -590,3 +590,12 @@ def test_conditions_of_a_part_are_not_read_as_those_of_an_image_of_another_size(
         half = Network(lambda m, x: m.part(functional.avg_pool2d(x, 2)), part=Even())
         with pytest.raises(Refusal, match="on images of another size than those of the network"):
             prove(half)
+
+
+def test_a_second_image_is_no_noise_level_and_refused_in_words() -> None:
+    class Two(nn.Module):
+        def forward(self, x: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+            return x + other.reshape(x.shape)
+
+    with pytest.raises(Refusal, match=r"takes neither images of shape .* as its second argument"):
+        prove(Two())

@@ -34,7 +34,14 @@ def _first(module: nn.Module, name: str, shapes: list[tuple[int, ...]]) -> list[
         found = list(_of_shape(module, name, shape, optional=True))
         if found:
             return found
-    return list(_of_shape(module, name, shapes[0], optional=False))
+    found = list(_of_shape(module, name, shapes[0], optional=False))
+    if not found:
+        raise Refusal(
+            f"'{name or 'the network'}' ({plain_type(module).__qualname__}) takes neither images of shape "
+            f"{list(shapes[0])} nor others that were tried, with a noise level as its second argument: pass "
+            f"an input it takes with example=, or register a rule"
+        )
+    return found
 
 
 def _of_shape(

@@ -58,7 +58,7 @@ def _split(op: Op, x: Any, **rest: Any) -> tuple[Value, ...]:
     return tuple(found)
 
 
-@rule("cat.default stack.default")
+@rule("cat.default stack.default hstack.default vstack.default dstack.default")
 def _joined(op: Op, x: Any, dim: Any = 0) -> Value:
     return op.together([one for one in x if isinstance(one, Value)])
 

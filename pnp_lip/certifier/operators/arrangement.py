@@ -88,7 +88,10 @@ def _split(op: Operation, x: Any, **given: Any) -> tuple[Dependent, ...]:
     return tuple(found)
 
 
-@register_operator(aten.cat.default, aten.stack.default)
+@register_operator(
+    *(aten.cat.default, aten.stack.default, aten.hstack.default, aten.vstack.default),
+    aten.dstack.default,
+)
 def _joined(op: Operation, tensors: Any, dim: int = 0) -> Dependent:
     r""":math:`\|(T_1x, T_2x)\|^2 = \|T_1x\|^2 + \|T_2x\|^2`."""
     return op.walk.gathered(
@@ -121,6 +124,15 @@ def _constant(op: Operation, x: Any = None, **given: Any) -> Known:
     return Known(None if number is None else float(number), size_of(op.node))
 
 
+@register_operator(aten.fill.Scalar, aten.fill.Tensor, aten.zero.default)
+def _filled(op: Operation, x: Any, value: Any = 0.0) -> Known:
+    """One number everywhere, which must not depend on the image."""
+    if isinstance(value, Dependent):
+        op.refuse("fills with a number that depends on the input")
+    number = value.number() if isinstance(value, Known) else value
+    return Known(None if number is None else float(number), size_of(op.node))
+
+
 @register_operator(aten.expand.default, aten.expand_as.default)
 def _expanded(op: Operation, x: Any, **given: Any) -> Dependent:
     return op.walk.repeated(op.node, op.image(x), size_of(op.node))
@@ -145,7 +157,10 @@ def _pad(op: Operation, x: Any, pad: Any, mode: str = "constant", value: Any = N
         image = op.image(x)
         return Dependent(image.terms, image.size, image.exact)
     if not all(isinstance(side, int) and side >= 0 for side in pad):
-        op.refuse(f"pads by {list(pad)}: cropping and repeating at once has no rule")
+        sides = [
+            side if isinstance(side, int) else "a side that depends on the image" for side in pad
+        ]
+        op.refuse(f"pads by {sides}: only whole numbers from 0 on have a rule in mode {mode!r}")
     factor = 1.0
     for left, right in zip(pad[0::2], pad[1::2], strict=True):
         factor = multiply_up(factor, padding_factor(mode, (1,), (max(left, right),)))
