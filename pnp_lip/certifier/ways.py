@@ -38,8 +38,8 @@ def _first(module: nn.Module, name: str, shapes: list[tuple[int, ...]]) -> list[
     if not found:
         raise Refusal(
             f"'{name or 'the network'}' ({plain_type(module).__qualname__}) takes neither images of shape "
-            f"{list(shapes[0])} nor others that were tried, with a noise level as its second argument: pass "
-            f"an input it takes with example=, or register a rule"
+            f"{list(shapes[0])} nor others that were tried, with a noise level as its second argument: "
+            f"pass an input it takes with example=, or register a rule"
         )
     return found
 
