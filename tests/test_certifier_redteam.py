@@ -479,3 +479,19 @@ def test_a_plain_gradient_step_inside_a_network_stays_whole() -> None:
     x = torch.randn(1, 1, 6, 6, dtype=torch.float64)
     jacobian = torch.func.jacrev(network.double())(x).reshape(36, 36)
     assert 1.5 < float(torch.linalg.matrix_norm(jacobian.detach(), 2)) <= inside.upper
+
+
+def test_a_cast_that_is_a_view_in_float64_alone_is_refused() -> None:
+    """In float32 the cast copies and the map is the identity; in float64 it doubles negative entries."""
+
+    class Casts(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y = x.clone()
+            nn.functional.leaky_relu(y.to(torch.float64).to(x.dtype)[:, :1], 2.0, inplace=True)
+            return y
+
+    x = -torch.rand(1, 2, 4, 4)
+    assert torch.equal(Casts()(x), x)
+    assert not torch.equal(Casts()(x.double()), x.double())
+    with pytest.raises(Refusal, match=r"another map in float64 than in torch\.float32"):
+        prove(Casts(), example=x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,8 @@ __all__ = ["fingerprint", "require_faithful", "takes"]
 _SIDES = ((16, 24, 8), (15, 17, 9), (64, 96, 32), (5, 7, 6))
 _AMPLITUDES = (1.0, 0.1, 100.0)
 _TOLERANCE = 1e-4
+#: Between float32 and float64, after all roundings of a network.
+_ROUNDINGS = 1e-2
 
 
 def fingerprint(module: nn.Module) -> str:
@@ -45,7 +48,8 @@ def require_faithful(module: nn.Module, program: Program, name: str) -> None:
     """Refuse a graph that does not compute what the module computes.
 
     Compared on random images of two sizes, with entries of size 0.1, 1 and 100; the module is run
-    twice, once with gradients.
+    twice, once with gradients, and a copy of it in float64, where a cast that copies in float32 may
+    return a view that is written to.
 
     Raises
     ------
@@ -73,6 +77,11 @@ def require_faithful(module: nn.Module, program: Program, name: str) -> None:
                     f"the exported graph of {where} does not compute what the module does (relative "
                     f"difference {difference:.2g} for {call.what}), because of a check of types or a "
                     f"swallowed exception: register a rule for {type(module).__qualname__}"
+                )
+            if not compared and not _in_double(module, call, given, expected) <= _ROUNDINGS:
+                raise Refusal(
+                    f"{where} is another map in float64 than in {reference.dtype}, perhaps because a "
+                    f"cast returns a view there which is then changed in place: clone before"
                 )
             compared += 1
         if compared > len(_AMPLITUDES):
@@ -109,6 +118,23 @@ def _with_gradients(module: nn.Module, call: Call, given: tuple[Tensor, ...]) ->
         return _outcome(module, call, given)
 
 
+def _in_double(module: nn.Module, call: Call, given: tuple[Tensor, ...], expected: Tensor) -> float:
+    """The relative difference from the answer in float64.
+
+    0 where the module does not run there, or where a copy is not what the module is.
+    """
+    if expected.dtype != torch.float32:
+        return 0.0
+    try:
+        copied = copy.deepcopy(module)
+        if not torch.equal(_outcome(copied, call, given), expected):
+            return 0.0
+        found = _outcome(copied.double(), call, tuple(one.double() for one in given))
+    except Exception:
+        return 0.0
+    return _relative(found, expected)
+
+
 @torch.no_grad()
 def _outcome(module: nn.Module, call: Call, given: tuple[Tensor, ...]) -> Tensor:
     return call.module(module)(*(tensor.clone() for tensor in given))
@@ -116,8 +142,11 @@ def _outcome(module: nn.Module, call: Call, given: tuple[Tensor, ...]) -> Tensor
 
 @torch.no_grad()
 def _difference(program: Program, given: tuple[Tensor, ...], expected: Any) -> float:
-    found = program.run(*(tensor.clone() for tensor in given))
+    return _relative(program.run(*(tensor.clone() for tensor in given)), expected)
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
     if found.shape != expected.shape:
         return float("inf")
     scale = torch.linalg.vector_norm(expected.double()).clamp_min(1e-300)
-    return float(torch.linalg.vector_norm((found - expected).double()) / scale)
+    return float(torch.linalg.vector_norm(found.double() - expected.double()) / scale)
