@@ -141,7 +141,7 @@ def computing_arguments(parser: argparse.ArgumentParser) -> None:
         "--plain",
         dest="guided",
         action="store_false",
-        help="the robust denoiser, of which nonexpansiveness is proved from data to result (default)",
+        help="the robust denoiser: the plain one, proved nonexpansive in its whole input (default)",
     )
     parser.add_argument(
         "--weights",
