@@ -18,7 +18,7 @@ __all__ = ["restore_by_discrepancy"]
 
 
 def restore_by_discrepancy(problem: Problem, options: Options) -> Restoration:
-    """Solve ``problem`` at the strength at which the misfit is that of the noise.
+    """Solve ``problem`` at the strength whose misfit is as large as the noise.
 
     A guided solve takes the strength that the plain one chose.
 

@@ -141,7 +141,7 @@ def simulated(
 def low_dose(
     x: Tensor, angles: Tensor, photons: float, seed: int, *, fan: Fan | None = None
 ) -> Problem:
-    """Count the photons that pass ``x``, of which ``photons`` start on each ray.
+    """Count the photons that pass ``x`` when ``photons`` start on each ray.
 
     A ray through a white image from edge to edge attenuates by :math:`e^{-4}`. The arguments are those
     of :func:`simulated`.

@@ -197,7 +197,7 @@ def denoise(
             raise InputError("a volume is denoised plainly: leave out --guided")
         plain = Tiled(used.denoiser.plain, side)(y, sigma).clamp_(0, 1)
         image = Tiled(used.denoiser, side, progress=large)(y, sigma).clamp_(0, 1)
-        # Thresholds do not enter the statement: it is that of the denoiser for every fixed guide.
+        # Thresholds do not enter the statement, so the denoiser with any fixed guide has the same one.
         statement = statement_of(used.denoiser.denoiser)
         return Denoised(image, y, truth, sigma, statement, used.sha256, seed, plain)
     denoiser: nn.Module = used.denoiser

@@ -110,9 +110,9 @@ class _Layout:
     Attributes
     ----------
     panels
-        their number, that of the plots included.
+        their number, the plots included.
     aspect
-        height over width of an image, of which no more than a factor of four is drawn.
+        height over width of an image; more than a factor of four is not drawn.
     """
 
     panels: int

@@ -83,7 +83,7 @@ def simulated(x: Tensor, mask: Tensor, noise: float, seed: int) -> Problem:
 
 
 def observed(y: Tensor, mask: Tensor, noise: float) -> Problem:
-    """A real image ``y`` of which the pixels where ``mask`` is 0 are to be replaced.
+    """A real image ``y``; its pixels where ``mask`` is 0 are to be replaced.
 
     Raises
     ------

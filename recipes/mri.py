@@ -183,7 +183,7 @@ def undersampled(
     *,
     maps: Tensor | None = None,
 ) -> Problem:
-    """A scan with all lines of which only some are used; the truth is the image of all of them.
+    """A complete scan; only some of its lines are used, and the truth is the image of all lines.
 
     Parameters
     ----------

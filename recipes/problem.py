@@ -57,7 +57,7 @@ class Problem:
     box
         where the numbers of ``x`` lie, for the solver that keeps them there.
     complex_image
-        whether the two channels of ``x`` are a complex image, of which the magnitude is shown.
+        whether the two channels of ``x`` are a complex image; its magnitude is shown.
     """
 
     name: str

@@ -182,7 +182,7 @@ def restore(problem: Problem, options: Options, *, start: Tensor | None = None) 
     options
         how.
     start
-        another first image than that of the problem, such as the solution for other options.
+        the first image, if it is not to be the observation: for instance the solution for other options.
 
     Raises
     ------

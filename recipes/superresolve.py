@@ -134,7 +134,7 @@ def _physics(
 def _problem(
     physics: Downsampling, y: Tensor, truth: Tensor | None, factor: int, blur: str, noise: float
 ) -> Problem:
-    # The frame of the result is that of the interpolated observation, which is also where it starts.
+    # The result has the frame of the interpolated observation, which is also the first image.
     start = interpolate(y, scale_factor=factor, mode="bicubic", align_corners=False)
     settings = {"factor": factor, "blur": blur, "boundary": "replicate"}
     return Problem("super-resolution", physics, y, start, start, truth, noise, settings=settings)

@@ -40,8 +40,8 @@ class Sweep:
     def chosen(self) -> int:
         """Index of the best in PSNR where the truth is known.
 
-        Elsewhere of the one whose misfit is nearest to that of the discrepancy principle, or of the middle
-        one where there is no noise.
+        Elsewhere of the try whose misfit is nearest to the target of the discrepancy principle, or of the
+        middle one where there is no noise.
         """
         problem = self.tries[0].problem
         if problem.truth is not None:
@@ -104,7 +104,7 @@ def misfit(restoration: Restoration) -> float:
 def sweep(problem: Problem, options: Options, strengths: Sequence[float], unit: float) -> Sweep:
     """Solve ``problem`` at each strength, from weak to strong; each solve starts where the last one ended.
 
-    Network, proof and norm of the physics are those of the first solve.
+    Network, proof and norm of the physics are kept from the first solve.
 
     Parameters
     ----------

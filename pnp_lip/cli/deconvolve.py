@@ -57,7 +57,7 @@ def _deconvolve(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _kernel(options: argparse.Namespace, source: Given) -> Tensor:
-    """From its file, from the optics, or that of a simulation."""
+    """The kernel: read from its file, computed from the optics, or simulated."""
     stated = [name for name in _OPTICS if getattr(options, name) is not None]
     if options.psf is not None:
         if stated:

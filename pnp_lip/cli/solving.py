@@ -49,7 +49,7 @@ def solve(
     least
         what the noise level is taken for where it is smaller, as the unit of ``--strength``.
     counted
-        whether the noise level is that of the posed problem, such as of photons, and not the stated one.
+        whether the noise level comes from the problem, for instance from photons, not from the option.
 
     Returns
     -------

@@ -45,6 +45,6 @@ def _superresolve(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _enlarged(source: Given, options: argparse.Namespace) -> Given:
-    """The result's pixels are smaller than those of the file."""
+    """The pixels of the result are smaller than the pixels of the file."""
     storage = source.image.storage.enlarged(options.factor)
     return replace(source, image=replace(source.image, storage=storage))

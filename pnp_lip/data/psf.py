@@ -40,7 +40,7 @@ class Optics:
     aperture
         the numerical aperture NA, below the refractive index.
     pixel
-        side of a pixel in the sample, which is that of the camera over the magnification.
+        side of a pixel in the sample: the camera's pixel divided by the magnification.
     step
         from slice to slice; ``None`` for images.
     index

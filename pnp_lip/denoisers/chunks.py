@@ -99,7 +99,7 @@ def map_chunks(
         a dask array.
     function
         from an array to one of the same shape and type. Where its value at a place depends on more than
-        the halo, the result is not that of the whole array.
+        the halo, the result differs from the result on the whole array.
     halo
         for each axis, counted from the end as -1, -2, ..., how far a chunk is extended; at the border of
         the array it is not. Chunks that are smaller are merged.

@@ -93,7 +93,7 @@ class Frozen(Denoiser):
         return [step for step in self.steps if isinstance(step, FoldedStep)]
 
     def is_faithful(self) -> bool:
-        """Whether the constants are those of the denoiser's present weights."""
+        """Whether the constants still belong to the weights of the denoiser."""
         again = Frozen(self.denoiser, self.sigma, dtype=self.dtype)
         if [type(step) for step in again.steps] != [type(step) for step in self.steps]:
             return False

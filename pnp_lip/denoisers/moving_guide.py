@@ -29,6 +29,6 @@ class MovingGuide(Denoiser):
         self.now, self.in_channels = now, now.in_channels
 
     def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
-        """Denoise ``x``; arguments as those of :class:`~pnp_lip.denoisers.fixed_guide.FixedGuide`."""
+        """Denoise ``x``; arguments as for :class:`~pnp_lip.denoisers.fixed_guide.FixedGuide`."""
         out: Tensor = self.now(x, sigma)
         return out

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ZarrImage", "is_zarr", "read_zarr", "write_zarr"]
 
-#: Files of which one lies in the folder of an array or a group.
+#: Every folder of an array or a group holds one of these files.
 _MARKS = ("zarr.json", ".zarray", ".zgroup")
 #: Axes of an array that says nothing about them, by their number.
 _UNNAMED = {2: "yx", 3: "zyx", 4: "czyx", 5: "tczyx"}

@@ -62,7 +62,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--photons",
         type=positive,
         metavar="N",
-        help="the noise is that of photons, N of which make white: the white level divided by the "
+        help="counting photons makes the noise, and N photons are white: the white level divided by the "
         "numbers of the camera for one photon. Solved by the primal-dual method",
     )
     parser.add_argument(

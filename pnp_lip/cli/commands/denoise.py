@@ -33,7 +33,7 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--photons",
         type=positive,
-        help="photons in a white pixel: the noise is that of counting them, and is removed through "
+        help="photons in a white pixel: counting them makes the noise, which is removed through "
         "Anscombe's square root; takes the place of --sigma",
     )
     parser.add_argument(

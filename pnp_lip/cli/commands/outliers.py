@@ -16,7 +16,7 @@ NOT_PROVED = (
 
 
 def primal_dual_arguments(parser: argparse.ArgumentParser) -> None:
-    """The iteration, of which there is one."""
+    """The only iteration."""
     parser.add_argument(
         "--sigma",
         type=noise_level,
