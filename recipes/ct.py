@@ -19,6 +19,7 @@ from deepinv.optim.data_fidelity import L2
 from deepinv.physics import Tomography
 from torch import Tensor
 
+from pnp_lip.data.rotation import axis_of_rotation
 from pnp_lip.errors import InputError
 from pnp_lip.recipes.problem import Problem, as_truth, gaussian_noise, require_noise
 
@@ -194,7 +195,8 @@ def observed(
         parallel rays, where the object lies inside the inscribed circle).
     axis
         the row that the axis of rotation is seen in, counted from 0, to half a pixel; the middle,
-        ``(D - 1) / 2``, without it. Rows of air are added so that it is the middle.
+        ``(D - 1) / 2``, without it, with a remark if the centres of mass speak against it. Rows of
+        air are added so that it is the middle.
 
     Returns
     -------
@@ -220,13 +222,29 @@ def observed(
     y, fidelity, noise = sinogram[None, None], None, require_noise(noise)
     if photons is not None:
         y, fidelity, noise = _from_counts(y, photons)
+    remarks = () if axis is not None or fan is not None else _axis_remark(y[0, 0], angles)
     y = y / physics.operator_norm
     bright = float(physics.fbp(y).flatten().quantile(_BRIGHTEST))
     if not bright > 0:
         raise InputError("the filtered back-projection of this sinogram is dark everywhere")
     white = _HEADROOM * bright
     settings = _settings(angles, fan) | {"white": white, "photons": photons}
-    return _problem(physics, y / white, None, noise, settings, fidelity)
+    return _problem(physics, y / white, None, noise, settings, fidelity, remarks)
+
+
+def _axis_remark(integrals: Tensor, angles: Tensor) -> tuple[str, ...]:
+    """What the centres of mass say against an axis in the middle."""
+    found, middle = axis_of_rotation(integrals, angles), (len(integrals) - 1) / 2
+    if found is None:
+        return ()
+    row, error = found
+    nearest = round(2 * row) / 2
+    if nearest == middle or abs(row - middle) < 5 * error:
+        return ()
+    return (
+        f"the axis of rotation is taken to be in row {middle:g}, the middle, but the centres of mass "
+        f"put it in row {row:.2f}: if that is right, --axis {nearest:g}",
+    )
 
 
 def _physics(
@@ -264,11 +282,20 @@ def _problem(
     noise: float,
     settings: dict[str, object],
     fidelity: L2 | None,
+    remarks: tuple[str, ...] = (),
 ) -> Problem:
     start = physics.fbp(y).clamp(0, 1)
-    name = "computed tomography"
     return Problem(
-        name, physics, y, start, start, truth, noise, settings=settings, fidelity=fidelity
+        "computed tomography",
+        physics,
+        y,
+        start,
+        start,
+        truth,
+        noise,
+        settings=settings,
+        remarks=remarks,
+        fidelity=fidelity,
     )
 
 

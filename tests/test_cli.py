@@ -744,3 +744,31 @@ def test_the_defaults_of_the_command_line_are_those_of_the_library(command: str)
         solver["tol"].default,
         solver["max_iter"].default,
     )
+
+
+@pytest.mark.parametrize("name", ["network.py", "runs/best.pt"])
+def test_a_program_or_a_pickle_given_to_certify_is_told_how_to_be_named(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["certify", name]) == 2
+    stem = Path(name).stem
+    assert f"got {name}: to certify" in (said := capsys.readouterr().err)
+    assert f"'{stem}:NAME', where {stem}.py defines NAME" in said
+
+
+def test_the_noise_of_a_stack_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = (
+        torch.randn(3, 24, 24, generator=generator)
+        * torch.tensor([0.02, 0.05, 0.03])[:, None, None]
+    )
+    imwrite(tmp_path / "z.tif", (0.5 + noise).clamp(0, 1).numpy(), imagej=True)
+    assert (
+        main(["denoise", str(tmp_path / "z.tif"), "--sigma", "auto", "-o", str(tmp_path / "o.tif")])
+        == 0
+    )
+    lines = [line for line in capsys.readouterr().out.splitlines() if "noise estimated" in line]
+    assert len(lines) == 1
+    assert " to 0.05" in lines[0]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pnp_lip.data.phantoms import PHANTOMS, phantom
 from pnp_lip.data.photographs import photograph
+from pnp_lip.data.rotation import axis_of_rotation
 from pnp_lip.errors import InputError
 from pnp_lip.recipes import coils, ct, mri, single_pixel
 from pnp_lip.recipes.problem import Problem
@@ -214,7 +215,11 @@ def test_sinograms_of_scikit_image_come_out_upright() -> None:
     padded = torch.nn.functional.pad(x, (0, 1, 0, 1)) / problem.settings["white"]
     exact = problem.physics.A(padded) - problem.y
     assert float(exact.norm()) < 1e-4 * float(problem.y.norm())
+    assert problem.remarks == ()
     beside = ct.observed(sinogram, angles, 0.01)
+    (remark,) = beside.remarks
+    assert "row 23.5, the middle" in remark
+    assert remark.endswith("--axis 24")
     difference = beside.physics.A(x / beside.settings["white"]) - beside.y
     assert float(difference.norm()) > 0.1 * float(beside.y.norm())
 
@@ -226,6 +231,41 @@ def test_rows_of_air_bring_the_axis_to_the_middle(axis: float) -> None:
     start = int((rows.abs().sum(1) > 0).nonzero()[0])
     assert start + axis == (len(rows) - 1) / 2
     assert len(rows) == 16 + abs(round(2 * axis - 15))
+
+
+@given(
+    axis=st.floats(6, 9),
+    points=st.lists(st.tuples(st.floats(0.1, 1), st.floats(-4, 4), st.floats(-3, 3)), min_size=1),
+    views=st.integers(5, 12),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_axis_of_rotation_is_found_from_the_shadows_of_points(
+    axis: float, points: list[tuple[float, float, float]], views: int
+) -> None:
+    angles = ct.evenly(views)
+    sinogram = torch.zeros(16, views, dtype=torch.float64)
+    for mass, x, y in points:
+        theta = torch.deg2rad(angles.double())
+        row = axis + x * theta.cos() + y * theta.sin()  # shared by the two pixels beside it
+        low = row.floor().long()
+        sinogram[low, torch.arange(views)] += mass * (1 - (row - low))
+        sinogram[low + 1, torch.arange(views)] += mass * (row - low)
+    found = axis_of_rotation(sinogram, angles)
+    assert found is not None
+    assert found[0] == pytest.approx(axis, abs=1e-5)
+    assert found[1] < 1e-5
+
+
+def test_no_axis_is_named_where_views_do_not_see_the_whole_object_or_noise_hides_it(
+    tissue: Tensor,
+) -> None:
+    whole = ct.simulated(tissue, ct.evenly(20), 0.0, 0).y[0, 0]
+    assert axis_of_rotation(whole[:20], ct.evenly(20)) is None
+    assert axis_of_rotation(whole[:, :4], ct.evenly(20)[:4]) is None
+    assert axis_of_rotation(torch.zeros(9, 20), ct.evenly(20)) is None
+    for noise in (0.0, 0.01, 0.05):
+        noisy = ct.simulated(tissue, ct.evenly(20), noise, 0)
+        assert ct.observed(noisy.y[0, 0], ct.evenly(20), noise).remarks == ()
 
 
 def test_counts_become_weights_and_line_integrals(tissue: Tensor) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from pnp_lip.cli.chunked import denoise_zarr
-from pnp_lip.cli.door import alpha_note, given, noise_of, say
+from pnp_lip.cli.door import alpha_note, given, noise_levels, say
 from pnp_lip.cli.many import each
 from pnp_lip.cli.result import write, written_before
 from pnp_lip.errors import InputError
@@ -35,23 +35,26 @@ def _denoise(options: argparse.Namespace) -> dict[str, Any]:
     if options.volume:
         source = source.in_depth(options.depth_axis)
 
-    def one(page: Tensor) -> Denoised:
-        if options.photons is not None:
-            return _counted(page, source.simulate, options)
-        sigma = noise_of(page, options.sigma, source.simulate)
-        noisy = add_noise(page, sigma, options.seed) if source.simulate else page
-        return denoised(
-            noisy,
-            sigma,
-            truth=page if source.simulate else None,
-            weights=options.weights,
-            guided=options.guided,
-            seed=options.seed if source.simulate else None,
-            tile=options.tile,
-            device=options.device,
-        )
+    pages = list(source.pages)
+    if options.photons is not None:
+        return write(source, [_counted(page, source.simulate, options) for page in pages])
+    levels = noise_levels(pages, options.sigma, source.simulate)
+    done = [_one(*page, source.simulate, options) for page in zip(pages, levels, strict=True)]
+    return write(source, done)
 
-    return write(source, [one(page) for page in source.pages])
+
+def _one(page: Tensor, sigma: float, simulate: bool, options: argparse.Namespace) -> Denoised:
+    """A page with Gaussian noise."""
+    return denoised(
+        add_noise(page, sigma, options.seed) if simulate else page,
+        sigma,
+        truth=page if simulate else None,
+        weights=options.weights,
+        guided=options.guided,
+        seed=options.seed if simulate else None,
+        tile=options.tile,
+        device=options.device,
+    )
 
 
 def _counted(page: Tensor, simulate: bool, options: argparse.Namespace) -> Denoised:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ _ELSEWHERE = (
     *("kernel", "psf", "mask", "report"),
 )
 
-__all__ = ["Given", "alpha_note", "given", "noise_of", "options_of", "require_device", "say"]
+__all__ = ["Given", "alpha_note", "given", "noise_levels", "options_of", "require_device", "say"]
 
 
 @dataclass(frozen=True)
@@ -110,8 +111,8 @@ def require_device(name: str) -> None:
         raise InputError(f"device '{name}' cannot be used: {reason}") from error
 
 
-def noise_of(page: Tensor, stated: float | str, simulate: bool) -> float:
-    """The noise level of a page: as stated, or estimated and said.
+def noise_levels(pages: Sequence[Tensor], stated: float | str, simulate: bool) -> list[float]:
+    """The noise level of each page: as stated, or estimated and said.
 
     Raises
     ------
@@ -119,12 +120,13 @@ def noise_of(page: Tensor, stated: float | str, simulate: bool) -> float:
         ``"auto"`` for a clean image that is to be degraded, or a page that is too small.
     """
     if not isinstance(stated, str):
-        return stated
+        return [stated] * len(pages)
     if simulate:
         raise InputError("the noise to add to a clean image needs a number, not 'auto'")
-    level = estimated_noise(page if page.ndim == 4 else page[:, :, page.shape[2] // 2])
-    say(f"noise estimated: {level:.4f} ({255 * level:.1f} of 255); fine texture counts as noise")
-    return level
+    levels = [estimated_noise(x if x.ndim == 4 else x[:, :, x.shape[2] // 2]) for x in pages]
+    found = " to ".join(dict.fromkeys(f"{level:.4f}" for level in (min(levels), max(levels))))
+    say(f"noise estimated: {found} ({255 * max(levels):.1f} of 255); fine texture counts as noise")
+    return levels
 
 
 def alpha_note(image: Image) -> tuple[str, ...]:

@@ -15,6 +15,9 @@ from pnp_lip.errors import InputError
 
 __all__ = ["load_network"]
 
+#: Programs, and files of weights that are never unpickled.
+_NO_WEIGHTS = (".py", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".bin")
+
 
 def load_network(source: str, channels: int) -> nn.Module:
     """A denoiser from a weight file, or ``package.module:name`` for a module of the user's.
@@ -35,6 +38,12 @@ def load_network(source: str, channels: int) -> nn.Module:
     """
     if source == "guided":
         return GuidedDenoiser(channels).denoiser
+    if Path(source).suffix.lower() in _NO_WEIGHTS:
+        raise InputError(
+            f"expected weights that pnp-lip wrote (.safetensors) or a module, got {source}: to certify a "
+            f"network of your own, name it as '{Path(source).stem}:NAME', where {Path(source).stem}.py "
+            "defines NAME, the network or a function that returns it with its weights loaded"
+        )
     if ":" not in source or Path(source).exists():
         return LipschitzDenoiser.from_weights(source, channels)
     found = _imported(source)

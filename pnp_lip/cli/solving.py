@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pnp_lip.cli.door import Given, noise_of, say
+from pnp_lip.cli.door import Given, noise_levels, say
 from pnp_lip.cli.failure import NOT_CONVERGED
 from pnp_lip.cli.result import write
 from pnp_lip.recipes.by_discrepancy import restore_by_discrepancy
@@ -57,7 +57,7 @@ def solve(
         what was written as the report.
     """
     pages = [page.to(options.device) for page in source.pages]
-    levels = [noise_of(page, options.noise, source.simulate) for page in pages]
+    levels = noise_levels(pages, options.noise, source.simulate)
     problems = [problem(page, noise) for page, noise in zip(pages, levels, strict=True)]
     say(*(remark for one in problems for remark in one.remarks))
     known = [one.noise for one in problems] if counted else [level or 0.0 for level in levels]

@@ -33,7 +33,10 @@ def with_white_level(raster: Raster, white: float | None) -> Raster:
         raise ImageFileError(f"the white level must be a positive number, got {white:g}")
     top = float(raster.pages.max())
     if top > white * (1 + _ROUNDING):
-        raise ImageFileError(f"the brightest pixel is {top:g}, above the white level {white:g}")
+        raise ImageFileError(
+            f"the brightest pixel is {top:g}, above the white level {white:g}: state the largest number "
+            "that the camera can write"
+        )
     return replace(raster, storage=replace(raster.storage, white=float(white)))
 
 
