@@ -761,7 +761,7 @@ def test_the_noise_of_a_stack_is_said_once(
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     noise = (
-        torch.randn(3, 24, 24, generator=generator)
+        torch.randn(3, 32, 32, generator=generator)
         * torch.tensor([0.02, 0.05, 0.03])[:, None, None]
     )
     imwrite(tmp_path / "z.tif", (0.5 + noise).clamp(0, 1).numpy(), imagej=True)
