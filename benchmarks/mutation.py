@@ -1,13 +1,18 @@
 """How many small changes of the proving rooms the tests notice.
 
     python -m benchmarks.mutation --record          (once, and after tests were added)
-    python -m benchmarks.mutation [--room NAME ...] [--count 100]
+    python -m benchmarks.mutation [--room NAME ...] [--count 100] [--seed 0]
 
-Mutants are made with the operators of mutmut, a seeded sample of them for each room. A mutant is *killed*
-if one of the tests that enter the mutated function fails or takes four times as long as all of them
-together. What is not mutated is said in ``benchmarks/mutants/sites.py``; survivors that change nothing a
-test could observe are listed with the reason in ``benchmarks/mutants/equivalent.json`` and not counted.
-Both steps stop after ``--minutes`` and go on where they stopped; what was found is kept in ``--state``.
+Mutants are made with the operators of mutmut, a sample of them for each room and seed. A mutant is *killed*
+if one of the tests that enter the mutated function fails or takes more than four times as long as it does,
+and if the same tests pass when every function of the file is replaced by itself (the control). The tests
+that are fast and enter little else run first; those beyond ``--seconds`` are left out, which can only
+spare mutants. What is not mutated is said in ``benchmarks/mutants/sites.py``; survivors that change nothing
+a test could observe are listed with the reason in ``benchmarks/mutants/equivalent.json`` and not counted.
+
+The score of a sample whose survivors were looked at says how good the tests became, and *killed at first*
+how good they were; a sample of another seed says how good they are for mutants that nobody looked at. Both
+steps stop after ``--minutes`` and go on where they stopped; what was found is kept in ``--state``.
 """
 
 from __future__ import annotations
@@ -16,7 +21,6 @@ import argparse
 import hashlib
 import json
 import math
-import random
 import time
 from pathlib import Path
 from typing import Any
@@ -24,7 +28,7 @@ from typing import Any
 from benchmarks.harness import Benchmark, Recording
 from benchmarks.markdown import table
 from benchmarks.mutants import Mutant, Session
-from benchmarks.mutants.run import KILLED, NOT_ENTERED, NOT_REPLACEABLE, SURVIVED, TIMEOUT
+from benchmarks.mutants.findings import Findings, content, read
 from benchmarks.provenance import ROOT
 from benchmarks.record import Rows
 from pnp_lip.files import write_text
@@ -41,7 +45,6 @@ _OTHERS = (
     *("benchmarks", "cli", "formats", "guided_training", "images", "mnist", "outputs", "package"),
     *("readme", "recipes", "rooms", "training", "training_processes", "documentation", "examples"),
 )
-_EQUIVALENT = Path(__file__).with_name("mutants") / "equivalent.json"
 
 
 def files_of(room: str) -> list[str]:
@@ -67,33 +70,19 @@ def interval(killed: int, drawn: int) -> tuple[float, float]:
     return (middle - half) / (1 + z * z / drawn), (middle + half) / (1 + z * z / drawn)
 
 
-class _State:
-    """What was found so far, in one file for each kind of finding."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-
-    def read(self, name: str) -> dict[str, Any]:
-        path = self._folder / f"{name}.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-    def write(self, name: str, found: dict[str, Any]) -> None:
-        write_text(self._folder / f"{name}.json", json.dumps(found, indent=1) + "\n")
-
-
 def record_tests(options: argparse.Namespace) -> None:
     """What every test enters, and how long it takes; files that changed since are recorded anew."""
-    state, tests = _State(options.state), options.tests or files_of_tests()
+    path, tests = options.state / "tests.json", options.tests or files_of_tests()
     paths = [path for room in ROOMS for path in files_of(room)]
-    recorded = state.read("tests")
-    missing = [file for file in tests if recorded.get(file, {}).get("text") != _text(file)]
+    recorded = read(path)
+    missing = [file for file in tests if recorded.get(file, {}).get("text") != content(ROOT / file)]
 
     def work(session: Session) -> None:
         end = time.monotonic() + 60 * options.minutes
         for file in missing:
-            recorded[file] = {"text": _text(file), "tests": session.record(file)}
-            state.write("tests", recorded)
+            recorded[file] = {"text": content(ROOT / file), "tests": session.record(file)}
+            options.state.mkdir(parents=True, exist_ok=True)
+            write_text(path, json.dumps(recorded, indent=1) + "\n")
             print(f"{file}: {len(recorded[file]['tests'])} tests", flush=True)
             if time.monotonic() > end:
                 print("stopped; call again for the others", flush=True)
@@ -103,95 +92,59 @@ def record_tests(options: argparse.Namespace) -> None:
         Session(ROOT, paths, missing).run(work)
 
 
-def _text(file: str) -> str:
-    return hashlib.sha256((ROOT / file).read_bytes()).hexdigest()
+def drawn_of(room: str, seed: int) -> list[Mutant]:
+    """The mutants of a room in the order of a seed, which changes of the code hardly change."""
+    from benchmarks.mutants.sites import mutants_of  # needs mutmut, which only this work does
+
+    def place(mutant: Mutant) -> str:
+        return hashlib.sha256(f"{seed} {mutant.name}".encode()).hexdigest()
+
+    return sorted((m for path in files_of(room) for m in mutants_of(ROOT, path)), key=place)
 
 
 def attack(room: str, options: argparse.Namespace) -> dict[str, Any]:
     """Verdicts of the drawn mutants of a room; the row of the record."""
-    from benchmarks.mutants.sites import mutants_of  # needs mutmut, which only this work does
-
-    state, paths = _State(options.state), files_of(room)
-    everything = [mutant for path in paths for mutant in mutants_of(ROOT, path)]
-    drawn = random.Random(options.seed).sample(everything, len(everything))
-    recorded = state.read("tests")
+    drawn = drawn_of(room, options.seed)
+    findings = Findings(ROOT, options.state, room, again=options.again)
+    recorded = read(options.state / "tests.json")
     known = {test: seen for file in recorded.values() for test, seen in file["tests"].items()}
-    verdicts = state.read(room)
-    if options.again:
-        verdicts = {
-            name: found for name, found in verdicts.items() if found[0] in (KILLED, TIMEOUT)
-        }
 
     def work(session: Session) -> None:
         end = time.monotonic() + 60 * options.minutes
-        for mutant in _sample(drawn, verdicts, options.count):
+        while (mutant := findings.missing(drawn, options.count)) is not None:
             if time.monotonic() > end:
                 print("stopped; call again for the others", flush=True)
                 return
-            verdicts[_key(mutant)] = session.verdict(mutant)
-            state.write(room, verdicts)
-            print(mutant.line, mutant.name, *verdicts[_key(mutant)], sep=" | ", flush=True)
+            verdict = session.verdict(mutant)
+            findings.add(mutant, verdict)
+            print(mutant.line, mutant.name, verdict.outcome, verdict.test, sep=" | ", flush=True)
 
-    if any(True for _ in _sample(drawn, verdicts, options.count)):
-        Session(ROOT, paths, sorted(recorded), known).run(work)
-    return _row(everything, drawn, verdicts, options.count)
-
-
-def _key(mutant: Mutant) -> str:
-    return f"{mutant.number} {mutant.name}"
-
-
-def _sample(drawn: list[Mutant], verdicts: dict[str, Any], count: int) -> Any:
-    """Those without a verdict among the first that can be replaced."""
-    seen = 0
-    for mutant in drawn:
-        found = verdicts.get(_key(mutant))
-        if found is None:
-            yield mutant
-            found = verdicts.get(_key(mutant), (SURVIVED,))
-        seen += found[0] != NOT_REPLACEABLE
-        if seen >= count:
-            return
-
-
-def _row(
-    everything: list[Mutant], drawn: list[Mutant], verdicts: dict[str, Any], count: int
-) -> dict[str, Any]:
-    reasons = json.loads(_EQUIVALENT.read_text(encoding="utf-8"))
-    judged = [(m, verdicts[_key(m)][0]) for m in drawn if _key(m) in verdicts]
-    judged = [(m, verdict) for m, verdict in judged if verdict != NOT_REPLACEABLE][:count]
-    alive = [(m, verdict) for m, verdict in judged if verdict in (SURVIVED, NOT_ENTERED)]
-    equivalent = [m.name for m, _ in alive if m.name in reasons]
-    return {
-        "mutants": len(everything),
-        "drawn": len(judged),
-        "killed": sum(verdict == KILLED for _, verdict in judged),
-        "timeouts": sum(verdict == TIMEOUT for _, verdict in judged),
-        "equivalent": len(equivalent),
-        "survivors": [f"{m.name} ({verdict})" for m, verdict in alive if m.name not in reasons],
-    }
+    if findings.missing(drawn, options.count) is not None:
+        tests = sorted(file for file in recorded if (ROOT / file).is_file())
+        Session(ROOT, files_of(room), tests, known, options.seconds).run(work)
+    return findings.row(drawn, options.count)
 
 
 def _scores(rows: Rows) -> str:
-    """A line for each room."""
+    """A line for each room and sample."""
     lines = []
-    for (room,), row in rows.items():
+    for (room, seed), row in sorted(rows.items()):
         counted, killed = row["drawn"] - row["equivalent"], row["killed"] + row["timeouts"]
         low, high = interval(killed, counted)
+        numbers = [row[name] for name in ("mutants", "drawn", "equivalent", "killed_at_first")]
         share = f"{100 * killed / counted:.0f} %" if counted else "–"
-        lines.append([
-            f"`{room}`", str(row["mutants"]), str(row["drawn"]), str(row["equivalent"]), str(killed),
-            share, f"{100 * low:.0f} to {100 * high:.0f} %",
-        ])  # fmt: skip
-    header = ["room", "mutants", "drawn", "equivalent", "killed", "of the others", "95 % interval"]
-    return table(header, lines)
+        of = f"{100 * low:.0f} to {100 * high:.0f} %"
+        controls = f"{row['controls']} of {killed}"
+        lines.append([f"`{room}`", seed, *map(str, numbers), str(killed), controls, share, of])
+    names = ["room", "seed", "mutants", "drawn", "equivalent", "killed at first", "killed"]
+    return table([*names, "controls passed", "of the others", "95 % interval"], lines)
 
 
 BENCHMARK = Benchmark(
     "mutation",
     __doc__,
     {"mutation": _scores},
-    selecting=("room", "count", "minutes", "state", "record", "again", "tests"),
+    selecting=("room", "seed", "count", "minutes", "state", "record", "again", "tests"),
     packages=("mutmut", "libcst", "hypothesis", "pytest"),
 )
 
@@ -200,6 +153,9 @@ def _options(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument("--room", nargs="*", choices=sorted(ROOMS), help="these rooms alone")
     parser.add_argument("--count", type=int, default=100, help="mutants of each room (default 100)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
+    parser.add_argument(
+        "--seconds", type=float, default=30.0, help="of tests for each mutant (default 30)"
+    )
     parser.add_argument("--minutes", type=float, default=600.0, help="stop after these")
     parser.add_argument(
         "--state", type=Path, default=ROOT / ".mutation", help="folder of what was found"
@@ -217,7 +173,7 @@ def main() -> None:
         return
     recording: Recording = BENCHMARK.start(options)
     for room in options.room or ROOMS:
-        recording.add(room, row=attack(room, options))
+        recording.add(room, str(options.seed), row=attack(room, options))
     recording.close()
 
 

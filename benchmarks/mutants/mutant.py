@@ -23,6 +23,8 @@ class Mutant:
         where.
     before, after
         the code of the node.
+    occurrence
+        among the mutants of the function that are written the same, from 1.
     """
 
     path: str
@@ -31,7 +33,10 @@ class Mutant:
     line: int
     before: str
     after: str
+    occurrence: int = 1
 
     @property
     def name(self) -> str:
-        return f"{self.path}::{self.function}: {self.before} -> {self.after}"
+        """What is changed into what, the same after changes elsewhere in the file."""
+        which = f" (occurrence {self.occurrence})" if self.occurrence > 1 else ""
+        return f"{self.path}::{self.function}: {self.before} -> {self.after}{which}"

@@ -1,7 +1,11 @@
 """Run tests against mutants, each in a process of its own that starts with everything imported.
 
 pytest collects the tests once. Then a process is forked for every mutant; it replaces the code of the live
-functions and runs the tests that enter the mutated function, the fastest first, until one fails.
+functions and runs the tests that enter the mutated function until one fails.
+
+The control: what killed a mutant has to pass, in the same order and in a process that is made the same way,
+with every function of the file replaced by itself. A test that does not is dropped, and the mutant judged
+without it.
 """
 
 from __future__ import annotations
@@ -22,11 +26,28 @@ import pytest
 from benchmarks.mutants.mutant import Mutant
 from benchmarks.mutants.swap import Functions, NotReplaceable
 
-__all__ = ["KILLED", "NOT_ENTERED", "NOT_REPLACEABLE", "SURVIVED", "TIMEOUT", "Session"]
+__all__ = ["KILLED", "NOT_ENTERED", "NOT_REPLACEABLE", "SURVIVED", "TIMEOUT", "Session", "Verdict"]
 
 KILLED, SURVIVED, TIMEOUT, NOT_ENTERED = "killed", "survived", "timeout", "no test enters it"
 NOT_REPLACEABLE = "not replaceable"
 _MEMORY = 16 * 2**30
+#: Seconds that a test may take beyond four times its own.
+_PATIENCE = 10
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant.
+
+    Args:
+        outcome: one of the names of this module.
+        test: that killed it.
+        unfit: tests that failed although nothing was changed, and were not counted.
+    """
+
+    outcome: str
+    test: str = ""
+    unfit: tuple[str, ...] = ()
 
 
 @dataclass
@@ -38,18 +59,20 @@ class Session:
         paths: files whose functions are watched and mutated.
         tests: files of tests.
         known: what earlier sessions recorded: by test, seconds and functions.
+        seconds: of tests that a mutant has to survive; the later ones of its order are not run.
     """
 
     root: Path
     paths: list[str]
     tests: list[str]
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
+    seconds: float = float("inf")
 
     def run(self, work: Callable[[Session], None]) -> None:
         """Collect, then do the work."""
         self._work = work
-        plain = ["-q", "-p", "no:cacheprovider", "-p", "no:logging", "-s", "-o", "addopts="]
-        pytest.main([*plain, *self.tests], plugins=[self])
+        self._controlled: dict[tuple[str, ...], bool] = {}
+        pytest.main(["-p", "no:cacheprovider", "-s", *self.tests], plugins=[self])
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Hypothesis draws the same examples each time, and does not shrink them."""
@@ -72,29 +95,44 @@ class Session:
 
     def record(self, file: str) -> dict[str, dict[str, Any]]:
         """Seconds and entered functions of every test of a file that passes."""
-        items = [item for name, item in self._items.items() if name.split("::")[0] == file]
+        items = [name for name in self._items if name.split("::")[0] == file]
 
         def watch(write: int) -> int:
             entered: set[str] = set()
             self._functions.record(entered.add)
             found = {}
-            for item in items:
+            for name in items:
                 entered.clear()
-                start, failed = time.process_time(), self._session.testsfailed
-                self._session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+                start = time.process_time()
+                passed = self._passes(name)
                 seconds = time.process_time() - start
-                if self._session.testsfailed == failed:
-                    found[item.nodeid] = {"seconds": round(seconds, 3), "entered": sorted(entered)}
+                if passed:
+                    found[name] = {"seconds": round(seconds, 3), "entered": sorted(entered)}
             os.write(write, json.dumps(found).encode())
             return 0
 
-        _, text = _forked(watch, None)
+        _, text = _forked(watch)
         return json.loads(text or "{}")
 
-    def verdict(self, mutant: Mutant) -> tuple[str, str]:
-        """What became of a mutant, and the test that killed it."""
+    def verdict(self, mutant: Mutant) -> Verdict:
+        """What became of a mutant."""
         from benchmarks.mutants.sites import mutated  # needs mutmut, which only this work does
 
+        tests, unfit = self._entering(mutant), list[str]()
+        text = mutated(self.root, mutant)
+        while tests:
+            outcome, test = self._outcome(mutant.path, text, tests)
+            if outcome not in (KILLED, TIMEOUT):
+                return Verdict(outcome, "", tuple(unfit))
+            broken = self._control(mutant.path, tests[: tests.index(test) + 1])
+            if not broken:
+                return Verdict(outcome, test, tuple(unfit))
+            unfit.append(broken)
+            tests.remove(broken)
+        return Verdict(NOT_ENTERED, "", tuple(unfit))
+
+    def _entering(self, mutant: Mutant) -> list[str]:
+        """The tests that enter the mutated function: fast ones that enter little else first."""
         name = f"{mutant.path}::{mutant.function}"
         tests = [
             test
@@ -105,33 +143,69 @@ class Session:
                 for one in seen["entered"]
             )
         ]
-        if not tests:
-            return NOT_ENTERED, ""
-        tests.sort(key=lambda test: self.known[test]["seconds"])
-        seconds = sum(self.known[test]["seconds"] for test in tests)
+        tests.sort(
+            key=lambda test: (0.01 + self.known[test]["seconds"]) * len(self.known[test]["entered"])
+        )
+        kept, seconds = list[str](), 0.0
+        for test in tests:
+            seconds += self.known[test]["seconds"]
+            if seconds <= self.seconds or not kept:
+                kept.append(test)
+        return kept
+
+    def _control(self, path: str, tests: list[str]) -> str:
+        """The test among these that fails although nothing is changed, empty if none does."""
+        key = (path, *tests)
+        if key not in self._controlled:
+            text = (self.root / path).read_text(encoding="utf-8")
+            outcome, test = self._outcome(path, text, tests, same=True)
+            if outcome != SURVIVED:
+                return test or tests[-1]
+            self._controlled[key] = True
+        return ""
+
+    def _outcome(
+        self, path: str, text: str, tests: list[str], *, same: bool = False
+    ) -> tuple[str, str]:
+        """What became of another text of a file, and the test that noticed."""
 
         def attack(write: int) -> int:
             try:
-                if not self._functions.replace(mutant.path, mutated(self.root, mutant)):
+                if not self._functions.replace(path, text, same=same):
                     return 3
             except (NotReplaceable, SyntaxError):
                 return 3
             for test in tests:
-                hook = self._session.config.hook
-                hook.pytest_runtest_protocol(item=self._items[test], nextitem=None)
-                if self._session.testsfailed:
-                    os.write(write, test.encode())
+                os.write(write, f"{test}\n".encode())
+                _limit(self.known[test]["seconds"])
+                if not self._passes(test):
                     return 1
             return 0
 
-        status, test = _forked(attack, int(10 + 4 * seconds))
+        status, text = _forked(attack)
+        test = (text.splitlines() or [""])[-1]
         if os.WIFSIGNALED(status):
-            return TIMEOUT, f"signal {os.WTERMSIG(status)}"
-        outcomes = {0: SURVIVED, 1: KILLED, 3: NOT_REPLACEABLE}
+            return TIMEOUT, test
+        outcomes = {0: SURVIVED, 3: NOT_REPLACEABLE}
         return outcomes.get(os.WEXITSTATUS(status), KILLED), test
 
+    def _passes(self, test: str) -> bool:
+        failed = self._session.testsfailed
+        self._session.config.hook.pytest_runtest_protocol(item=self._items[test], nextitem=None)
+        return self._session.testsfailed == failed
 
-def _forked(work: Callable[[int], int], seconds: int | None) -> tuple[int, str]:
+
+def _limit(seconds: float) -> None:
+    """Seconds of the processor that this process has left, and a longer time on the clock."""
+    signal.signal(signal.SIGXCPU, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    left = int(_PATIENCE + 4 * seconds)
+    used = int(time.process_time())
+    resource.setrlimit(resource.RLIMIT_CPU, (used + left, resource.RLIM_INFINITY))
+    signal.alarm(10 * left)
+
+
+def _forked(work: Callable[[int], int]) -> tuple[int, str]:
     """The status of a process that does the work, and what it wrote."""
     read, write = os.pipe()
     sys.stdout.flush()
@@ -144,9 +218,6 @@ def _forked(work: Callable[[int], int], seconds: int | None) -> tuple[int, str]:
         code = 1
         try:
             resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-            if seconds is not None:
-                signal.signal(signal.SIGXCPU, signal.SIG_DFL)
-                resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
             code = work(write)
         finally:
             os._exit(code)

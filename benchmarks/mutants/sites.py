@@ -7,6 +7,7 @@ are bound when the module is imported.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def _sites(root: Path, path: str) -> Iterator[tuple[Mutant, cst.Module, cst.CSTN
     parents = wrapper.resolve(ParentNodeProvider)
     positions = wrapper.resolve(PositionProvider)
     module, number = wrapper.module, 0
+    occurrences: Counter[tuple[str, ...]] = Counter()
     for node in sorted(
         positions, key=lambda n: (positions[n].start.line, positions[n].start.column)
     ):
@@ -58,13 +60,12 @@ def _sites(root: Path, path: str) -> Iterator[tuple[Mutant, cst.Module, cst.CSTN
         if function is None:
             continue
         for new in _changed(node):
-            shown = [" ".join(module.code_for_node(one).split())[:120] for one in (node, new)]
-            yield (
-                Mutant(path, number, function, positions[node].start.line, *shown),
-                module,
-                node,
-                new,
+            before, after = (
+                " ".join(module.code_for_node(one).split())[:120] for one in (node, new)
             )
+            occurrences[function, before, after] += 1
+            line, which = positions[node].start.line, occurrences[function, before, after]
+            yield Mutant(path, number, function, line, before, after, which), module, node, new
             number += 1
 
 

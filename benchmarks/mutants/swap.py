@@ -35,8 +35,13 @@ class Functions:
             if type(one) is types.FunctionType and one.__code__ in wanted:
                 self._live.setdefault(one.__code__, []).append(one)
 
-    def replace(self, path: str, text: str) -> int:
+    def replace(self, path: str, text: str, *, same: bool = False) -> int:
         """Run the functions of another text of a file from now on.
+
+        Args:
+            path: of the file.
+            text: what the file would say.
+            same: replace the functions that do the same as before, too.
 
         Returns:
             How many live functions changed.
@@ -50,7 +55,8 @@ class Functions:
             raise NotReplaceable("other functions are defined")
         changed = 0
         for (_, before), (_, after) in zip(old, new, strict=True):
-            for function in self._live.get(before, []) if _code(before) != _code(after) else []:
+            wanted = same or _code(before) != _code(after)
+            for function in self._live.get(before, []) if wanted else []:
                 try:
                     function.__code__ = after
                 except ValueError as error:
