@@ -154,7 +154,7 @@ def _options(parser: argparse.ArgumentParser) -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=100, help="mutants of each room (default 100)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample (default 0)")
     parser.add_argument(
-        "--seconds", type=float, default=30.0, help="of tests for each mutant (default 30)"
+        "--seconds", type=float, default=10.0, help="of tests for each mutant (default 10)"
     )
     parser.add_argument("--minutes", type=float, default=600.0, help="stop after these")
     parser.add_argument(

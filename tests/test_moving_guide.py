@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from deepinv.physics import MRI, Denoising, Inpainting
+from scipy.special import zeta
 from torch import Tensor
 
 from pnp_lip import GuidedDenoiser, LipschitzDenoiser, certify
@@ -56,6 +57,15 @@ def test_the_sums_of_the_shares_are_bounded_as_stated(rule: Adaptive) -> None:
     for k in (0, 1, 10, 100):
         rest = math.fsum(rule.theta(j) for j in steps if j > k)
         assert rest <= rule.left(k) <= 1.2 * rest + 1e-3
+
+
+@pytest.mark.parametrize("rule", [Adaptive(), Adaptive(1, 0.3, 2.5), Adaptive(7, 1.0, 4.0)])
+def test_the_bounds_of_the_infinite_sums_are_barely_above_the_zeta_function(rule: Adaptive) -> None:
+    whole = rule.every * rule.weight * zeta(rule.decay - 1)
+    assert whole <= rule.total <= 1.0001 * whole
+    for k in (0, 1, 10, 100):
+        rest = rule.weight * zeta(rule.decay, k // rule.every + 1)
+        assert rest <= rule.left(k) <= 1.0001 * rest
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pnp_lip.solvers import NormSource, OperatorNorm, operator_norm
+from pnp_lip.solvers.absolute_operators import absolute_operator
 from pnp_lip.solvers.convolution_rules import blur_spectrum
 from pnp_lip.solvers.measurements import parts_of
 from pnp_lip.solvers.nonnegative import collatz_wielandt
@@ -194,7 +195,7 @@ def test_the_bound_is_proved_and_holds_for_the_dense_operator(
     # The dense operator is itself computed in float32.
     assert bound.upper >= float(values[0]) * (1 - 1e-6)
     assert bound.upper <= float(values[0]) * (1 + excess + 1e-5)
-    assert float(values[0]) * 0.99 <= bound.value <= bound.upper * (1 + 1e-5)
+    assert float(values[0]) * 0.99 <= bound.value <= bound.upper
     smallest = float(values[-1]) if len(values) == x.numel() else 0.0
     assert bound.lower <= smallest + 1e-5
 
@@ -221,6 +222,28 @@ class Tripled(Inpainting):
 )
 def test_only_exact_classes_with_their_own_functions_are_trusted(physics: LinearPhysics) -> None:
     assert operator_norm(physics, torch.zeros(1, 1, N, N)).source is NormSource.ESTIMATE
+
+
+def test_a_class_that_nobody_described_has_no_operator_of_absolute_values() -> None:
+    assert absolute_operator(MRI(mask=torch.ones(N, N), img_size=(2, N, N))) is None
+
+
+def test_the_norm_of_a_nonnegative_blur_is_the_sum_of_its_kernel() -> None:
+    physics = Blur(kernel() / 100, padding="circular")
+    exact = float((kernel() / 100).double().sum())
+    bound = operator_norm(physics, torch.zeros(1, 1, N, N))
+    assert bound.value == pytest.approx(exact, rel=1e-15)
+    assert exact <= bound.upper <= exact * (1 + 2**-39)
+
+
+@pytest.mark.parametrize("padding", ["circular", "replicate"])
+def test_a_blur_of_volumes_has_the_norm_of_its_matrix(padding: str) -> None:
+    volume = torch.zeros(1, 1, 6, 5, 4)
+    weights = torch.rand(1, 1, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+    physics = Blur(weights, padding=padding)
+    bound = operator_norm(physics, volume)
+    assert bound.source.proved
+    assert bound.upper == pytest.approx(float(singular_values(physics, volume)[0]), rel=2e-3)
 
 
 def test_a_transformation_that_interpolates_is_not_trusted() -> None:

@@ -80,6 +80,15 @@ def test_a_proximity_operator_minimises_its_definition(
     assert least <= best.fun + 1e-9 * (1 + abs(best.fun))
 
 
+@pytest.mark.parametrize(("gain", "background"), [(0.0, 0.1), (-1.0, 0.1), (1.0, -0.1)])
+def test_photons_need_a_positive_gain_and_no_negative_background(
+    gain: float, background: float
+) -> None:
+    fidelity = PoissonLikelihood(gain=gain, bkg=background, denormalize=False)
+    with pytest.raises(DataTermError, match="gain > 0, background >= 0"):
+        proximity_operators(fidelity, [torch.ones(1, 1)])
+
+
 def test_fidelities_without_a_theorem_are_refused() -> None:
     y = torch.ones(1, 3)
     with pytest.raises(DataTermError, match=r"convex data fidelities .* got AmplitudeLoss"):

@@ -43,13 +43,16 @@ def test_acceleration_needs_fewer_steps_than_none() -> None:
     assert fast.iterations < 0.6 * plain.iterations
 
 
-def test_on_an_affine_map_a_full_memory_ends_in_as_many_steps_as_dimensions() -> None:
+@pytest.mark.parametrize("relaxation", [1.0, 0.4])
+def test_on_an_affine_map_a_full_memory_ends_in_as_many_steps_as_dimensions(
+    relaxation: float,
+) -> None:
     matrix, shift = averaged_map(5, 6)
     ended = iterate(
         lambda w: w @ matrix + shift,
         torch.zeros(1, 6, dtype=torch.float64),
         StoppingRule(50, 1e-7),
-        scheme=Anderson(memory=6),
+        scheme=Anderson(memory=6, relaxation=relaxation),
     )
     assert ended.iterations <= 9, "type-II Anderson is GMRES there (Walker and Ni 2011)"
 

@@ -13,13 +13,10 @@ from deepinv.physics import (
     MRI,
     Blur,
     BlurFFT,
-    CompressiveSpectralImaging,
     Denoising,
     Downsampling,
     Inpainting,
     LinearPhysics,
-    SequentialMRI,
-    Tomography,
 )
 from torch import Tensor, nn
 
@@ -33,7 +30,6 @@ from pnp_lip.solvers import (
     HypothesisViolated,
     KrasnoselskiiMann,
     MapError,
-    ObservationError,
     PlugAndPlay,
     Status,
 )
@@ -273,90 +269,6 @@ def test_printed_bounds_are_not_below_what_is_proved(
     assert printed >= 1.0000001
     assert plan.contraction is not None
     assert float(text.split("q <= ")[1].split(",")[0]) >= plan.contraction
-
-
-# --- Physics --------------------------------------------------------------------------------------
-
-
-class Faulty(LinearPhysics):
-    """An identity with one fault."""
-
-    def __init__(self, fault: str) -> None:
-        super().__init__()
-        self.fault = fault
-        draw = torch.Generator().manual_seed(3)
-        self.noise = torch.randn(1, 1, 40, 48, generator=draw)
-
-    def A(self, x: Tensor, **kwargs: Any) -> Tensor:
-        if self.fault == "nonlinear":
-            return x * x.abs()
-        return x + 0.5 if self.fault == "affine" else x
-
-    def A_adjoint(self, y: Tensor, **kwargs: Any) -> Tensor:
-        if self.fault == "sign":
-            return -y
-        if self.fault == "thirty percent":
-            return y + 0.3 * self.noise * y
-        return y[..., :20] if self.fault == "shape" else y
-
-    def A_adjoint_A(self, x: Tensor, **kwargs: Any) -> Tensor:
-        return 9 * x if self.fault == "normal" else x
-
-
-@BOTH
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        ("nonlinear", "A is not linear"),
-        ("affine", "A is not linear"),
-        ("sign", "A_adjoint is not the adjoint"),
-        ("thirty percent", "A_adjoint is not the adjoint"),
-        ("normal", "A_adjoint_A is not A_adjoint after A"),
-        ("shape", "A does not give measurements of the shape of y"),
-    ],
-)
-def test_a_physics_that_is_not_what_it_says_is_refused(
-    kind: Solver, fault: str, message: str, small_denoiser: LipschitzDenoiser, image: Tensor
-) -> None:
-    with pytest.raises((HypothesisViolated, ObservationError), match=message):
-        kind(small_denoiser, 0.05).solve(image, Faulty(fault), norm=1.0)
-
-
-@BOTH
-def test_a_wrong_norm_is_refused(
-    kind: Solver, small_denoiser: LipschitzDenoiser, image: Tensor
-) -> None:
-    if kind is ForwardBackward:
-        with pytest.raises(HypothesisViolated, match=r"\|A\| <= 0\.5 is wrong"):
-            kind(small_denoiser, 0.05).solve(noisy(blur(), image), blur(), norm=0.5)
-
-
-@BOTH
-def test_deepinvs_own_wrong_adjoints_are_refused(
-    kind: Solver, small_denoiser: LipschitzDenoiser
-) -> None:
-    draw = torch.Generator().manual_seed(0)
-    mask = (torch.rand(1, 1, 2, 8, 8, generator=draw) > 0.4).float().repeat(1, 2, 1, 1, 1)
-    frames = SequentialMRI(mask=mask, img_size=(2, 2, 8, 8))
-    scan = Tomography(img_width=24, angles=12, normalize=True, adjoint_via_backprop=False)
-    snapshot = CompressiveSpectralImaging((3, 12, 12))
-    for physics, shape in (
-        (frames, (1, 2, 8, 8)),
-        (scan, (1, 1, 24, 24)),
-        (snapshot, (1, 3, 12, 12)),
-    ):
-        y = physics.A(torch.rand(shape, generator=draw))
-        with pytest.raises(HypothesisViolated, match=r"adjoint|A_adjoint"):
-            kind(small_denoiser, 0.05).solve(y, physics, norm=2.0)
-
-
-@BOTH
-def test_a_physics_that_sees_nothing_is_refused(
-    kind: Solver, small_denoiser: LipschitzDenoiser, image: Tensor
-) -> None:
-    physics = Inpainting((1, 40, 48), mask=torch.zeros(1, 40, 48))
-    with pytest.raises(ObservationError, match="y says nothing about the image"):
-        kind(small_denoiser, 0.05).solve(image, physics)
 
 
 # --- The proximity operator -----------------------------------------------------------------------

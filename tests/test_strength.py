@@ -200,3 +200,30 @@ def test_a_search_without_a_root_ends_at_the_nearer_end() -> None:
             search.add(value + 1e-6 * search.next, 1)
         assert not search.met
         assert search.tries[-1].strength == end
+
+
+def looked_at(target: float, *lefts: float) -> list[float]:
+    """Where a search from 0.5 looks while its solves leave these."""
+    search = RootSearch(target, 0.5)
+    places = [0.5]
+    for left in lefts:
+        search.add(left, 1)
+        assert search.next is not None
+        places.append(search.next)
+    return places
+
+
+def test_without_a_bracket_a_search_goes_a_tenth_beyond_the_secant_within_limits() -> None:
+    # A residual that is the strength: the secant's root is at the target, 2 and 1.25 times as far.
+    assert looked_at(1.6, 0.5, 0.8)[1:] == pytest.approx([0.8, 0.8 * 2**1.1])
+    assert looked_at(0.25, 0.5)[1:] == pytest.approx([0.5 / 1.6])
+    assert looked_at(0.25, 0.5, 0.3125)[2] == pytest.approx(0.3125 / 1.25**1.1)
+    # One that hardly grows, and one that is nearly there: at most 4 times, at least 1.2 times as far.
+    assert looked_at(1.0, 0.1, 0.1)[2] == pytest.approx(3.2)
+    assert looked_at(1.0, 0.1, 0.1, 0.1)[3] == 8.0
+    assert looked_at(1.0, 0.1, 0.98)[2] == pytest.approx(0.96)
+
+
+def test_in_a_bracket_a_search_takes_the_secants_root_away_from_the_ends() -> None:
+    for left, share in ((4.0, 0.5), (1.02, 0.9), (1e30, 0.1)):
+        assert looked_at(1.0, 0.25, left)[2] == pytest.approx(0.5 * 1.6**share)

@@ -1,8 +1,8 @@
 """Where a file can be mutated, with the operators of mutmut.
 
 Left out by definition: docstrings, annotations, decorators, defaults of parameters, ``raise`` and refusals
-with their sentences, texts anywhere (names of rules, messages), and constants outside of functions, which
-are bound when the module is imported.
+with their sentences, assertions (``assert``, and ``strict`` of ``zip``), texts anywhere (names of rules,
+messages), and constants outside of functions, which are bound when the module is imported.
 """
 
 from __future__ import annotations
@@ -74,13 +74,17 @@ def _changed(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
         if operator is operator_string or not isinstance(node, kind):
             continue
         for new in operator(node):
-            if not (isinstance(node, cst.Call) and _only_text(node, new)):
+            if not (isinstance(node, cst.Call) and _left_out(node, new)):
                 yield new
 
 
-def _only_text(call: cst.Call, new: cst.CSTNode) -> bool:
-    """Whether an argument that is a text was made ``None``."""
-    if not isinstance(new, cst.Call) or len(new.args) != len(call.args):
+def _left_out(call: cst.Call, new: cst.CSTNode) -> bool:
+    """Whether a text was made ``None``, or ``strict`` changed."""
+    if not isinstance(new, cst.Call):
+        return False
+    if [arg for arg in call.args if _strict(arg)] != [arg for arg in new.args if _strict(arg)]:
+        return True
+    if len(new.args) != len(call.args):
         return False
     changed = [
         one.value for one, other in zip(call.args, new.args, strict=True) if one is not other
@@ -94,7 +98,7 @@ def _function(node: cst.CSTNode, parents: Mapping[cst.CSTNode, cst.CSTNode]) -> 
     inside = False
     one: cst.CSTNode | None = node
     while one is not None:
-        if isinstance(one, _SKIPPED) or (isinstance(one, cst.Call) and _sentence(one)):
+        if isinstance(one, _SKIPPED) or _sentence(one) or _strict(one):
             return None
         if isinstance(one, cst.FunctionDef | cst.ClassDef):
             names.append(one.name.value)
@@ -103,6 +107,12 @@ def _function(node: cst.CSTNode, parents: Mapping[cst.CSTNode, cst.CSTNode]) -> 
     return ".".join(reversed(names)) if inside else None
 
 
-def _sentence(call: cst.Call) -> bool:
+def _strict(node: cst.CSTNode) -> bool:
+    return isinstance(node, cst.Arg) and node.keyword is not None and node.keyword.value == "strict"
+
+
+def _sentence(call: cst.CSTNode) -> bool:
+    if not isinstance(call, cst.Call):
+        return False
     name = call.func.attr if isinstance(call.func, cst.Attribute) else call.func
     return isinstance(name, cst.Name) and name.value in _SENTENCES
