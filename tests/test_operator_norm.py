@@ -40,7 +40,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pnp_lip.solvers import NormSource, OperatorNorm, operator_norm
+from pnp_lip.solvers import NormSource, OperatorNorm, operator_norm, projection_rules
 from pnp_lip.solvers.absolute_operators import absolute_operator
 from pnp_lip.solvers.convolution_rules import blur_spectrum
 from pnp_lip.solvers.measurements import parts_of
@@ -311,6 +311,34 @@ def test_the_value_does_not_depend_on_how_loose_the_bound_is() -> None:
     loose = OperatorNorm(5.0, NormSource.GIVEN, value=0.9)
     assert tight.value == loose.value
     assert OperatorNorm(2.0, NormSource.GIVEN).value == 2.0
+
+
+def test_the_bound_of_a_physics_that_has_not_changed_is_remembered() -> None:
+    physics, x = BlurFFT((1, N, N), filter=kernel()), torch.zeros(1, 1, N, N)
+    assert operator_norm(physics, x) is operator_norm(physics, x)
+
+
+def test_every_view_and_every_path_of_an_echo_leaves_room_for_more_roundings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A product and a sum at least, there and back; so for every row of pixels, which a line crosses."""
+    rooms: list[int] = []
+
+    def noted(*_: Any, roundings: int) -> tuple[float, float]:
+        rooms.append(roundings)
+        return 1.0, 1.0
+
+    monkeypatch.setattr(projection_rules, "collatz_wielandt", noted)
+    for side, views in ((N, 9), (N, 59), (N + 50, 9)):
+        scan = Tomography(img_width=side, angles=views, normalize=False)
+        operator_norm(scan, torch.zeros(1, 1, side, side))
+    few, many, large = rooms
+    assert min(many, large) >= few + 4 * 50
+    for angles in (3, 53):
+        physics = echoes()
+        physics.angles = torch.linspace(-0.2, 0.2, angles)
+        projection_rules._echoes(physics, torch.zeros(1, 1, N, N))
+    assert rooms[-1] >= rooms[-2] + 4 * 8 * 50
 
 
 def test_a_changed_physics_is_bounded_again() -> None:

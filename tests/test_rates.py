@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +18,7 @@ from torch import Tensor
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.certifier import Statement
 from pnp_lip.solvers import ForwardBackward, Halpern, KrasnoselskiiMann
+from pnp_lip.solvers.distance import certified_distance
 from pnp_lip.solvers.iteration import StoppingRule, iterate
 from pnp_lip.solvers.rates import Rate, composed, residual_bound
 
@@ -113,3 +118,17 @@ def test_a_run_slower_than_its_rate_is_not_guaranteed(
     assert solution.slower
     assert not solution.guaranteed
     assert "exceeds the proved rate" in solution.message
+
+
+def scaling(factor: float) -> Callable[[Tensor], Tensor]:
+    return lambda w: factor * w
+
+
+def test_the_certified_distance_of_a_scaling_is_its_length_and_the_error_of_float64() -> None:
+    w = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
+    for factor in (0.0, 0.5, 0.9):
+        plan: Any = SimpleNamespace(guaranteed=True, contraction=factor)
+        bound = certified_distance(w, plan, partial(scaling, factor))
+        exact = 5.0 + 2.0**-29 * 5.0 * (1 + factor) / (1 - factor)
+        assert bound is not None
+        assert exact <= bound <= exact * (1 + 2e-9)

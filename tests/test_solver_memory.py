@@ -8,6 +8,7 @@ from deepinv.physics import MRI, Denoising, Inpainting
 from torch import Tensor, nn
 
 from pnp_lip import Frozen, LipschitzDenoiser, Relaxed, Tiled
+from pnp_lip.denoisers.tiled import receptive_radius
 from pnp_lip.errors import InputError
 from pnp_lip.solvers import ADMM, ForwardBackward, PlugAndPlay
 from pnp_lip.solvers.memory import fitted, free_memory, needed_memory
@@ -56,6 +57,17 @@ def test_the_tile_is_the_largest_that_fits(
     assert found.tile == 85
     assert isinstance(smaller := fitted(small_denoiser, large, 1.0), Tiled)
     assert smaller.tile == 64
+
+
+def test_a_tile_fits_with_what_its_window_sees_beyond_it(
+    small_denoiser: LipschitzDenoiser, large: Tensor
+) -> None:
+    side = 85 + 2 * (receptive_radius(small_denoiser) or 0)
+    window = needed_memory(small_denoiser, (1, 1, side, side), 4)
+    for limit, tile in ((window, 85), (window - 1, 64)):
+        found = fitted(small_denoiser, large, limit)
+        assert isinstance(found, Tiled)
+        assert found.tile == tile
 
 
 def test_folded_and_relaxed_denoisers_are_tiled_inside(
