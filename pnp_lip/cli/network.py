@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from pnp_lip.cli.door import say
 from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.errors import InputError
@@ -71,6 +72,7 @@ def _made(source: str, found: Any) -> Any:
     """The return value of the user's function."""
     if not callable(found):
         return found
+    say(f"'{source}' is called without arguments: what it returns is certified, with those weights")
     try:
         return found()
     except Exception as error:
