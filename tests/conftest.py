@@ -11,8 +11,10 @@ from skimage import io
 from torch import Tensor
 
 from pnp_lip import LipschitzDenoiser
+from pnp_lip.data.images import write_image
 from pnp_lip.data.photographs import photograph
 from pnp_lip.training import TrainingConfig
+from pnp_lip.weights import write_weights
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +31,25 @@ def small_denoiser() -> LipschitzDenoiser:
     for parameter in denoiser.parameters():
         parameter.requires_grad_(False)
     return denoiser.eval()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder with a small photograph in 8 and 16 bits, and a kernel."""
+    monkeypatch.chdir(tmp_path)
+    image = photograph("camera")[..., 60:100, 90:138]
+    write_image("image.png", image)
+    write_image("deep.png", image, np.uint16)
+    write_image("colour.tiff", photograph("astronaut")[..., 40:80, 90:130], np.uint8)
+    write_image("kernel.png", torch.ones(1, 1, 3, 3))
+    mask = torch.ones(1, 1, 40, 48)
+    mask[..., 10:14, 10:30] = 0
+    write_image("mask.png", mask)
+    torch.manual_seed(0)
+    for channels, name in ((1, "grey"), (3, "colour")):
+        small = LipschitzDenoiser(channels, depth=1, nf=4, kernel_size=3, pretrained=None)
+        write_weights(small, f"{name}.safetensors")
+    return tmp_path
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import errno
 import inspect
@@ -16,45 +15,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image as PillowImage
-from skimage import io
-from tifffile import PHOTOMETRIC, TiffFile, imwrite
+from cli_runs import GREY, contents, run
 
-from pnp_lip import LipschitzDenoiser
-from pnp_lip.cli import main
 from pnp_lip.cli.parser import COMMANDS, build_parser
 from pnp_lip.data.images import read_image, write_image
 from pnp_lip.data.photographs import PHOTOGRAPHS, photograph
 from pnp_lip.recipes.restoration import Options
 from pnp_lip.solvers import PlugAndPlay
-from pnp_lip.weights import write_weights
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder with a small photograph in 8 and 16 bits, and a kernel."""
-    monkeypatch.chdir(tmp_path)
-    image = photograph("camera")[..., 60:100, 90:138]
-    write_image("image.png", image)
-    write_image("deep.png", image, np.uint16)
-    write_image("colour.tiff", photograph("astronaut")[..., 40:80, 90:130], np.uint8)
-    write_image("kernel.png", torch.ones(1, 1, 3, 3))
-    mask = torch.ones(1, 1, 40, 48)
-    mask[..., 10:14, 10:30] = 0
-    write_image("mask.png", mask)
-    torch.manual_seed(0)
-    for channels, name in ((1, "grey"), (3, "colour")):
-        small = LipschitzDenoiser(channels, depth=1, nf=4, kernel_size=3, pretrained=None)
-        write_weights(small, f"{name}.safetensors")
-    return tmp_path
-
-
-#: A small network, whose proof takes no time.
-GREY, COLOUR = (["--weights", f"{name}.safetensors"] for name in ("grey", "colour"))
-
-
-def run(*arguments: str) -> int:
-    return main([*arguments])
 
 
 def test_deblur_restores_a_real_observation_beside_figure_and_report(folder: Path) -> None:
@@ -133,82 +100,6 @@ def test_a_shipped_configuration_is_found_by_its_name(folder: Path) -> None:
         assert _config(name) == kind.read(path)
     (folder / "grey").write_text("steps = 7\n")  # a file of that name goes first
     assert _config("grey").steps == 7
-
-
-@pytest.fixture
-def weights(folder: Path) -> LipschitzDenoiser:
-    denoiser = LipschitzDenoiser(1, depth=1, nf=4, kernel_size=3, pretrained=None)
-    write_weights(denoiser, folder / "good.safetensors")
-    for parameter in denoiser.parameters():
-        parameter.data *= 4
-    write_weights(denoiser, folder / "expansive.safetensors")
-    return denoiser
-
-
-def test_certify_prints_both_bounds_and_writes_the_certificate(
-    folder: Path, weights: LipschitzDenoiser, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("certify", "good.safetensors", "-o", "certificate.json") == 0
-    printed = capsys.readouterr().out
-    assert "upper (proved)    1\n" in printed
-    assert "lower (measured)" in printed
-    assert "layers.0" in printed
-    assert "forward-backward  with any step below 2/L" in printed
-    assert json.loads((folder / "certificate.json").read_text())["upper"] == 1
-
-
-def test_certify_checks_a_certificate_again_and_rejects_another(
-    folder: Path, weights: LipschitzDenoiser, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("certify", "good.safetensors", "-o", "good.json", "--witness", "pair") == 0
-    assert len(list((folder / "pair").iterdir())) >= 2
-    assert run("certify", "good.safetensors", "--check", "good.json") == 0
-    assert run("certify", "expansive.safetensors", "--check", "good.json") == 1
-    assert "REJECTED: the weights hash to" in capsys.readouterr().out
-
-
-def test_certify_takes_a_module_of_the_user(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (folder / "my_models.py").write_text(
-        "import torch\nfrom torch import nn\n\n\ndef network():\n    torch.manual_seed(0)\n"
-        "    return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 1, 3))\n\n\n"
-        "expansive = nn.Conv2d(1, 1, 1)\nnn.init.constant_(expansive.weight, 3.0)\nnumber = 3\n"
-    )
-    monkeypatch.delitem(sys.modules, "my_models", raising=False)
-    assert run("certify", "my_models:network", "--bound", "100", "-o", "mine.json") == 0
-    assert run("certify", "my_models:network", "--check", "mine.json") == 0
-    printed = capsys.readouterr().out
-    assert "accepted: every bound of mine.json was proved again\non images with C == 1" in printed
-    assert (
-        "only read, not verified: the texts called rule, gap, versions, ways of calling" in printed
-    )
-    assert run("certify", "my_models:expansive") == 1
-    assert "are a counterexample" in capsys.readouterr().out
-    assert (folder / "counterexample").is_dir()
-    assert run("certify", "my_models:number") == 2
-    assert run("certify", "my_models:nothing") == 2
-    assert "cannot be imported" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("layer", ["Conv1d", "Conv3d", "ConvTranspose3d"])
-def test_certify_takes_a_bare_layer_of_signals_and_volumes(
-    folder: Path, layer: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (folder / "bare_layer.py").write_text(
-        f"import torch\n\ntorch.manual_seed(0)\nnet = torch.nn.{layer}(1, 2, 3, padding=1)\n"
-    )
-    monkeypatch.delitem(sys.modules, "bare_layer", raising=False)
-    assert run("certify", "bare_layer:net", "--bound", "100") == 0
-    assert "lower (measured)  nan" not in capsys.readouterr().out
-
-
-def test_certify_exits_with_one_where_the_bound_is_not_proved(
-    weights: LipschitzDenoiser, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run("certify", "expansive.safetensors") == 1
-    assert "NOT proved" in capsys.readouterr().out
-    assert run("certify", "expansive.safetensors", "--bound", "1000") == 0
 
 
 @pytest.mark.parametrize(
@@ -324,15 +215,6 @@ def test_wrong_input_ends_in_one_sentence_and_writes_nothing(
     assert contents(folder) == before
 
 
-def contents(folder: Path) -> dict[Path, int]:
-    """Files and folders below, with the time of their last change; Python's own cache aside."""
-    return {
-        path: path.lstat().st_mtime_ns
-        for path in folder.rglob("*")
-        if "__pycache__" not in path.parts and path != folder
-    }
-
-
 def test_a_fault_of_the_program_is_not_presented_as_the_users(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -395,177 +277,6 @@ def test_a_result_may_be_replaced_by_the_next_run_but_not_once_it_is_edited(fold
     assert run("denoise", "image.png", "-o", "image.png", "--force", *GREY) == 0
 
 
-# Files of the kinds that people bring
-
-
-def test_a_stack_is_denoised_page_by_page_and_keeps_its_axes(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pages = np.random.default_rng(0).integers(0, 256, (3, 20, 24), dtype=np.uint8)
-    imwrite(folder / "z.tif", pages, imagej=True, metadata={"axes": "ZYX", "spacing": 0.5})
-    assert run("denoise", "z.tif", *GREY) == 0
-    with TiffFile(folder / "denoise.tif") as file:
-        assert file.series[0].axes == "ZYX"
-        assert (file.imagej_metadata or {})["spacing"] == 0.5
-        together = file.asarray()
-    assert len(json.loads((folder / "denoise.json").read_text())["pages"]) == 3
-    for page in (1, 2, 3):
-        assert run("denoise", "z.tif", "--page", str(page), "-o", f"{page}.png", *GREY) == 0
-        np.testing.assert_array_equal(io.imread(folder / f"{page}.png"), together[page - 1])
-    capsys.readouterr()
-    assert run("denoise", "z.tif", "--page", "4") == 2
-    assert "there is no page 4: the pages are 1 to 3" in capsys.readouterr().err
-    assert run("denoise", "z.tif", "--page", "0") == 2
-    assert run("denoise", "z.tif", "-o", "z.png") == 2
-    assert "cannot hold a stack of 3 pages" in capsys.readouterr().err
-
-
-def test_a_negative_is_restored_as_shown_and_written_as_it_was(folder: Path) -> None:
-    positive = io.imread(folder / "image.png")
-    imwrite(folder / "negative.tif", 255 - positive, photometric="miniswhite")
-    assert run("denoise", "negative.tif", "-o", "n.tif", *GREY) == 0
-    assert run("denoise", "image.png", "-o", "p.tif", *GREY) == 0
-    with TiffFile(folder / "n.tif") as file:
-        assert file.pages.first.photometric == PHOTOMETRIC.MINISWHITE
-        np.testing.assert_array_equal(255 - file.asarray(), io.imread(folder / "p.tif"))
-
-
-def test_a_photograph_on_its_side_is_restored_upright(folder: Path) -> None:
-    exif = PillowImage.Exif()
-    exif[0x0112] = 6
-    with PillowImage.open(folder / "image.png") as image:
-        image.save(folder / "side.png", exif=exif)
-    mask = np.full((48, 40), 255, np.uint8)
-    mask[3:9, 5:30] = 0
-    PillowImage.fromarray(mask).save(folder / "shown.png")
-    assert run("inpaint", "side.png", "--mask", "shown.png", "--max-iter", "1", *GREY) == 3
-    assert io.imread(folder / "inpaint.png").shape == (48, 40)
-
-
-def test_inks_are_restored_in_colour(folder: Path) -> None:
-    with PillowImage.open(folder / "colour.tiff") as image:
-        image.convert("CMYK").save(folder / "inks.jpg", quality=95)
-    assert run("denoise", "inks.jpg", "--sigma", "0", *COLOUR) == 0
-    restored, shown = io.imread(folder / "denoise.png"), io.imread(folder / "colour.tiff")
-    assert np.abs(restored.mean((0, 1)) - shown.mean((0, 1))).max() < 3
-
-
-@pytest.mark.parametrize("mode", ["LA", "RGBA"])
-def test_alpha_is_said_to_be_dropped(
-    folder: Path, mode: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source = "image.png" if mode == "LA" else "colour.tiff"
-    with PillowImage.open(folder / source) as image:
-        image.convert(mode).save(folder / "alpha.png")
-    assert run("denoise", "alpha.png", *(GREY if mode == "LA" else COLOUR)) == 0
-    assert "alpha channel (all of it opaque) is dropped" in capsys.readouterr().out
-
-
-def _damaged(folder: Path) -> np.ndarray:
-    """An image with black holes in ``damaged.png``, and where it is known."""
-    known = np.random.default_rng(0).random((40, 48)) < 0.7
-    damaged = io.imread(folder / "image.png") * known
-    PillowImage.fromarray(damaged.astype(np.uint8)).save(folder / "damaged.png")
-    return known
-
-
-def test_a_mask_says_how_much_is_missing_and_whether_it_is_likely_inverted(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    known = _damaged(folder)
-    share = f"missing {100 * (1 - known.mean()):.1f} % of the pixels"
-    np.save(folder / "known.npy", known)
-    np.save(folder / "inverted.npy", ~known)
-    arguments = ["inpaint", "damaged.png", "--max-iter", "2", *GREY]
-    run(*arguments, "--mask", "inverted.npy")
-    said = capsys.readouterr().out
-    assert f"missing {100 * known.mean():.1f} % of the pixels" in said
-    assert "warning: all known pixels have the value 0" in said
-    assert "likely inverted" in said
-    images = []
-    for options in (["inverted.npy", "--invert-mask"], ["known.npy"]):
-        run(*arguments, "--mask", *options)
-        said = capsys.readouterr().out
-        assert share in said
-        assert "warning" not in said
-        images.append(io.imread(folder / "inpaint.png"))
-    np.testing.assert_array_equal(*images)
-    np.save(folder / "all.npy", np.ones_like(known))
-    run(*arguments, "--mask", "all.npy")
-    said = capsys.readouterr().out
-    assert "missing 0.0 % of the pixels" in said
-    assert "warning: the mask marks no pixel as missing" in said
-    run("inpaint", "image.png", "--simulate", "--mask", "known.npy", "--max-iter", "1", *GREY)
-    assert share in capsys.readouterr().out
-
-
-def test_transparent_pixels_of_the_image_are_its_mask(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    known = _damaged(folder)
-    alpha = PillowImage.fromarray(np.where(known, 255, 0).astype(np.uint8))
-    with PillowImage.open(folder / "damaged.png") as image:
-        image.putalpha(alpha)
-        image.save(folder / "holes.png")
-    np.save(folder / "known.npy", known)
-    arguments = ["--max-iter", "2", *GREY]
-    run("inpaint", "holes.png", "-o", "a.png", *arguments)
-    said = capsys.readouterr().out
-    assert "transparent pixels count as missing" in said
-    run("inpaint", "damaged.png", "--mask", "known.npy", "-o", "b.png", *arguments)
-    np.testing.assert_array_equal(io.imread(folder / "a.png"), io.imread(folder / "b.png"))
-
-
-def test_a_kernel_beside_its_centre_is_named_and_can_be_moved(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    kernel = np.zeros((9, 9))
-    kernel[1:4, 1:4] = 400
-    np.save(folder / "counts.npy", kernel)
-    np.save(folder / "centred.npy", np.ones((3, 3)))
-    arguments = ["deblur", "image.png", "--max-iter", "2", *GREY]
-    run(*arguments, "--kernel", "counts.npy")
-    assert (
-        "2.0 rows above and 2.0 columns left of its centre pixel (4, 4)" in capsys.readouterr().out
-    )
-    images = []
-    for options in (["counts.npy", "--centre-kernel"], ["centred.npy"]):
-        run(*arguments, "--kernel", *options)
-        assert "centre pixel" not in capsys.readouterr().out
-        images.append(io.imread(folder / "deblur.png"))
-    np.testing.assert_array_equal(*images)
-
-
-def test_upper_case_suffixes_are_formats_too(folder: Path) -> None:
-    (folder / "image.png").rename(folder / "IMAGE.PNG")
-    assert run("denoise", "IMAGE.PNG", "-o", "O.NPY", *GREY) == 0
-    assert np.load(folder / "O.NPY").dtype == np.uint8
-    assert run("denoise", "O.NPY", "-o", "P.TIF", *GREY) == 0
-    assert run("denoise", "P.TIF", "-o", "Q.JPG", *GREY) == 0
-
-
-def test_an_image_too_small_for_a_similarity_has_a_report_without_it(folder: Path) -> None:
-    write_image("tiny.png", torch.rand(1, 1, 5, 5))
-    assert run("denoise", "tiny.png", "--simulate", *GREY) == 0
-    report = json.loads((folder / "denoise.json").read_text())
-    assert report["ssim_restoration"] is None
-    assert report["psnr_restoration"] is not None
-    assert run("inpaint", "tiny.png", "--simulate", "--max-iter", "1", *GREY) == 3
-
-
-def test_twelve_bits_stay_twelve_bits(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    camera = (io.imread(folder / "image.png") * (4095 / 255)).astype(np.uint16)
-    imwrite(folder / "twelve.tif", camera)
-    assert run("denoise", "twelve.tif", "-o", "dark.tif", *GREY) == 0
-    assert "--white-level 4095" in capsys.readouterr().out
-    assert run("denoise", "twelve.tif", "--white-level", "4095", "-o", "fine.tif", *GREY) == 0
-    assert "--white-level" not in capsys.readouterr().out
-    assert run("denoise", "image.png", "-o", "eight.tif", *GREY) == 0
-    fine, eight = io.imread(folder / "fine.tif"), io.imread(folder / "eight.tif")
-    assert fine.dtype == np.uint16
-    np.testing.assert_allclose(fine / 4095, eight / 255, atol=0.01)
-
-
 def test_no_help_needs_a_network() -> None:
     code = (
         "import sys, pnp_lip.cli, pnp_lip.cli.parser as parser\n"
@@ -602,102 +313,6 @@ def test_python_m_is_the_same_program() -> None:
     )
     for command in ("deblur", "inpaint", "superresolve", "denoise", "certify", "train"):
         assert command in done.stdout
-
-
-def test_an_image_written_as_png_can_be_read_by_others(folder: Path) -> None:
-    assert io.imread("image.png").shape == (40, 48)
-
-
-# Many files
-
-
-@pytest.fixture
-def plates(folder: Path) -> Path:
-    (folder / "plates").mkdir()
-    for number in range(3):
-        write_image(folder / "plates" / f"{number}.tif", torch.rand(1, 1, 12, 14))
-    return folder
-
-
-def table(path: Path) -> list[dict[str, str]]:
-    with path.open() as file:
-        return list(csv.DictReader(file))
-
-
-@pytest.mark.parametrize("way", ["names", "pattern", "folder"])
-def test_many_images_go_into_a_folder_with_a_table(plates: Path, way: str) -> None:
-    named = [f"plates/{number}.tif" for number in range(3)]
-    given = {"names": named, "pattern": ["plates/*.tif"], "folder": ["plates"]}[way]
-    assert run("denoise", *given, "-o", "restored/", *GREY) == 0
-    rows = table(plates / "restored" / "results.csv")
-    assert [row["image"] for row in rows] == named
-    assert {row["status"] for row in rows} == {"DENOISED"}
-    for number in range(3):
-        assert run("denoise", f"plates/{number}.tif", "-o", "alone.tif", *GREY) == 0
-        alone, among = (
-            (plates / name).read_bytes() for name in ("alone.tif", f"restored/{number}.tif")
-        )
-        assert alone == among
-
-
-def test_what_is_done_is_not_repeated_and_the_rest_is(
-    plates: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["denoise", "plates", "-o", "restored/", *GREY]
-    assert run(*command) == 0
-    results = plates / "restored"
-    before = {path: path.stat().st_mtime_ns for path in results.glob("*.tif")}
-    (results / "1.json").unlink()
-    for name in ("1.tif", "1.figure.png"):
-        (results / name).unlink()
-    capsys.readouterr()
-    assert run(*command) == 0
-    assert capsys.readouterr().out.count("done before") == 2
-    after = {path: path.stat().st_mtime_ns for path in results.glob("*.tif")}
-    assert [path.name for path in after if after[path] != before[path]] == ["1.tif"]
-    assert [row["status"] for row in table(results / "results.csv")] == ["DENOISED"] * 3
-    assert run(*command, "--sigma", "0.2") == 0
-    assert "done before" not in capsys.readouterr().out
-
-
-def test_one_bad_image_does_not_stop_the_others(
-    plates: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (plates / "plates" / "1.tif").write_bytes(b"II*\0 damaged")
-    assert run("denoise", "plates", "-o", "restored/", *GREY) == 2
-    rows = table(plates / "restored" / "results.csv")
-    assert [row["exit_code"] for row in rows] == ["0", "2", "0"]
-    assert "cannot be read" in rows[1]["message"]
-    arguments = ["inpaint", "plates/0.tif", "plates/2.tif", "--mask", "m.npy", "-o", "filled/"]
-    np.save(plates / "m.npy", np.eye(12, 14))
-    assert run(*arguments, "--max-iter", "1", *GREY) == 3
-    assert [row["exit_code"] for row in table(plates / "filled" / "results.csv")] == ["3", "3"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        (["plates"], "3 images need a folder for their results: -o FOLDER/"),
-        (["plates", "-o", "image.png"], "image.png is a file"),
-        (["plates", "-o", "no/where/"], "there is no folder no"),
-        (
-            ["plates/0.tif", "image.png", "other/0.png", "-o", "out/"],
-            "would share the report 0.json",
-        ),
-        (["empty", "-o", "out/"], "no images (.png"),
-        (["plates", "-o", "mine/"], "results.csv exists and is no table of results"),
-    ],
-)
-def test_many_images_need_a_place_of_their_own(
-    plates: Path, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("empty", "mine", "out"):
-        (plates / name).mkdir()
-    (plates / "mine" / "results.csv").write_text("my,own\n")
-    before = contents(plates)
-    assert run("denoise", *arguments, *GREY) == 2
-    assert sentence in capsys.readouterr().err
-    assert contents(plates) == before
 
 
 def test_the_noise_is_estimated_where_nobody_knows_it(
@@ -746,31 +361,3 @@ def test_the_defaults_of_the_command_line_are_those_of_the_library(command: str)
         solver["tol"].default,
         solver["max_iter"].default,
     )
-
-
-@pytest.mark.parametrize("name", ["network.py", "runs/best.pt"])
-def test_a_program_or_a_pickle_given_to_certify_is_told_how_to_be_named(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["certify", name]) == 2
-    stem = Path(name).stem
-    assert f"got {name}: to certify" in (said := capsys.readouterr().err)
-    assert f"'{stem}:NAME', where {stem}.py defines NAME" in said
-
-
-def test_the_noise_of_a_stack_is_said_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    generator = torch.Generator().manual_seed(0)
-    noise = (
-        torch.randn(3, 32, 32, generator=generator)
-        * torch.tensor([0.02, 0.05, 0.03])[:, None, None]
-    )
-    imwrite(tmp_path / "z.tif", (0.5 + noise).clamp(0, 1).numpy(), imagej=True)
-    assert (
-        main(["denoise", str(tmp_path / "z.tif"), "--sigma", "auto", "-o", str(tmp_path / "o.tif")])
-        == 0
-    )
-    lines = [line for line in capsys.readouterr().out.splitlines() if "noise estimated" in line]
-    assert len(lines) == 1
-    assert re.search(r"0\.0(19|2\d*) to 0\.0[45]", lines[0])
