@@ -1,0 +1,125 @@
+"""Ways to solve the problems of :mod:`benchmarks.problems`, each with one number to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from deepinv.models import TVDenoiser
+from skimage.restoration import richardson_lucy
+from torch import Tensor, nn
+
+from benchmarks.harness import timed
+from benchmarks.record import Row
+from pnp_lip.recipes.options import Options, solver_for
+from pnp_lip.recipes.problem import Problem
+
+__all__ = [
+    "CLASSICAL",
+    "GUIDED",
+    "MOST",
+    "PLAIN",
+    "TOLERANCE",
+    "TV",
+    "Method",
+    "methods",
+    "richardson",
+    "start",
+]
+
+TOLERANCE, MOST = 1e-4, 400
+PLAIN, GUIDED, TV = "plain", "guided", "total variation"
+CLASSICAL = ("bicubic", "zero-filled", "filtered back-projection", "Richardson-Lucy", "observation")
+#: Strengths to begin with, in units of the noise or of a number that stands for it.
+_FACTORS = (0.6, 0.72, 0.86, 1.04)
+#: The same for total variation, whose weight is not a standard deviation.
+_WEIGHTS = (0.35, 0.5, 0.7, 1.0)
+#: Pixels by which a periodic image is continued for a method that knows no periodic images.
+_MARGIN = 32
+
+Restored = tuple[Tensor, Row]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to solve a problem.
+
+    Attributes:
+        name: of its rows.
+        solve: from a problem and the number to an image and what else is recorded.
+        tries: values of the number to begin with; none for a method without.
+    """
+
+    name: str
+    solve: Callable[[Problem, float], Restored]
+    tries: Sequence[float] = ()
+
+
+def methods(noise: float, solver: str = "forward-backward", scale: float = 1.0) -> list[Method]:
+    """Plain, guided, total variation, with strengths about ``scale`` times the noise."""
+    unit = scale * noise
+    tries = [factor * unit for factor in _FACTORS]
+    return [
+        Method(PLAIN, partial(ours, solver=solver), tries),
+        Method(GUIDED, partial(ours, solver=solver, guided=True), tries),
+        Method(TV, partial(variation, solver=solver), [weight * unit for weight in _WEIGHTS]),
+    ]
+
+
+def ours(
+    problem: Problem, sigma: float, solver: str = "forward-backward", guided: bool = False
+) -> Restored:
+    """The shipped denoiser in a solver that refuses without a theorem."""
+    options = Options(sigma, solver, max_iter=MOST, tol=TOLERANCE, guided=guided)
+    found = solver_for(problem, options)
+    seconds, solution = timed(lambda: found.solve(problem.y, problem.physics, init=problem.start))
+    row = {
+        "iterations": solution.iterations,
+        "seconds": seconds,
+        "proved": solution.guaranteed,
+        "converged": solution.status.name == "CONVERGED",
+    }
+    return problem.in_frame(solution.x).clamp(0, 1), row
+
+
+class _Variation(nn.Module):
+    """deepinv's proximity operator of total variation, every call from the same start."""
+
+    def __init__(self, channels: int, steps: int = 25) -> None:
+        super().__init__()
+        self.steps, self.in_channels = steps, channels
+
+    def forward(self, x: Tensor, sigma: float) -> Tensor:
+        found: Tensor = TVDenoiser(n_it_max=self.steps)(x, sigma)
+        return found
+
+
+def variation(problem: Problem, weight: float, solver: str = "forward-backward") -> Restored:
+    """Total variation in the same iteration, whose hypotheses nobody checks for it."""
+    options = Options(weight, solver, max_iter=MOST, tol=TOLERANCE, unproved=True)
+    found = options.build(problem, _Variation(problem.channels))
+    seconds, solution = timed(lambda: found.solve(problem.y, problem.physics, init=problem.start))
+    row = {
+        "iterations": solution.iterations,
+        "seconds": seconds,
+        "converged": solution.status.name == "CONVERGED",
+    }
+    return problem.in_frame(solution.x).clamp(0, 1), row
+
+
+def start(problem: Problem, _: float) -> Restored:
+    """The image that the iteration starts from."""
+    return problem.observation.clamp(0, 1), {"iterations": 0, "seconds": 0.0}
+
+
+def richardson(problem: Problem, steps: float) -> Restored:
+    """Richardson and Lucy's iteration, stopped after some steps; the periodic image is continued for it."""
+    kernel = np.array(problem.settings["kernel"])
+    image = np.pad(problem.y[0, 0].double().numpy(), _MARGIN, mode="wrap")
+    seconds, found = timed(lambda: richardson_lucy(image, kernel, num_iter=round(steps)))
+    inner = found[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+    pixels = torch.from_numpy(inner).float().clamp(0, 1)[None, None]
+    return pixels, {"iterations": round(steps), "seconds": seconds}
