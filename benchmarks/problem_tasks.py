@@ -1,4 +1,4 @@
-"""The problems of :mod:`benchmarks.problems`: images to report, images to choose on, and what is measured."""
+"""The problems of :mod:`benchmarks.problems`: images to report, images to choose on, methods."""
 
 from __future__ import annotations
 

@@ -1,34 +1,36 @@
-"""Inverse problems with the plain, proved denoiser, guided, and by classical methods: the same observations.
+"""Inverse problems solved plainly, guided, and by classical methods, from the same observations.
 
     PNP_LIP_DATA=... python -m benchmarks.problems [--parts scans poisson ...] [--every 4] [--hours 2]
 
 Every method has one strength, the best on validation images (BSDS500 val32, the phantom "tissue"), which
 the rows "validation" record; where the best was the first or the last that was tried, more were tried.
 Reporting images are used for nothing else. "plain" is the shipped denoiser in the solver that the plan
-names, to a residual of 1e-4; "guided" is the same with a guide from the plain result. Their rows say whether
-the theorem applied and the tolerance was met in every solve. "total variation" is deepinv's TVDenoiser in the
-same iteration. deepinv's learned denoisers load public weights at run time and are left out.
+names, to a residual of 1e-4; "guided" is the same with a guide from the plain result. Their rows say
+whether the theorem applied and the tolerance was met in every solve. "total variation" is deepinv's
+TVDenoiser in the same iteration. deepinv's learned denoisers load public weights at run time and are left
+out.
 
 Rows hold the PSNR of every image by its number in the folder, so a row grows: a later call measures only
 images that are missing. Tables compare means over the images that all methods of a problem have.
 
 deblurring, super-resolution: the protocol of benchmarks.protocols on CBSD68.
 set3c: the eight kernels of Levin et al. 2009 on Set3C at noise 0.01 and 0.03.
-scans: MRI of one of four lines, noise 0.005, one coil and eight of known maps, beside the zero-filled image;
-CT of 60 views, noise 0.005 of the largest projection, beside filtered back-projection. Set12 is the middle of
-every second image, 128 x 128 pixels; "brain" are slices of the ICBM 152 template that comes with nilearn (pip
-install nilearn nibabel), left out without it.
-poisson: Levin's first kernel, 100 photons at white, Kullback-Leibler, beside Richardson-Lucy (scikit-image),
-whose number of steps is chosen on validation images.
+scans: MRI of one of four lines, noise 0.005, one coil and eight of known maps, beside the zero-filled
+image; CT of 60 views, noise 0.005 of the largest projection, beside filtered back-projection. Set12 is the
+middle of every second image, 128 x 128 pixels; "brain" are slices of the ICBM 152 template that comes with
+nilearn (pip install nilearn nibabel), left out without it.
+poisson: Levin's first kernel, 100 photons at white, Kullback-Leibler, beside Richardson-Lucy
+(scikit-image), whose number of steps is chosen on validation images.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from torch import Tensor
 
 from benchmarks.choice import best_inside
 from benchmarks.harness import Benchmark, Recording
@@ -48,31 +50,37 @@ BENCHMARK = Benchmark(
 )
 
 
-def strength_of(recording: Recording, task: Task, method: Method) -> float:
-    """The number that is best on validation images, from the record or measured now."""
-    if not method.tries:
-        return 0.0
-    # Kernels and objects of one part share a strength.
-    key = ("validation", *task.key[:2], method.name)
-    row = recording.record.rows.get(key)
-    if row is None:
-        problems = [task.validation(image) for image in task.chosen]
-
-        def score(value: float) -> float:
-            return float(np.mean([_quality(p, method.solve(p, value)[0]) for p in problems]))
-
-        scores = best_inside(score, method.tries)
-        best = max(scores, key=lambda value: scores[value])
-        tried = {f"{value:.6g}": psnr for value, psnr in scores.items()}
-        row = {"images": len(problems), "psnr": tried, "best": best}
-        recording.add(*key, row=row)
-    return float(row["best"])
+def strengths_of(recording: Recording, task: Task, methods: Sequence[Method]) -> dict[str, float]:
+    """The numbers that are best on validation images, from the record or measured now."""
+    found = {}
+    problems = [task.validation(image) for image in task.chosen]
+    for method in methods:
+        # Kernels and objects of one part share a strength.
+        key = ("validation", *task.key[:2], method.name)
+        row = recording.record.rows.get(key)
+        if row is None and method.tries:
+            row = chosen(method, problems)
+            recording.add(*key, row=row)
+        found[method.name] = float(row["best"]) if row is not None else 0.0
+    return found
 
 
-def _quality(problem: Problem, image: object) -> float:
+def chosen(method: Method, problems: Sequence[Problem]) -> Row:
+    """The number that is best on some problems, and what was tried."""
+
+    def score(value: float) -> float:
+        return float(np.mean([_quality(p, method.solve(p, value)[0]) for p in problems]))
+
+    scores = best_inside(score, method.tries)
+    tried = {f"{value:.6g}": psnr for value, psnr in scores.items()}
+    best = max(scores, key=lambda value: scores[value])
+    return {"images": len(problems), "psnr": tried, "best": best}
+
+
+def _quality(problem: Problem, image: Tensor) -> float:
     if problem.truth is None:
         raise ValueError("expected a problem whose truth is known")
-    return eight_bit_psnr(image, problem.truth)  # type: ignore[arg-type]
+    return eight_bit_psnr(image, problem.truth)
 
 
 def grown(row: Row | None, number: int, psnr: float, measured: Row) -> Row:
@@ -91,26 +99,42 @@ def grown(row: Row | None, number: int, psnr: float, measured: Row) -> Row:
 
 
 def steps(recording: Recording, options: argparse.Namespace) -> Iterator[None]:
-    """Measure what was asked for and is not recorded, one image in each step."""
+    """Measure what was asked for and is not recorded, one image in each step, by all methods."""
     for part in options.parts:
         for task in PARTS[part]():
             if options.only and not set(options.only) <= set(task.key):
                 continue
-            selected = {n: x for n, x in task.images.items() if _selected(part, n, options.every)}
-            for method in task.methods:
-                if options.methods and method.name not in options.methods:
-                    continue
-                for number, image in selected.items():
-                    key = (*task.key, method.name)
-                    row = recording.record.rows.get(key)
-                    if row is None or str(number) not in row["psnr"]:
-                        strength = strength_of(recording, task, method)
-                        problem = task.pose(image)
-                        restored, measured = method.solve(problem, strength)
-                        measured = {"strength": strength, **measured}
-                        psnr = _quality(problem, restored)
-                        recording.add(*key, row=grown(row, number, psnr, measured))
-                        yield
+            methods = [m for m in task.methods if not options.methods or m.name in options.methods]
+            numbers = [n for n in task.images if _selected(part, n, options.every)]
+            if any(_missing(recording, task, m, n) for m in methods for n in numbers):
+                strengths = strengths_of(recording, task, methods)
+                for number in numbers:
+                    measure(recording, task, methods, number, strengths)
+                    yield
+
+
+def measure(
+    recording: Recording,
+    task: Task,
+    methods: Sequence[Method],
+    number: int,
+    strengths: dict[str, float],
+) -> None:
+    """Solve the problem of one image by the methods whose rows do not have it."""
+    problem = task.pose(task.images[number])
+    for method in methods:
+        if _missing(recording, task, method, number):
+            strength = strengths[method.name]
+            restored, row = method.solve(problem, strength)
+            key = (*task.key, method.name)
+            before = recording.record.rows.get(key)
+            row = grown(before, number, _quality(problem, restored), {"strength": strength, **row})
+            recording.add(*key, row=row)
+
+
+def _missing(recording: Recording, task: Task, method: Method, number: int) -> bool:
+    row = recording.record.rows.get((*task.key, method.name))
+    return row is None or str(number) not in row["psnr"]
 
 
 def _selected(part: str, number: int, every: int) -> bool:
