@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from benchmarks.denoising import BENCHMARK as DENOISING
 from benchmarks.guided_forms import CROPS, LEVEL, SIDE, gain_of, model
 from benchmarks.harness import Benchmark, timed
-from benchmarks.images import Denoise, mean_quality
+from benchmarks.images import Denoise, mean_quality, noisy
 from benchmarks.markdown import down, fixed, table, up
 from benchmarks.peers import BENCHMARK as PEERS
 from benchmarks.record import Row, Rows
@@ -151,6 +151,37 @@ def application(channels: int) -> Row:
         }
 
 
+def fewer_bits(guided: GuidedDenoiser, images: list[Tensor]) -> Row:
+    """What a mask in bfloat16 changes: log-factors, and PSNR in dB."""
+    largest, squares, psnrs = 0.0, [], []
+    for image in images:
+        clean = image[None].float() / 255
+        y = noisy(clean, LEVEL / 255)
+        guide, level = guided.plain(y, LEVEL / 255), torch.tensor([LEVEL / 255])
+        found = []
+        for precision in (None, torch.bfloat16):
+            guided.mask.precision = precision
+            denoised = guided.with_guide(y, guide, LEVEL / 255)
+            found.append((guided.mask.logarithms(guide, level), psnr(denoised, clean)))
+        guided.mask.precision = None
+        (exact, quality), (rough, rough_quality) = found
+        largest = max(largest, float((rough - exact).abs().max()))
+        squares.append(float((rough - exact).square().mean()))
+        psnrs.append(rough_quality - quality)
+    root = float(np.mean(squares)) ** 0.5
+    return {"images": len(images), "largest": largest, "root_mean_square": root} | {
+        "psnr_gain": float(np.mean(psnrs))
+    }
+
+
+def fewer_bits_line(rows: Rows) -> str:
+    """The same in a few words."""
+    found = [rows[folder, "bfloat16 mask"] for folder in SETS if (folder, "bfloat16 mask") in rows]
+    largest, root = (max(row[key] for row in found) for key in ("largest", "root_mean_square"))
+    loss = max(abs(row["psnr_gain"]) for row in found)
+    return f"at most {up(largest, 2)} ({up(root, 4)} in root mean square) and the PSNR by {up(loss, 3)} dB"
+
+
 def quality_table(folder: str) -> Any:
     """PSNR of every row, with the proved and the measured bound."""
 
@@ -228,6 +259,7 @@ BENCHMARK = Benchmark(
         "guided-deblurring": deblurring_table,
         "guided-line": guided_line,
         "guided-seconds": application_table,
+        "guided-fewer-bits": fewer_bits_line,
     },
     selecting=("sets", "rows", "deblur", "every", "application"),
 )
@@ -246,6 +278,9 @@ def main() -> None:
         everything = read_folder(folder, SETS[folder])
         if options.application:
             recording.add(folder, "seconds of an application", row=application(SETS[folder]))
+            with torch.no_grad():
+                row = fewer_bits(GuidedDenoiser(SETS[folder]), everything[:: 2 * options.every])
+            recording.add(folder, "bfloat16 mask", row=row)
         for name in options.rows:
             row = denoising(name, everything[:: options.every], LEVELS[folder])
             recording.add(folder, name, row=row)

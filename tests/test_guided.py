@@ -27,6 +27,7 @@ from pnp_lip.denoisers.distributed import HaloTiling
 from pnp_lip.layers import ConvGradientStep, NoiseClip, ReLU
 from pnp_lip.layers.folding import FoldedStep
 from pnp_lip.layers.guided import guided_step
+from pnp_lip.layers.half_maps import HalfMaps
 
 SIGMA = 0.1
 
@@ -320,6 +321,21 @@ def test_folded_for_one_level_it_is_the_same_function_and_refused_as_well() -> N
         folded(x.float(), 0.2)
     with pytest.raises(Refusal, match="computes its guide from its input"):
         prove(folded)
+
+
+@pytest.mark.parametrize(("height", "width"), [(9, 12), (16, 7), (1, 1), (2, 2)])
+def test_maps_interpolated_row_by_row_are_the_same_numbers(height: int, width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    stored = torch.rand(2, 6, -(-height // 2), -(-width // 2), generator=generator)
+    for part in stored.split([1, 5], dim=1):
+        maps = HalfMaps(part, height, width)
+        expected = torch.nn.functional.interpolate(part, scale_factor=2.0, mode="bilinear")
+        expected = expected[..., :height, :width]
+        torch.testing.assert_close(maps.whole(), expected)
+        for top in range(height):
+            for count in range(1, height + 2):
+                rows = expected[:, :, top : top + count]
+                torch.testing.assert_close(maps.rows(top, count), rows)
 
 
 @pytest.mark.parametrize("kind", ["guided", "fixed"])

@@ -20,6 +20,7 @@ from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.errors import InputError
 from pnp_lip.layers.folding import FoldedStep, fold_step
 from pnp_lip.layers.guided import guided_step
+from pnp_lip.layers.half_maps import HalfMaps
 
 __all__ = ["Frozen"]
 
@@ -138,12 +139,17 @@ class Frozen(Denoiser):
         scales = [cast(Tensor, getattr(self, f"scale_{i}")) for i in range(len(self.steps))]
         return self.scaled(x, guided.denoiser, scales)
 
-    def scaled(self, x: Tensor, denoiser: LipschitzDenoiser, scales: Sequence[Tensor]) -> Tensor:
+    def scaled(
+        self, x: Tensor, denoiser: LipschitzDenoiser, scales: Sequence[Tensor | HalfMaps]
+    ) -> Tensor:
         """The layers with their thresholds scaled by maps, as in :class:`FixedGuide`."""
         levels = torch.full((len(x),), self.sigma, dtype=x.dtype, device=x.device)
         for step, layer, scale in zip(self.steps, denoiser.steps, scales, strict=True):
-            folded = isinstance(step, FoldedStep)
-            x = step(x, scale) if folded else guided_step(layer, x, levels, scale)
+            if isinstance(step, FoldedStep):
+                x = step(x, scale)
+            else:
+                maps = scale.whole() if isinstance(scale, HalfMaps) else scale
+                x = guided_step(layer, x, levels, maps)
         return x
 
     def _require_level(self, sigma: float | Tensor | None) -> None:

@@ -77,5 +77,5 @@ class FrozenGuided(Denoiser):
         """
         guide = self.first(x, sigma)
         levels = torch.full((len(x),), self.first.sigma, dtype=x.dtype, device=x.device)
-        scales = self.guided.mask(guide, levels, self.guided.dial)
+        scales = self.guided.mask.coarse(guide, levels, self.guided.dial)
         return self.second.scaled(x, self.guided.denoiser, scales)

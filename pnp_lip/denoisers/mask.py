@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pnp_lip.layers.half_maps import HalfMaps
+
 __all__ = ["MaskNetwork"]
 
 #: Centre of the images and size of the noise levels, to which inputs are normalised.
@@ -88,14 +90,13 @@ class MaskNetwork(nn.Module):
         dial
             ``t``, a number or one per image ``[B, 1, 1, 1]``.
         """
+        return [maps.whole() for maps in self.coarse(guide, sigma, dial)]
+
+    def coarse(self, guide: Tensor, sigma: Tensor, dial: Tensor | float = 1.0) -> list[HalfMaps]:
+        """The factors as they are computed, at half the resolution; arguments as in :meth:`forward`."""
         height, width = guide.shape[-2:]
         factors = torch.exp(dial * self.logarithms(guide, sigma))
-        if not torch.is_grad_enabled():  # interpolates three times as fast
-            factors = factors.contiguous(memory_format=torch.channels_last)
-        return [
-            functional.interpolate(part, scale_factor=2.0, mode="bilinear")[..., :height, :width]
-            for part in factors.split(self.filters, dim=1)
-        ]
+        return [HalfMaps(part, height, width) for part in factors.split(self.filters, dim=1)]
 
     def logarithms(self, guide: Tensor, sigma: Tensor) -> Tensor:
         """``g``, ``[B, sum(filters), ceil(H/2), ceil(W/2)]``."""
@@ -106,12 +107,17 @@ class MaskNetwork(nn.Module):
         with torch.autocast(guide.device.type, enabled=False):  # the guide needs all its bits
             features = self.stem(torch.cat([blocks, level], dim=1))
         if not torch.is_grad_enabled():
-            features = features.contiguous(memory_format=torch.channels_last)
+            dtype = self.precision or features.dtype
+            features = features.to(dtype, memory_format=torch.channels_last)
         with self._multiplying(guide.device.type):
             for block in self.blocks:
                 features = block(features)
             last = self.head(features).to(guide.dtype)
-        return self.limit * torch.tanh(last / self.limit)
+        # c tanh(t / c) = 2c / (1 + exp(-2t / c)) - c, in a fifth of the time of tanh.
+        limit = self.limit
+        if torch.is_grad_enabled():
+            return 2 * limit * torch.sigmoid(2 / limit * last) - limit
+        return last.mul_(2 / limit).sigmoid_().mul_(2 * limit).sub_(limit)
 
     def _multiplying(self, device: str) -> AbstractContextManager[Any]:
         """In the precision that was chosen, or in the one around."""
@@ -127,4 +133,7 @@ class _Block(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(functional.relu(self.first(functional.relu(x))))
+        inside = self.first(functional.relu(x))
+        if torch.is_grad_enabled():
+            return x + self.second(functional.relu(inside))
+        return self.second(inside.relu_()).add_(x)

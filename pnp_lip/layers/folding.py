@@ -25,6 +25,7 @@ from torch.nn import functional
 from pnp_lip.layers.activations import Clip, NoiseClip, ReLU
 from pnp_lip.layers.cache_blocking import STRIP_BYTES, Transposition, by_strips, channels_last
 from pnp_lip.layers.gradient_step import ConvGradientStep
+from pnp_lip.layers.half_maps import HalfMaps
 
 __all__ = ["FoldedStep", "fold_step"]
 
@@ -73,7 +74,7 @@ class FoldedStep(nn.Module):
         self.register_buffer("shares", None if shares is None else shares[..., None, None])
         self.compiled = False
 
-    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, scale: Tensor | HalfMaps | None = None) -> Tensor:
         """The step on ``[B, C, H, W]``; ``scale``, maps ``[B or 1, K, H, W]``, scales its thresholds."""
         return x - self.combine(x, self._entrywise if scale is None else self._guided(scale))
 
@@ -95,11 +96,15 @@ class FoldedStep(nn.Module):
         responses = functional.conv2d(x, kernel, bias, padding=kernel.shape[-1] // 2)
         return self.transposition.whole(between(responses, 0))
 
-    def _guided(self, scale: Tensor) -> Callable[[Tensor, int], Tensor]:
+    def _guided(self, scale: Tensor | HalfMaps) -> Callable[[Tensor, int], Tensor]:
         """The nonlinearity with maps, at the rows where it is asked for."""
 
         def between(responses: Tensor, top: int) -> Tensor:
-            maps = scale[:, :, top : top + responses.shape[2]]
+            count = responses.shape[2]
+            if isinstance(scale, HalfMaps):
+                maps = scale.rows(top, count).to(responses.dtype)
+            else:
+                maps = scale[:, :, top : top + count]
             inside = responses[:, :, : maps.shape[2], : maps.shape[3]]
             inside.copy_(self._entrywise(inside.div_(maps), top)).mul_(maps)
             return responses
