@@ -28,7 +28,8 @@ from pnp_lip.quality import psnr
 from pnp_lip.recipes import deblur, inpaint, superresolve
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.solvers import ADMM, ForwardBackward, PlugAndPlay
-from pnp_lip.solvers.discrepancy import default_target, discrepancy
+from pnp_lip.solvers.discrepancy import default_target
+from pnp_lip.solvers.misfit import discrepancy
 from pnp_lip.solvers.strength import DEFAULT_STRENGTH
 
 GRID = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 1.0, 1.25, 1.6, 2.0)

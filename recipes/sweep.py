@@ -16,7 +16,8 @@ from pnp_lip.quality import psnr
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.recipes.restoration import Options, Restoration, restore
 from pnp_lip.recipes.sheet import save_sheet
-from pnp_lip.solvers.discrepancy import default_target, discrepancy
+from pnp_lip.solvers.discrepancy import default_target
+from pnp_lip.solvers.misfit import discrepancy
 
 __all__ = ["Sweep", "sweep"]
 

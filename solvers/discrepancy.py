@@ -29,7 +29,8 @@ from deepinv.physics import Physics
 from torch import Tensor
 
 from pnp_lip.errors import InputError
-from pnp_lip.solvers.measurements import Measurement, apply, noise_like, parts_of, size
+from pnp_lip.solvers.measurements import Measurement
+from pnp_lip.solvers.misfit import discrepancy
 from pnp_lip.solvers.root_search import RootSearch, Try
 from pnp_lip.solvers.solution import Solution
 from pnp_lip.solvers.strength import DEFAULT_STRENGTH, required_noise
@@ -98,7 +99,7 @@ class StrengthChoice:
     @property
     def message(self) -> str:
         """What was chosen, in a sentence."""
-        found = f"|Ax - y|^2 = {self.discrepancy:.3g} m s^2"
+        found = f"the misfit is {self.discrepancy:.3g} times that of the noise"
         if self.met:
             return (
                 f"strength {self.strength:.3g} of the noise, by the discrepancy principle: {found}"
@@ -131,6 +132,7 @@ def solve_by_discrepancy(
     init: Any = None,
     norm: float | None = None,
     callback: Callable[[int, Tensor], None] | None = None,
+    misfit: Callable[[Tensor], float] | None = None,
 ) -> StrengthChoice:
     r"""Solve at the strength for which :math:`\|Ax - y\|^2 = \tau m s^2`.
 
@@ -153,6 +155,9 @@ def solve_by_discrepancy(
         as in ``solve``.
     callback
         as in ``solve``, called in the last solve only.
+    misfit
+        of an image, in place of :math:`\|Ax - y\|^2/(ms^2)`: for noise that is not Gaussian
+        (:func:`pnp_lip.solvers.misfit.count_discrepancy`).
 
     Returns
     -------
@@ -168,18 +173,19 @@ def solve_by_discrepancy(
     target = default_target(level) if target is None else target
     if not 0 < target < math.inf:
         raise InputError(f"expected a positive target, got {target}")
+    left = misfit or (lambda x: discrepancy(physics, x, y, level))
     search, start = RootSearch(target, DEFAULT_STRENGTH), init
     while search.next is not None:
         solver = build(search.next * level).altered(tol=_LOOSE)
         solution = solver.solve(y, physics, init=start, norm=norm)
         start = solution.x
-        search.add(discrepancy(physics, start, y, level), solution.iterations)
+        search.add(left(start), solution.iterations)
     strength = search.root
     last = build(strength * level)
     solution = last.solve(y, physics, init=start, norm=norm, callback=callback)
-    left = discrepancy(physics, solution.x, y, level)
+    found, tries = left(solution.x), tuple(search.tries)
     return StrengthChoice(
-        solution, strength * level, strength, level, target, left, search.met, tuple(search.tries)
+        solution, strength * level, strength, level, target, found, search.met, tries
     )
 
 
@@ -194,20 +200,3 @@ def default_target(noise: float | Tensor) -> float:
     levels, targets = zip(*_TARGETS, strict=True)
     level = float(torch.as_tensor(noise).mean())
     return float(np.interp(np.log(level), np.log(levels), targets))
-
-
-def discrepancy(physics: Physics, x: Tensor, y: Measurement, noise: float | Tensor) -> float:
-    r""":math:`\|Ax - y\|^2/(ms^2)` of a batch, over the measurements that see the image."""
-    counted = _seen(physics, x)
-    rest = apply(lambda a, b, s: (a - b) * s, physics.A(x), y, counted)
-    count = sum(part.flatten(1).sum(1, dtype=torch.float64) for part in parts_of(counted))
-    level = torch.as_tensor(noise, dtype=torch.float64)
-    return float(
-        (size(rest).square() / level.to(size(rest)).square()).sum() / torch.as_tensor(count).sum()
-    )
-
-
-def _seen(physics: Physics, x: Tensor) -> Measurement:
-    """1 for every measurement that some image reaches, else 0: of a random image none of these is zero."""
-    drawn = noise_like(x, torch.Generator().manual_seed(0))
-    return apply(lambda part: (part != 0).to(part.real.dtype), physics.A(drawn))

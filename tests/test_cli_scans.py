@@ -61,8 +61,10 @@ def kspace(count: int = 3, acceleration: float = 2) -> np.ndarray:
 def test_without_a_file_a_phantom_is_measured(
     folder: Path, command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(command, "--size", "32", *GREY, *QUICK) == 0
+    assert run(command, "--size", "32", "--report", *GREY, *QUICK) == 0
     found = report(command)
+    page = Path(f"{command}.html").read_text()
+    assert str(found["theorem"]).replace("'", "&#x27;") in page
     assert found["psnr_observation"] is not None
     assert "theorem" in capsys.readouterr().out
     assert read_image(f"{command}.png").pixels.shape == (1, 1, 32, 32)

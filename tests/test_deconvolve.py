@@ -24,6 +24,7 @@ from pnp_lip.data.kernels import centred, displacement, kernel_remarks, read_psf
 from pnp_lip.data.psf import Optics
 from pnp_lip.data.volumes import DepthAxis, depth_axis
 from pnp_lip.errors import InputError
+from pnp_lip.formats.tiff_scale import pixel_size
 from pnp_lip.recipes import deconvolve, photons
 from pnp_lip.recipes.denoise import add_noise, denoise
 from pnp_lip.recipes.restoration import Options, restore
@@ -347,6 +348,45 @@ def test_a_hyperstack_is_restored_as_volumes_and_keeps_its_axes(
     assert one == pytest.approx(2 * other, rel=0.05)
     report = json.loads(Path("deconvolve.json").read_text())
     assert report["pages"][0]["settings"]["kernel_shape"] == [3, 3, 5]
+
+
+@pytest.mark.parametrize(
+    ("written", "nanometres"),
+    [
+        ({"imagej": True, "resolution": (5, 5), "metadata": {"unit": "um"}}, 200),
+        ({"imagej": True, "resolution": (5, 5), "metadata": {"unit": "\\u00B5m"}}, 200),
+        ({"imagej": True, "resolution": (5, 4), "metadata": {"unit": "um"}}, None),
+        ({"imagej": True, "resolution": (5, 5), "metadata": {"unit": "parsec"}}, None),
+        ({"imagej": True}, None),
+        ({"ome": True, "metadata": {"PhysicalSizeX": 0.2, "PhysicalSizeY": 0.2}}, 200),
+        (
+            {"ome": True, "metadata": {"PhysicalSizeX": 65.0, "PhysicalSizeXUnit": "nm"}},
+            None,
+        ),
+        ({"resolution": (72, 72), "resolutionunit": 2}, None),
+    ],
+)
+def test_the_size_of_a_pixel_is_what_imagej_and_ome_say_and_no_resolution_of_a_screen(
+    tmp_path: Path, written: dict[str, Any], nanometres: float | None
+) -> None:
+    imwrite(tmp_path / "a.tif", np.zeros((16, 18), np.uint8), **written)
+    found = pixel_size(read_stack(tmp_path / "a.tif").storage.scale)
+    assert found == (None if nanometres is None else pytest.approx(nanometres))
+
+
+def test_the_size_of_a_pixel_from_the_file_is_said_and_another_one_is_warned_of(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("psf")
+    scale: dict[str, Any] = {"resolution": (2.5, 2.5), "metadata": {"unit": "um"}}
+    imwrite(
+        "a.tif", (255 * cells((8, 32, 32))[0, 0, 4].numpy()).astype(np.uint8), imagej=True, **scale
+    )
+    optics = ["--wavelength", "520", "--na", "0.4", "--index", "1"]
+    assert run("deconvolve", "a.tif", *optics, *SMALL) == 3
+    assert "a pixel is 400 nm, as the file says" in capsys.readouterr().out
+    assert run("deconvolve", "a.tif", *optics, "--pixel", "300", *SMALL) == 3
+    assert "a pixel is 400 nm in the file, and 300 nm by --pixel" in capsys.readouterr().out
 
 
 def test_a_flat_point_spread_function_restores_slice_by_slice(

@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from deepinv.optim.data_fidelity import L1
 from skimage import io
 from torch import Tensor
 
@@ -27,9 +30,11 @@ from pnp_lip.recipes.estimate import Estimate, estimated
 from pnp_lip.recipes.figure import residual_curve, save_figure
 from pnp_lip.recipes.lab_page import lab_page
 from pnp_lip.recipes.networks import network
+from pnp_lip.recipes.problem import Problem
 from pnp_lip.recipes.restoration import Options, restore
 from pnp_lip.recipes.sweep import Sweep, misfit, sweep
 from pnp_lip.solvers.discrepancy import default_target
+from pnp_lip.solvers.misfit import count_discrepancy
 from pnp_lip.weights import write_weights
 
 KERNEL = torch.ones(1, 1, 3, 3) / 9
@@ -155,10 +160,34 @@ def test_the_strength_is_chosen_from_the_noise_alone(image: Tensor) -> None:
     assert float((alone.image - found.image).abs().max()) < 5e-3
 
 
+@pytest.mark.parametrize("pose", [photons.simulated, deconvolve.simulated])
+def test_the_strength_is_chosen_from_the_number_of_photons(
+    image: Tensor, pose: Callable[..., Problem]
+) -> None:
+    problem = pose(image, KERNEL, photons=200, seed=0)
+    found = restore_by_discrepancy(problem, Options(0.5, "primal-dual", tol=1e-4, max_iter=200))
+    assert found.choice is not None
+    assert found.choice.met
+    assert found.choice.target == 0.96
+    rest = count_discrepancy(problem.physics, found.solution.x, problem.y, 200)
+    assert rest == pytest.approx(found.choice.discrepancy, rel=1e-5)
+    assert rest == pytest.approx(0.96, rel=0.03)
+
+
+@pytest.mark.parametrize("count", [10, 1000])
+def test_of_the_true_image_the_misfit_of_counts_is_one(count: int) -> None:
+    image = torch.linspace(0.4, 1, 128 * 128).view(1, 1, 128, 128)
+    problem = deconvolve.simulated(image, KERNEL, photons=count, seed=0)
+    # The root of small counts has another variance than 1 by a few percent; drawn numbers add 1 %.
+    found = count_discrepancy(problem.physics, image, problem.y, count)
+    assert found == pytest.approx(1, abs=0.04)
+    assert count_discrepancy(problem.physics, image, problem.y, 4 * count) > 3.5
+
+
 def test_noise_of_another_kind_chooses_no_strength(image: Tensor) -> None:
-    counts = photons.simulated(image, KERNEL, 100, 0)
-    for problem in (counts, deblur.simulated(image, KERNEL, 0.0, seed=0)):
-        with pytest.raises(InputError, match="from the level of Gaussian noise"):
+    known = deblur.simulated(image, KERNEL, 0.01, seed=0)
+    for problem in (replace(known, fidelity=L1()), replace(known, noise=0.0)):
+        with pytest.raises(InputError, match="from the level of Gaussian noise or the number of"):
             restore_by_discrepancy(problem, Options(0.1))
 
 

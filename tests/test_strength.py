@@ -30,7 +30,8 @@ from pnp_lip.solvers import (
     solve_by_discrepancy,
     stated_noise,
 )
-from pnp_lip.solvers.discrepancy import default_target, discrepancy
+from pnp_lip.solvers.discrepancy import default_target
+from pnp_lip.solvers.misfit import discrepancy
 from pnp_lip.solvers.root_search import RootSearch
 
 NOISE = 0.1

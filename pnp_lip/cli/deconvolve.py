@@ -15,6 +15,7 @@ from pnp_lip.cli.solving import LEAST_NOISE, solve
 from pnp_lip.data.kernels import centred, read_psf
 from pnp_lip.data.psf import Optics
 from pnp_lip.errors import InputError
+from pnp_lip.formats.tiff_scale import pixel_size
 from pnp_lip.recipes import deconvolve as deconvolving
 from pnp_lip.recipes.problem import Problem
 
@@ -68,16 +69,31 @@ def _kernel(options: argparse.Namespace, source: Given) -> Tensor:
         if not source.simulate:
             raise InputError(
                 "a real image needs its point spread function: --psf FILE, or --wavelength, --na and "
-                "--pixel, for a volume also --step"
+                "--pixel (unless ImageJ or OME wrote it into the file), for a volume also --step"
             )
         several = bool(source.image.storage.axes)
         return (_SIMULATED if several else replace(_SIMULATED, step=None)).kernel()
-    missing = [f"--{name}" for name in _OPTICS[:3] if name not in stated]
-    if missing:
+    pixel = _pixel(options.pixel, source)
+    needed = {"--wavelength": options.wavelength, "--na": options.na, "--pixel": pixel}
+    missing = [name for name, value in needed.items() if value is None]
+    if missing or pixel is None:
         raise InputError(f"the optics lack {', '.join(missing)}")
-    optics = Optics(options.wavelength, options.na, options.pixel, options.step, options.index)
+    optics = Optics(options.wavelength, options.na, pixel, options.step, options.index)
     say(*optics.remarks())
     return optics.kernel()
+
+
+def _pixel(stated: float | None, source: Given) -> float | None:
+    """The side of a pixel: as stated, or as the file says it, which is said."""
+    found = pixel_size(source.image.storage.scale)
+    if stated is None and found is not None:
+        say(f"a pixel is {found:.4g} nm, as the file says; --pixel states another size")
+        return found
+    if stated is not None and found is not None and abs(stated - found) > 0.02 * found:
+        say(
+            f"warning: a pixel is {found:.4g} nm in the file, and {stated:.4g} nm by --pixel, which counts"
+        )
+    return stated
 
 
 def _without_offset(source: Given, offset: float | None) -> Given:

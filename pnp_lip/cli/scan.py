@@ -29,7 +29,10 @@ __all__ = ["Scan", "scanned", "solve_scan", "tensor"]
 
 _SIZE = 128
 #: Options that do not change the result.
-_ELSEWHERE = ("image", "images", "output", "force", "traceback", "run", "resume", "maps", "mask")
+_ELSEWHERE = (
+    *("image", "images", "output", "force", "report", "traceback", "run", "resume"),
+    *("maps", "mask"),
+)
 _FILES = ("maps", "mask", "angles", "patterns")
 
 
@@ -80,9 +83,8 @@ def scanned(options: argparse.Namespace, expected: str | None = None) -> Scan:
         else _image(name, options.size or _SIZE)
     )
     count = _slices(numbers, options) if from_file and options.command == "mri" else 1
-    outputs = Outputs(
-        Path(options.output or f"{options.command}.{'tif' if count > 1 else 'png'}"), options.force
-    )
+    place = options.output or f"{options.command}.{'tif' if count > 1 else 'png'}"
+    outputs = Outputs(Path(place), options.force, options.report)
     require_storable(outputs.image, count, (1, 1), count > 1)
     files = [getattr(options, key, None) for key in _FILES]
     inputs = [_without_name(Path(file)) for file in (options.image, *files) if file]

@@ -40,7 +40,10 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     source.add_argument("--na", type=positive, metavar="NA", help="numerical aperture")
     source.add_argument(
-        "--pixel", type=positive, metavar="NM", help="side of a pixel in the sample, in nanometres"
+        "--pixel",
+        type=positive,
+        metavar="NM",
+        help="side of a pixel in the sample, in nanometres (default: as ImageJ or OME wrote into the file)",
     )
     source.add_argument(
         "--step",

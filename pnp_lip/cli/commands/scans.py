@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pnp_lip.cli.arguments import at_least, noise_level
-from pnp_lip.cli.commands.shared import solving_arguments
+from pnp_lip.cli.commands.shared import report_argument, solving_arguments
 
 __all__ = ["EXIT_SCANS", "scan_arguments", "solve_arguments"]
 
@@ -36,6 +36,7 @@ def scan_arguments(parser: argparse.ArgumentParser, name: str, measured: str, un
         action="store_true",
         help="overwrite whatever lies where the results go, the input included",
     )
+    report_argument(parser)
     parser.add_argument(
         "--size",
         type=at_least(16),

@@ -14,7 +14,14 @@ from pnp_lip.cli.arguments import (
     strengths,
 )
 
-__all__ = ["EXIT", "computing_arguments", "image_arguments", "noise_arguments", "solving_arguments"]
+__all__ = [
+    "EXIT",
+    "computing_arguments",
+    "image_arguments",
+    "noise_arguments",
+    "report_argument",
+    "solving_arguments",
+]
 
 _IMAGE = """\
 image file: PNG, JPEG, TIFF (also stacks of ImageJ and OME, page by page), NPY, NPZ or MAT; grey or
@@ -44,11 +51,7 @@ def image_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         action="store_true",
         help="overwrite whatever lies where the results go, the input included",
     )
-    parser.add_argument(
-        "--report",
-        action="store_true",
-        help="write NAME.html too, one page for the lab book: figure, numbers, theorem, certificate",
-    )
+    report_argument(parser)
     parser.add_argument("--simulate", action="store_true", help="degrade the image first")
     parser.add_argument(
         "--page",
@@ -62,6 +65,15 @@ def image_arguments(parser: argparse.ArgumentParser, name: str) -> None:
         metavar="NUMBER",
         help="the stored number that stands for white: 4095 for a 12-bit camera, 255 for floats from "
         "0 to 255 (default: the largest of 8- and 16-bit files, 1 for floats)",
+    )
+
+
+def report_argument(parser: argparse.ArgumentParser) -> None:
+    """The page for the lab book."""
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="write NAME.html too, one page for the lab book: figure, numbers, theorem, certificate",
     )
 
 
@@ -94,7 +106,7 @@ def solving_arguments(parser: argparse.ArgumentParser) -> None:
         help="strength of the denoiser in multiples of the noise: twice as large is smoother, half as "
         "large keeps more noise and more detail (default: what was best on validation images). 'auto' "
         "chooses it so that the misfit is as large as the noise (the discrepancy principle), for "
-        "Gaussian noise of a known level",
+        "Gaussian noise of a known level and for photons",
     )
     choice.add_argument(
         "--strengths",
