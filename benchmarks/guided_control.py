@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -31,6 +30,7 @@ from benchmarks.images import mean_quality, validation_images
 from benchmarks.markdown import down, fixed, table
 from benchmarks.post_processor import PostProcessor, PostProcessorTraining, fine_tuned
 from benchmarks.record import Row, Rows
+from benchmarks.short_training import short_run, training_parser
 from pnp_lip import GuidedDenoiser, LipschitzDenoiser
 from pnp_lip.data.patches import find_data, read_folder
 from pnp_lip.quality import psnr
@@ -48,19 +48,12 @@ Restore = Callable[[Problem, float], Tensor]
 
 def configuration(options: argparse.Namespace) -> GuidedConfig:
     """What both runs depend on. No dial is drawn, since a post-processor has none."""
-    return GuidedConfig(
-        in_channels=1,
-        steps=options.steps,
-        unfreeze=options.steps // 5,
-        weight_rate=3e-4,
-        threshold_rate=2e-3,
-        share_rate=1e-2,
+    return short_run(
+        options,
         validation_images=6,
         evaluate_every=500,
         ema=0.995,
         dial_share=0.0,
-        precision="bfloat16",
-        restored=str(options.restored),
         seed=options.seed,
     )
 
@@ -156,15 +149,10 @@ BENCHMARK = Benchmark(
 
 
 def main() -> None:
-    parser = BENCHMARK.parser()
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the training runs")
-    parser.add_argument("--restored", type=Path, default=Path("restored_grey.safetensors"))
-    parser.add_argument("--steps", type=int, default=2000, help="of both")
+    parser = training_parser(BENCHMARK, NAMES, steps=2000, deblur=4)
     parser.add_argument("--further", type=int, default=500, help="of the fine-tuning")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--every", type=int, default=8, help="take every n-th image to denoise")
-    parser.add_argument("--deblur", type=int, default=4, help="images to deblur")
-    parser.add_argument("--rows", nargs="+", default=list(NAMES), choices=NAMES)
     parser.add_argument("--train", action="store_true", help="train, and stop")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from benchmarks.harness import Benchmark
 from benchmarks.images import validation_images
 from benchmarks.markdown import fixed, table
 from benchmarks.record import Row, Rows
+from benchmarks.short_training import short_run, training_parser
 from pnp_lip.training import GuidedConfig, GuidedTraining, validation_psnr
 
 LEVELS, NOISE, STRENGTH = (5, 15, 25, 50), 0.01, 0.8
@@ -43,20 +44,8 @@ ROWS: dict[str, dict[str, Any]] = {
 
 def configuration(name: str, options: argparse.Namespace) -> GuidedConfig:
     """Of a row."""
-    base = GuidedConfig(
-        in_channels=1,
-        steps=options.steps,
-        unfreeze=options.steps // 5,
-        weight_rate=3e-4,
-        threshold_rate=2e-3,
-        share_rate=1e-2,
-        validation_images=1,
-        evaluate_every=options.steps,
-        ema=0.98,
-        precision="bfloat16",
-        restored=str(options.restored),
-    )
-    return replace(base, **ROWS[name])
+    own = {"validation_images": 1, "evaluate_every": options.steps, "ema": 0.98}
+    return short_run(options, **own | ROWS[name])
 
 
 def study_row(name: str, options: argparse.Namespace) -> Row:
@@ -101,13 +90,8 @@ BENCHMARK = Benchmark(
 
 
 def main() -> None:
-    parser = BENCHMARK.parser()
-    parser.add_argument("folder", type=Path, nargs="?", default=Path(), help="of the training runs")
-    parser.add_argument("--restored", type=Path, default=Path("restored_grey.safetensors"))
-    parser.add_argument("--steps", type=int, default=300, help="of every row")
+    parser = training_parser(BENCHMARK, list(ROWS), steps=300, deblur=2)
     parser.add_argument("--images", type=int, default=4, help="to denoise")
-    parser.add_argument("--deblur", type=int, default=2, help="images to deblur")
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS)
     options = parser.parse_args()
     recording = BENCHMARK.start(options, noise=NOISE, strength=STRENGTH)
     for name in options.rows:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from deepinv.optim.data_fidelity import L1
 from deepinv.physics import BlurFFT, Inpainting
 from torch import Tensor, nn
 
@@ -19,6 +20,7 @@ from pnp_lip.solvers import (
     GuidedSolution,
     HypothesisViolated,
     PlugAndPlay,
+    PrimalDual,
 )
 from pnp_lip.weights import weight_hash
 
@@ -53,7 +55,11 @@ def admm(denoiser: nn.Module, tol: float) -> PlugAndPlay:
     return ADMM(denoiser, SIGMA, tol=tol, max_iter=2000)
 
 
-@pytest.mark.parametrize("build", [forward_backward, admm])
+def primal_dual(denoiser: nn.Module, tol: float) -> PlugAndPlay:
+    return PrimalDual(denoiser, SIGMA, data_fidelity=L1(), tol=tol, max_iter=2000)
+
+
+@pytest.mark.parametrize("build", [forward_backward, admm, primal_dual])
 def test_every_stage_has_its_own_theorem_and_converges(build: Any) -> None:
     y, physics = problem()
     solution = GuidedPlugAndPlay(guided_denoiser(), build, guide_updates=2).solve(y, physics)
@@ -108,10 +114,10 @@ def test_the_report_names_plans_guides_and_what_no_theorem_covers() -> None:
     assert solution.guides[0][:12] in words
 
 
-@pytest.mark.parametrize("kind", [ForwardBackward, ADMM])
+@pytest.mark.parametrize("kind", [ForwardBackward, ADMM, PrimalDual])
 def test_a_solver_takes_a_guided_denoiser_and_solves_in_stages(kind: Any) -> None:
     guided, (y, physics) = guided_denoiser(), problem()
-    build = {ForwardBackward: forward_backward, ADMM: admm}[kind]
+    build = {ForwardBackward: forward_backward, ADMM: admm, PrimalDual: primal_dual}[kind]
     direct = build(guided, 1e-4)
     solution = direct.solve(y, physics)
     expected = GuidedPlugAndPlay(guided, build, tol=1e-4).solve(y, physics)
