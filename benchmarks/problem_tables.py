@@ -52,6 +52,20 @@ def problems_table(rows: Rows) -> str:
     return table(heading, lines)
 
 
+def gains_table(rows: Rows) -> str:
+    """A line for each problem that was solved plainly and guided."""
+    heading = ["problem", "images", PLAIN, GUIDED, "gain", "applications", "seconds"]
+    lines = []
+    for name, tasks in _grouped(rows).items():
+        both = [{method: of[method] for method in (PLAIN, GUIDED) if method in of} for of in tasks]
+        if all(len(of) == 2 for of in both):
+            plain, guided = _psnr(both, PLAIN), _psnr(both, GUIDED)
+            gain = f"{guided - plain:.2f}"
+            cells = [_pair(both, "iterations", 0), _pair(both, "seconds", 1)]
+            lines.append([name, _images(both), fixed(plain, 2), fixed(guided, 2), gain, *cells])
+    return table(heading, lines)
+
+
 def kernels_table(part: str) -> Table:
     """One column for each kernel, one line for each method and level of noise."""
 
@@ -122,12 +136,19 @@ def _images(tasks: Sequence[dict[str, Row]]) -> str:
     return f"{images} x {len(tasks)} kernels" if len(tasks) > 1 else images
 
 
+def _pair(tasks: Sequence[dict[str, Row]], name: str, digits: int) -> str:
+    """Plain / guided."""
+    means = (_mean([of[method] for of in tasks], name) for method in (PLAIN, GUIDED))
+    return " / ".join(fixed(mean, digits) for mean in means)
+
+
 def _mean(found: Sequence[Row], name: str) -> float:
     return float(np.mean([row[name] for row in found]))
 
 
 TABLES: dict[str, Table] = {
     "problems": problems_table,
+    "guided-restoration": gains_table,
     "problem-kernels": kernels_table("deblurring"),
     "problem-kernels-set3c": kernels_table("set3c"),
     "problem-strengths": strengths_table,
