@@ -9,10 +9,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from cli_runs import COLOUR, GREY, run
 from scipy.io import savemat
 
-from pnp_lip import LipschitzDenoiser
-from pnp_lip.cli import main
 from pnp_lip.data.images import read_image, read_stack, write_image
 from pnp_lip.data.phantoms import phantom
 from pnp_lip.data.photographs import photograph
@@ -20,28 +19,11 @@ from pnp_lip.errors import MissingFileError
 from pnp_lip.formats.measurements import read_measurement
 from pnp_lip.formats.raster import ImageFileError
 from pnp_lip.recipes import coils, ct, mri
-from pnp_lip.weights import write_weights
 
 SIZE = 32
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder with two small networks."""
-    monkeypatch.chdir(tmp_path)
-    torch.manual_seed(0)
-    for channels, name in ((1, "grey"), (3, "colour")):
-        small = LipschitzDenoiser(channels, depth=1, nf=4, kernel_size=3, pretrained=None)
-        write_weights(small, f"{name}.safetensors")
-    return tmp_path
-
-
-GREY, COLOUR = (["--weights", f"{name}.safetensors"] for name in ("grey", "colour"))
 QUICK = ["--tol", "1e-2"]
-
-
-def run(*arguments: str) -> int:
-    return main([*arguments])
 
 
 def report(name: str) -> dict[str, object]:
