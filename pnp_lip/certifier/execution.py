@@ -24,15 +24,8 @@ from torch import Tensor
 from pnp_lip.rounding import add_up, multiply_up, round_up, sqrt_up
 
 __all__ = [
-    "Execution",
-    "absolute_norm",
-    "affine_execution",
-    "bias_norm",
-    "compose_executions",
-    "gamma32",
-    "relaxed_execution",
-    "step_execution",
-    "taps_of",
+    *("Execution", "affine_execution", "compose_executions", "gamma32"),
+    *("relaxed_execution", "sizes_of", "step_execution"),
 ]
 
 _UNIT = Fraction(1, 2**24)
@@ -178,27 +171,19 @@ def relaxed_execution(inner: Execution | None, weight: float) -> Execution | Non
     return Execution(total[0], total[1], growth, multiply_up(weight, inner.shift))
 
 
-def taps_of(weight: Tensor) -> Tensor:
-    """A kernel or a matrix as ``[rows, columns, taps]`` in float64."""
-    exact = weight.detach().double()
-    return exact.flatten(2) if weight.ndim > 2 else exact[..., None]
-
-
-def bias_norm(bias: Tensor | None) -> float:
-    r"""At least :math:`\|b\|`, over the channels."""
-    entries = [] if bias is None else bias.detach().tolist()
-    return sqrt_up(sum((Fraction(entry) ** 2 for entry in entries), Fraction(0)))
-
-
-def absolute_norm(taps: Tensor) -> float:
-    r"""At least :math:`\||W|\|`, from the matrix of tap sums.
+def sizes_of(weight: Tensor, bias: Tensor | None) -> tuple[float, float, tuple[int, int]]:
+    r"""At least :math:`\||W|\|` and :math:`\|b\|` over the channels; products in an entry of Wx and W'z.
 
     :math:`|\hat w_{ij}(\omega)| \le \sum_a |w_{ij}(a)|`, and :math:`\|A\|^2 \le \|A\|_1\|A\|_\infty`.
     """
-    sums = taps.abs().sum(2)
+    rows, columns, *_ = weight.shape
+    sums = weight.detach().double().reshape(rows, columns, -1).abs().sum(2)
+    taps = weight[0, 0].numel()
     slack = 1 + Fraction(1, 2**30)  # float64 sums of fewer than 2**20 terms
     largest = Fraction(float(sums.sum(0).max())) * Fraction(float(sums.sum(1).max()))
-    return sqrt_up(largest * slack)
+    entries = [] if bias is None else bias.detach().tolist()
+    squares = sum((Fraction(entry) ** 2 for entry in entries), Fraction(0))
+    return sqrt_up(largest * slack), sqrt_up(squares), (columns * taps, rows * taps)
 
 
 _Pair = tuple[float, float]

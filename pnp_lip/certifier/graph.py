@@ -16,6 +16,8 @@ from torch import Tensor, fx, nn
 
 from pnp_lip.certifier.faithfulness import fingerprint, require_faithful
 from pnp_lip.certifier.operators import OPERATORS, apply_operator
+from pnp_lip.certifier.operators.arrangement import FILLED, filled
+from pnp_lip.certifier.operators.registry import named
 from pnp_lip.certifier.program import VARYING, Program
 from pnp_lip.certifier.record import record_of
 from pnp_lip.certifier.rules import Settings, apply_rule
@@ -211,9 +213,9 @@ class _Bounder:
         return self.walk.add(node, source, statement)
 
 
-_NOTHING = {
-    torch.ops.aten._assert_tensor_metadata.default,
-}
+_NOTHING = named("_assert_tensor_metadata")
+#: Operators that make one number from one number, and it is the same.
+_ONE_NUMBER = named("expand view reshape clone alias unsqueeze")
 
 
 def _dependent(value: Any) -> bool:
@@ -245,13 +247,8 @@ def _unknown(node: fx.Node, args: tuple[Any, ...], walk: Walk) -> Any:
     found = node.meta.get("val")
     if isinstance(found, (tuple, list)):
         return tuple(Known(None, tuple(getattr(one, "shape", ()))) for one in found)
-    name = str(node.target).split(".")[1] if "." in str(node.target) else ""
-    value: Any = {"zeros": 0.0, "ones": 1.0, "zeros_like": 0.0, "ones_like": 1.0}.get(name)
-    value = {"new_zeros": 0.0, "new_ones": 1.0}.get(name, value)
-    if name in ("full", "full_like", "new_full"):
-        filling = args[2] if name == "new_full" else args[1]
-        value = filling if isinstance(filling, (int, float)) else None
-    if name in ("expand", "view", "reshape", "clone", "alias", "unsqueeze"):
-        value = walk.known(args[0])
-        value = value.number() if isinstance(value, Known) else None
+    if node.target in FILLED:
+        return apply_operator(walk, node, filled)
+    source = walk.known(args[0]) if node.target in _ONE_NUMBER else None
+    value = source.number() if isinstance(source, Known) else None
     return Known(None if value is None else float(value), size_of(node))

@@ -10,13 +10,7 @@ import torch
 from torch import nn
 
 from pnp_lip.certifier.digest import tensor_bytes
-from pnp_lip.certifier.execution import (
-    Execution,
-    absolute_norm,
-    bias_norm,
-    step_execution,
-    taps_of,
-)
+from pnp_lip.certifier.execution import Execution, sizes_of, step_execution
 from pnp_lip.certifier.rules import Settings, register_rule
 from pnp_lip.certifier.slopes import roundings_of, slope_interval
 from pnp_lip.certifier.statement import Statement, lipschitz
@@ -63,14 +57,13 @@ def _step_execution(layer: Any, bound: NormBound, growth: float) -> Execution | 
     roundings, tau = roundings_of(layer.activation), float(layer.tau)
     if roundings is None or tau < 0 or layer.weight.dtype != torch.float32:
         return None
-    taps = taps_of(layer.weight)
-    rows, columns, size = taps.shape
+    absolute, bias, terms = sizes_of(layer.weight, layer.bias)
     return step_execution(
         norm=bound.upper,
-        absolute_norm=absolute_norm(taps),
-        bias=bias_norm(layer.bias),
+        absolute_norm=absolute,
+        bias=bias,
         tau=tau,
         growth=growth,
-        terms=(columns * size, rows * size),
+        terms=terms,
         roundings=roundings,
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
-import torch
 from torch import Tensor, fx
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
@@ -81,10 +80,20 @@ class Known:
 
 @dataclass(frozen=True)
 class Linear:
-    """An atom ``W x + b``: what a transposed operator must agree with to be its adjoint."""
+    """An atom ``W x + b``.
 
-    key: tuple[Any, ...]
-    weight: Tensor
+    Attributes
+    ----------
+    written
+        what a transposed operator must agree with to be its adjoint: padding, other arguments,
+        and the weight.
+    source
+        the atom that ``x`` is, empty for a combination.
+    norm
+        of ``W``.
+    """
+
+    written: tuple[Any, dict[str, Any], Tensor]
     source: str
     norm: float
 
@@ -118,9 +127,10 @@ class Atom:
 
 
 def size_of(node: fx.Node) -> tuple[Any, ...]:
-    """The shape of a node's tensor, from the exporter."""
+    """The shape of a node's tensor, of the first of several, from the exporter."""
     value = node.meta.get("val")
-    return tuple(value.shape) if isinstance(value, torch.Tensor) else ()
+    first = value[0] if isinstance(value, (tuple, list)) else value
+    return tuple(first.shape) if isinstance(first, Tensor) else ()
 
 
 def is_equal(one: Any, other: Any) -> bool:

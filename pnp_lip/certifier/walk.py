@@ -22,7 +22,6 @@ from pnp_lip.certifier.statement import (
     averaged_with_identity,
     combine,
     compose,
-    lipschitz,
     symmetric,
 )
 from pnp_lip.certifier.values import (
@@ -33,11 +32,10 @@ from pnp_lip.certifier.values import (
     Sigma,
     Spectrum,
     Terms,
-    is_equal,
     size_of,
 )
 from pnp_lip.plain_modules import Refusal
-from pnp_lip.rounding import format_up, round_up, sqrt_up
+from pnp_lip.rounding import format_up, round_up
 
 __all__ = ["Walk"]
 
@@ -85,37 +83,23 @@ class Walk:
         source: Dependent,
         leaf: Statement,
         *,
-        size: tuple[Any, ...] | None = None,
         spectrum: Spectrum | None = None,
         origin: Linear | Sigma | None = None,
+        name: str = "",
     ) -> Dependent:
         """The result of an operator on one tensor: ``leaf`` after ``source``."""
         leaf = leaf.named(leaf.name or self.label(node))
         before = self.combined(source.terms)
         as_map = leaf if before is IDENTITY else compose((before, leaf))
-        return self.add_map(node, as_map, leaf, size, spectrum, origin, source.exact)
+        return self.keep(node, Atom(as_map, spectrum, origin), leaf, source.exact, name)
 
-    def add_map(
-        self,
-        node: fx.Node,
-        as_map: Statement,
-        leaf: Statement,
-        size: tuple[Any, ...] | None = None,
-        spectrum: Spectrum | None = None,
-        origin: Linear | Sigma | None = None,
-        exact: bool = True,
+    def keep(
+        self, node: fx.Node, atom: Atom, leaf: Statement, exact: bool, name: str = ""
     ) -> Dependent:
-        """A new atom: ``leaf`` proved of the operator, ``as_map`` of the way from the last cut."""
-        self.atoms[node.name] = Atom(as_map, spectrum, origin)
-        self.leaves.append(leaf if leaf.name else leaf.named(self.label(node)))
-        return Dependent({node.name: Fraction(1)}, size_of(node) if size is None else size, exact)
-
-    def gathered(self, node: fx.Node, parts: list[Dependent], rule: str) -> Dependent:
-        r"""Several tensors beside each other: :math:`u^2 = \sum u_i^2`."""
-        branches = [self.combined(part.terms) for part in parts]
-        upper = sqrt_up(sum((Fraction(b.upper) ** 2 for b in branches), Fraction(0)))
-        exact = all(part.exact for part in parts)
-        return self.add_map(node, lipschitz(rule, upper), lipschitz(rule, 1.0), exact=exact)
+        """A new atom, for whose operator ``leaf`` is proved."""
+        self.atoms[name or node.name] = atom
+        self.leaves.append(leaf.named(leaf.name or self.label(node)))
+        return Dependent({name or node.name: Fraction(1)}, size_of(node), exact)
 
     def combined(self, terms: Terms) -> Statement:
         """The combination as a map of the last cut."""
@@ -179,40 +163,6 @@ class Walk:
             f"'{node.name}' ({node.target}) in '{self.label(node)}' of "
             f"'{self.name or 'the network'}' {reason}"
         )
-
-    def copies(self, node: fx.Node, size: tuple[Any, ...], wanted: tuple[Any, ...]) -> int:
-        """How often a tensor of shape ``size`` is repeated to have the shape ``wanted``.
-
-        Raises
-        ------
-        Refusal
-            a number that depends on the size of the image.
-        """
-        padded = (1,) * (len(wanted) - len(size)) + tuple(size)
-        count = 1
-        for side, want in zip(padded, wanted, strict=True):
-            if is_equal(side, want):
-                continue
-            if not (is_equal(side, 1) and isinstance(want, int)):
-                raise self.refusal(
-                    node,
-                    f"combines tensors of shapes {tuple(size)} and {tuple(wanted)}, of which one may be "
-                    f"repeated to fit the other, once for every pixel or image",
-                )
-            count *= want
-        return count
-
-    def repeated(self, node: fx.Node, value: Dependent, wanted: tuple[Any, ...]) -> Dependent:
-        r"""Broadcast: ``k`` copies have :math:`\sqrt k` times the norm."""
-        count = self.copies(node, value.size, wanted)
-        if count == 1:
-            return replace(value, size=tuple(wanted))
-        leaf = lipschitz(f"{count} copies", sqrt_up(Fraction(count)))
-        name = f"{node.name}_copies_{len(self.leaves)}"
-        before = self.combined(value.terms)
-        self.atoms[name] = Atom(leaf if before is IDENTITY else compose((before, leaf)))
-        self.leaves.append(leaf.named(self.label(node)))
-        return Dependent({name: Fraction(1)}, tuple(wanted), value.exact)
 
 
 def _better(one: Statement, other: Statement) -> Statement:

@@ -8,17 +8,15 @@ from typing import Any
 
 import torch
 
-from pnp_lip.certifier.operators.registry import Operation, register_operator
-from pnp_lip.certifier.statement import lipschitz, symmetric
-from pnp_lip.certifier.values import JUMPING, Dependent, Known
+from pnp_lip.certifier.operators.operation import Operation
+from pnp_lip.certifier.operators.registry import register_operator
+from pnp_lip.certifier.values import Dependent
 from pnp_lip.rounding import sqrt_up
 
 __all__: list[str] = []
 
-aten = torch.ops.aten
 
-
-@register_operator(aten.sum.default, aten.sum.dim_IntList, aten.mean.default, aten.mean.dim)
+@register_operator("sum sum.dim_IntList mean mean.dim")
 def _total(op: Operation, x: Any, dim: Any = None, keepdim: bool = False) -> Dependent:
     r"""Of ``k`` entries each: sums :math:`\sqrt k`, means :math:`1/\sqrt k` for the known sides."""
     size = op.image(x).size
@@ -32,43 +30,29 @@ def _total(op: Operation, x: Any, dim: Any = None, keepdim: bool = False) -> Dep
     return op.bounded(x, sqrt_up(Fraction(known)), f"sum of {known} entries")
 
 
-@register_operator(aten.max.dim, aten.min.dim)
-def _largest_along(op: Operation, x: Any, dim: int, keepdim: bool = False) -> tuple[Any, Any]:
-    size = tuple(op.node.meta["val"][0].shape)
-    leaf = lipschitz("largest or smallest along an axis", 1.0)
-    return op.walk.add(op.node, op.image(x), leaf, size=size), JUMPING
+@register_operator("max.dim min.dim")
+def _largest_along(op: Operation, x: Any, dim: int, keepdim: bool) -> Dependent:
+    return op.bounded(x, 1.0, "largest or smallest along an axis")
 
 
-@register_operator(aten.softmax.int, aten._softmax.default)
-def _softmax(
-    op: Operation, x: Any, dim: Any, half_to_float: bool = False, dtype: Any = None
-) -> Dependent:
+@register_operator("softmax.int _softmax")
+def _softmax(op: Operation, x: Any, **given: Any) -> Dependent:
     r"""The Jacobian ``diag(p) - p p^T`` is symmetric.
 
     By Gershgorin its spectrum lies in :math:`[0, \max_i 2p_i(1-p_i)] \subseteq [0, 1/2]`.
     """
-    statement = symmetric("softmax", Fraction(0), Fraction(1, 2))
-    image = op.image(x)
-    identity = op.walk.spectrum(image.terms) == (1, 1)
-    spectrum = (Fraction(0), Fraction(1, 2)) if identity else None
-    return op.walk.add(op.node, image, statement, spectrum=spectrum)
+    return op.symmetric(x, "softmax", Fraction(0), Fraction(1, 2))
 
 
-@register_operator(
-    aten._native_batch_norm_legit_no_training.default, aten.batch_norm.default,
-    aten.native_batch_norm.default,
-)  # fmt: skip
+@register_operator("_native_batch_norm_legit_no_training batch_norm native_batch_norm")
 def _batch_norm(
     op: Operation,
     x: Any,
     weight: Any,
-    bias: Any,
-    running_mean: Any,
     running_var: Any,
-    momentum: Any,
     eps: Any,
     training: bool = False,
-    cudnn_enabled: bool = False,
+    **given: Any,
 ) -> Any:
     r"""Entrywise with slopes :math:`g_c/\sqrt{v_c + \epsilon}`."""
     if training or running_var is None:
@@ -82,12 +66,4 @@ def _batch_norm(
     slack = Fraction(1) + Fraction(1, 2**49)
     low, high = Fraction(float(slopes.min())), Fraction(float(slopes.max()))
     low, high = low * (slack if low < 0 else 1 / slack), high * (slack if high > 0 else 1 / slack)
-    value = op.node.meta["val"]
-    size = tuple((value[0] if isinstance(value, (tuple, list)) else value).shape)
-    image = op.image(x)
-    statement = symmetric("batch norm in eval mode", low, high)
-    identity = op.walk.spectrum(image.terms) == (1, 1)
-    found = op.walk.add(
-        op.node, image, statement, size=size, spectrum=(low, high) if identity else None
-    )
-    return found if not isinstance(value, (tuple, list)) else (found, Known(), Known())
+    return op.symmetric(x, "batch norm in eval mode", low, high)

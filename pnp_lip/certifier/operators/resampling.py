@@ -10,50 +10,37 @@ from __future__ import annotations
 import math
 import re
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import torch
 
-from pnp_lip.certifier.operators.registry import Operation, per_axis, register_operator
+from pnp_lip.certifier.operators.operation import Operation, per_axis
+from pnp_lip.certifier.operators.registry import register_operator
 from pnp_lip.certifier.statement import lipschitz
-from pnp_lip.certifier.values import JUMPING, Dependent, is_equal, size_of
+from pnp_lip.certifier.values import Dependent, is_equal
 from pnp_lip.norms import convolution_norm
 from pnp_lip.rounding import round_up, sqrt_up
 
 __all__: list[str] = []
 
-aten = torch.ops.aten
 
-
-@register_operator(aten.avg_pool1d.default, aten.avg_pool2d.default, aten.avg_pool3d.default)
-def _average_pool(
-    op: Operation,
-    x: Any,
-    kernel_size: Any,
-    stride: Any = (),
-    padding: Any = (0,),
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-    divisor_override: Any = None,
-) -> Dependent:
-    axes = op.axes
-    size = per_axis(kernel_size, axes)
-    steps, pads = per_axis(stride, axes) or size, per_axis(padding, axes)
-    even = not ceil_mode and (count_include_pad or not any(pads))
-    if even:  # a convolution of every channel with ones
-        ones = torch.ones(1, 1, *size, dtype=torch.float64)
-        key = ("average", size, steps)
-        norm = op.walk.settings.norm(
-            key, lambda: convolution_norm(ones, stride=steps, gap=op.walk.settings.gap)
-        )
-        divisor = abs(Fraction(divisor_override or math.prod(size)))
-        pool = lipschitz("average pooling", round_up(Fraction(norm.upper) / divisor), bound=norm)
+@register_operator("avg_pool1d avg_pool2d avg_pool3d")
+def _average_pool(op: Operation, x: Any, ceil_mode: bool, **given: Any) -> Dependent:
+    settings, inside = op.walk.settings, given["count_include_pad"]
+    size, steps, pads = _windows(op, "padding", **given)
+    divisor = given.get("divisor_override")
+    if not ceil_mode and (inside or not any(pads)):
+        ones = torch.ones(1, 1, *size, dtype=torch.float64)  # a convolution of every channel
+        compute = partial(convolution_norm, ones, stride=steps, gap=settings.gap)
+        norm = settings.norm(("average", size, steps), compute)
+        upper = round_up(Fraction(norm.upper) / abs(Fraction(divisor or math.prod(size))))
+        pool = lipschitz("average pooling", upper, bound=norm)
         return op.walk.add(op.node, op.image(x), pool)
-    square = Fraction(1)
+    square = 1 / Fraction(divisor or 1) ** 2
     for k, s, p in zip(size, steps, pads, strict=True):
-        square *= _average_square(k, s, p, ceil_mode, count_include_pad, bool(divisor_override))
-    divisor = abs(Fraction(divisor_override or 1))
-    return op.bounded(x, sqrt_up(square / divisor**2), "average pooling")
+        square *= _average_square(k, s, p, ceil_mode, inside, bool(divisor))
+    return op.bounded(x, sqrt_up(square), "average pooling")
 
 
 def _average_square(
@@ -76,50 +63,32 @@ def _average_square(
     return worst
 
 
-@register_operator(aten.max_pool1d.default, aten.max_pool2d.default, aten.max_pool3d.default)
-def _max_pool(
-    op: Operation,
-    x: Any,
-    kernel_size: Any,
-    stride: Any = (),
-    padding: Any = (0,),
-    dilation: Any = (1,),
-    ceil_mode: bool = False,
-) -> Dependent:
+@register_operator("max_pool1d max_pool2d max_pool3d")
+def _max_pool(op: Operation, x: Any, **given: Any) -> Dependent:
     """``|max_W a - max_W b|^2 <= sum_W (a - b)^2``, and a sample lies in at most ``m`` windows."""
-    axes = op.axes
-    size = per_axis(kernel_size, axes)
-    steps, spacings = per_axis(stride, axes) or size, per_axis(dilation, axes)
     windows = 1
-    for k, s, d in zip(size, steps, spacings, strict=True):
+    for k, s, d in zip(*_windows(op, "dilation", **given), strict=True):
         windows *= min(k, -(-(d * (k - 1) + 1) // s))
-    return op.bounded(
-        x, sqrt_up(Fraction(windows)), f"max pooling, at most {windows} windows a sample"
-    )
+    rule = f"max pooling, at most {windows} windows a sample"
+    return op.bounded(x, sqrt_up(Fraction(windows)), rule)
+
+
+def _windows(op: Operation, third: str, **given: Any) -> list[tuple[int, ...]]:
+    """Sizes of windows, their distances (if not given, their sizes), and another argument, by axis."""
+    steps = given["stride"] or given["kernel_size"]
+    return [per_axis(value, op.axes) for value in (given["kernel_size"], steps, given[third])]
 
 
 @register_operator(
-    aten.adaptive_avg_pool1d.default, aten.adaptive_avg_pool2d.default,
-    aten.adaptive_avg_pool3d.default, aten._adaptive_avg_pool2d.default,
-)  # fmt: skip
-def _adaptive_average(op: Operation, x: Any, output_size: Any) -> Dependent:
-    """Means of windows: rows sum to 1, columns to at most what :func:`_adaptive_columns` counts."""
-    return _adaptive(op, x, average=True)
-
-
-@register_operator(aten.adaptive_max_pool1d.default, aten.adaptive_max_pool2d.default)
-def _adaptive_max(op: Operation, x: Any, output_size: Any) -> tuple[Any, ...]:
-    return _adaptive(op, x, average=False), JUMPING
-
-
-def _adaptive(op: Operation, x: Any, *, average: bool) -> Dependent:
-    value = op.node.meta["val"]
-    sides = tuple((value[0] if isinstance(value, (tuple, list)) else value).shape)
-    axes, square = op.axes, Fraction(1)
-    for source, target in zip(op.image(x).size[-axes:], sides[-axes:], strict=True):
-        square *= _adaptive_columns(op, source, target, average)
-    rule = f"adaptive pooling to {list(sides[-axes:])}"
-    return op.walk.add(op.node, op.image(x), lipschitz(rule, sqrt_up(square)), size=sides)
+    "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d _adaptive_avg_pool2d "
+    "adaptive_max_pool1d adaptive_max_pool2d"
+)
+def _adaptive_pool(op: Operation, x: Any, output_size: Any) -> Dependent:
+    """Of means rows sum to 1; columns sum to at most what :func:`_adaptive_columns` counts."""
+    square, sides = Fraction(1), op.size[-op.axes :]
+    for source, target in zip(op.image(x).size[-op.axes :], sides, strict=True):
+        square *= _adaptive_columns(op, source, target, "avg" in str(op.node.target))
+    return op.bounded(x, sqrt_up(square), f"adaptive pooling to {list(sides)}")
 
 
 def _adaptive_columns(op: Operation, source: Any, target: Any, average: bool) -> Fraction:
@@ -129,11 +98,9 @@ def _adaptive_columns(op: Operation, source: Any, target: Any, average: bool) ->
     """
     if is_equal(source, target) or (average and is_equal(target, 1)):
         return Fraction(1)
-    for factor in range(2, 9):
-        if is_equal(source, factor * target):
-            return Fraction(1, factor) if average else Fraction(1)
-        if is_equal(target, factor * source):
-            return Fraction(factor)
+    whole = _whole_factor(source, target, 8)
+    if whole is not None:
+        return whole if average else max(whole, Fraction(1))
     if not isinstance(target, int):
         written = _written_factor(source, target)
         if written is None or not (written.numerator == 1 or written.denominator == 1):
@@ -164,21 +131,16 @@ def _written_factor(source: Any, target: Any) -> Fraction | None:
 
 
 @register_operator(
-    *(aten.upsample_nearest1d.vec, aten.upsample_nearest2d.vec, aten.upsample_nearest3d.vec),
-    *(aten._upsample_nearest_exact1d.vec, aten._upsample_nearest_exact2d.vec),
-    aten._upsample_nearest_exact3d.vec,
+    "upsample_nearest1d.vec upsample_nearest2d.vec upsample_nearest3d.vec "
+    "_upsample_nearest_exact1d.vec _upsample_nearest_exact2d.vec _upsample_nearest_exact3d.vec"
 )
 def _nearest(op: Operation, x: Any, output_size: Any, scale_factors: Any) -> Dependent:
     """Every sample is repeated ``ceil(target / source)`` times at most."""
-    copies = 1
-    for factor in _factors(op, x, scale_factors):
-        copies *= math.ceil(factor)
+    copies = math.prod(map(math.ceil, _factors(op, x, scale_factors)))
     return op.bounded(x, sqrt_up(Fraction(copies)), f"each sample at most {copies} times")
 
 
-@register_operator(
-    aten.upsample_linear1d.vec, aten.upsample_bilinear2d.vec, aten.upsample_trilinear3d.vec
-)
+@register_operator("upsample_linear1d.vec upsample_bilinear2d.vec upsample_trilinear3d.vec")
 def _linear(
     op: Operation, x: Any, output_size: Any, align_corners: bool, scale_factors: Any
 ) -> Dependent:
@@ -202,31 +164,30 @@ def _linear(
 
 def _factors(op: Operation, x: Any, scale_factors: Any) -> list[Fraction]:
     """Target over source of every axis, or an upper bound of it."""
-    axes = op.axes
-    if scale_factors is not None:
-        factors = [Fraction(float(op.fixed(factor, "a factor"))) for factor in scale_factors]
-        exact = [f for f in factors if f.denominator == 1 or f.numerator == 1 or f < 1]
-        if len(exact) == len(factors):
-            return factors
-        return [f if f.denominator == 1 or f < 1 else Fraction(math.ceil(f) + 1) for f in factors]
-    found = []
-    for source, target in zip(op.image(x).size[-axes:], size_of(op.node)[-axes:], strict=True):
-        found.append(_ratio(op, source, target))
-    return found
+    if scale_factors is None:
+        sides = zip(op.image(x).size[-op.axes :], op.size[-op.axes :], strict=True)
+        return [_ratio(op, source, target) for source, target in sides]
+    factors = [Fraction(float(op.fixed(factor, "a factor"))) for factor in scale_factors]
+    if all(f.denominator == 1 or f.numerator == 1 or f < 1 for f in factors):
+        return factors
+    return [f if f.denominator == 1 or f < 1 else Fraction(math.ceil(f) + 1) for f in factors]
 
 
 def _ratio(op: Operation, source: Any, target: Any) -> Fraction:
+    """A quotient of numbers, or the whole factor between symbols."""
     if isinstance(source, int) and isinstance(target, int):
         return Fraction(target, source)
-    for factor in range(1, 33):
+    found = _whole_factor(source, target, 32)
+    if found is None:
+        op.refuse(f"resizes from {source} to {target}: expected a whole factor")
+    return found
+
+
+def _whole_factor(source: Any, target: Any, largest: int) -> Fraction | None:
+    """``f`` or ``1/f`` where the target is so many times the source, for every image."""
+    for factor in range(1, largest + 1):
         if is_equal(target, factor * source):
             return Fraction(factor)
         if is_equal(source, factor * target):
             return Fraction(1, factor)
-    op.refuse(f"resizes from {source} to {target}: expected a whole factor")
-
-
-def _axes(op: Operation) -> int:
-    """From the name of the operator."""
-    name = str(op.node.target)
-    return next(axes for axes in (1, 2, 3) if f"{axes}d" in name)
+    return None
