@@ -15,9 +15,10 @@ import torch
 from deepinv.models import Denoiser
 from torch import Tensor, nn
 
+from pnp_lip.denoisers.volume import VolumeDenoiser
 from pnp_lip.plain_modules import Refusal
 
-__all__ = ["NUMBERS", "Call", "calls_of", "likely_shapes"]
+__all__ = ["NUMBERS", "Call", "calls_of", "first_layer", "likely_shapes"]
 
 #: Noise levels that are tried as numbers; all must give the same graph, but for constants.
 NUMBERS = (0.1, 0.013, 0.7)
@@ -57,9 +58,7 @@ class Call:
 
     def module(self, network: nn.Module) -> nn.Module:
         """The network as a function of tensors alone, under the name ``inner``."""
-        if self.place is None or self.number is None:
-            return _OfTensors(network, self.place)
-        return _AtNumber(network, self.place, Level(self.number))
+        return _Called(network, self.place, self.number)
 
     def example(self, like: Tensor, seed: int = 0, amplitude: float = 1.0) -> tuple[Tensor, ...]:
         """Random arguments: entries in ``[-amplitude, amplitude]``, levels in [0, 1]."""
@@ -70,27 +69,21 @@ class Call:
         return tuple(t.to(like.device, like.dtype) for t in tensors)
 
 
-class _OfTensors(nn.Module):
-    def __init__(self, inner: nn.Module, place: str | None) -> None:
+class _Called(nn.Module):
+    def __init__(self, inner: nn.Module, place: str | None, number: float | None) -> None:
         super().__init__()
-        self.inner, self.place = inner, place
+        self.inner, self.place, self.number = inner, place, number
         self.train(inner.training)
 
     def forward(self, x: Tensor, level: Tensor | None = None) -> Any:
-        return self.inner(x) if self.place is None else self.inner(x, **{self.place: level})
+        if self.place is None:
+            return self.inner(x)
+        given = level if self.number is None else Level(self.number)
+        return self.inner(x, **{self.place: given})
 
     def train(self, mode: bool = True) -> Self:
         self.training = mode  # of this wrapper alone
         return self
-
-
-class _AtNumber(_OfTensors):
-    def __init__(self, inner: nn.Module, place: str, level: float) -> None:
-        super().__init__(inner, place)
-        self.level = level
-
-    def forward(self, x: Tensor, level: Tensor | None = None) -> Any:
-        return self.inner(x, **{str(self.place): self.level})
 
 
 class Level(float):
@@ -110,29 +103,13 @@ class Level(float):
 
 def _carried(name: str) -> Any:
     def operation(self: Level, *args: Any) -> Any:
-        found = getattr(float, name)(float(self), *map(_plain, args))
+        found = getattr(float, name)(self, *args)
         return found if found is NotImplemented else Level(found)
 
     return operation
 
 
-def _plain(value: Any) -> Any:
-    return float.__float__(value) if isinstance(value, Level) else value
-
-
-for _name in (
-    "add",
-    "radd",
-    "sub",
-    "rsub",
-    "mul",
-    "rmul",
-    "truediv",
-    "rtruediv",
-    "pow",
-    "neg",
-    "abs",
-):
+for _name in "add radd sub rsub mul rmul truediv rtruediv pow neg abs".split():
     setattr(Level, f"__{_name}__", _carried(f"__{_name}__"))
 
 
@@ -150,33 +127,28 @@ def calls_of(network: nn.Module, name: str, shape: tuple[int, ...]) -> Iterator[
         ``forward`` needs arguments besides the image and a noise level.
     """
     place, optional = _level_of(network, name)
-    kinds = [] if place is None else [Call(shape, place), *(Call(shape, place, n) for n in NUMBERS)]
-    if place is None or optional:
-        kinds.append(Call(shape))
-    yield from kinds
+    if place is not None:
+        yield from (Call(shape, place, number) for number in (None, *NUMBERS))
+    if optional:
+        yield Call(shape)
 
 
 def _level_of(network: nn.Module, name: str) -> tuple[str | None, bool]:
     """The argument that is the noise level, and whether it may be left out."""
     parameters = list(inspect.signature(network.forward).parameters.values())[1:]
     named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    needed = [p for p in named if p.default is p.empty]
     levels = [p for p in named if p.name in _LEVELS]
-    if (
-        not levels
-        and named
-        and (named[0].default is named[0].empty or isinstance(network, Denoiser))
-    ):
+    if not levels and (named[:1] == needed[:1] or isinstance(network, Denoiser)):
         levels = named[:1]
-    missing = [p.name for p in named if p not in levels and p.default is p.empty]
+    missing = [p.name for p in needed if p not in levels]
     if missing or len(levels) > 1:
         raise Refusal(
             f"'{name or 'the network'}' needs the arguments {missing or [p.name for p in levels]}: "
             f"expected an image and at most a noise level; register a rule for "
             f"{type(network).__qualname__}"
         )
-    if not levels:
-        return None, True
-    return levels[0].name, levels[0].default is not levels[0].empty
+    return (levels[0].name, levels[0] not in needed) if levels else (None, True)
 
 
 def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tuple[int, ...]]:
@@ -194,21 +166,25 @@ def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tupl
         return (
             [(3, *own[1:]), own] if own[:1] == (1,) else [own]
         )  # several images, if it takes them
-    shapes: list[tuple[int, ...]] = []
-    axes, channels = 2, getattr(network, "in_channels", None)
-    for part in network.modules():
-        weight = getattr(part, "weight", None)
-        kernel = getattr(part, "kernel_size", None)
-        if isinstance(part, nn.Linear):
-            shapes.append((3, part.weight.shape[1]))
-            break
-        if isinstance(kernel, tuple) and isinstance(weight, Tensor):
-            axes = weight.ndim - 2
-            channels = channels or getattr(part, "in_channels", weight.shape[1])
-            break
-    found = [channels] + [p.shape[1] for p in network.parameters() if p.ndim > 2]
-    likely = dict.fromkeys(c for c in (*found, _ANY_CHANNELS, 3, 1, 2, 4) if isinstance(c, int))
-    shapes += [(3, c, *_SIDES[:axes]) for c in likely]
+    axes, channels = first_layer(network) or (2, None)
+    shapes: list[tuple[int, ...]] = [] if axes or channels is None else [(3, channels)]
+    first = getattr(network, "in_channels", None) or (channels if axes else None)
+    counts = [first] + [p.shape[1] for p in network.parameters() if p.ndim > 2]
+    likely = dict.fromkeys(c for c in (*counts, _ANY_CHANNELS, 3, 1, 2, 4) if isinstance(c, int))
+    shapes += [(3, c, *_SIDES[: axes or 2]) for c in likely]
     shapes += [(3, p.shape[1]) for p in network.parameters() if p.ndim == 2][:1]
     # What ends in a dense layer takes images of one size only.
-    return shapes + [(3, c, *[side] * axes) for side in _SMALL_SIDES for c in (1, 3)]
+    return shapes + [(3, c, *[side] * (axes or 2)) for side in _SMALL_SIDES for c in (1, 3)]
+
+
+def first_layer(network: nn.Module) -> tuple[int, int] | None:
+    """How many axes images have, none for vectors, and channels, by the first layer that says so."""
+    for part in network.modules():
+        weight, kernel = getattr(part, "weight", None), getattr(part, "kernel_size", None)
+        if isinstance(part, VolumeDenoiser):
+            return 3, getattr(part.denoiser, "in_channels", None) or 1
+        if isinstance(part, nn.Linear):
+            return 0, part.weight.shape[1]
+        if isinstance(kernel, tuple) and isinstance(weight, Tensor):
+            return weight.ndim - 2, getattr(part, "in_channels", weight.shape[1])
+    return None

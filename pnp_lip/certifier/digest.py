@@ -27,7 +27,6 @@ _PLAIN = (
     *(bool, int, float, complex, str, bytes, slice, type(None), type(...)),
     *(torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layout),
 )
-_UNREADABLE = ("unreadable", None)
 
 
 def digest(module: nn.Module, *, unreadable: Callable[[Any], str] | None = None) -> str:
@@ -98,28 +97,15 @@ class _Reader:
         self._write("kind", _title(type(value)).encode())
         if isinstance(value, Tensor):
             self._write("tensor", self._entries(value))
-        elif isinstance(value, np.ndarray):
-            yield from (
-                ("shape", value.shape),
-                ("type", str(value.dtype)),
-                ("bytes", value.tobytes()),
-            )
-        elif isinstance(value, nn.Module):
-            yield from _class_parts(type(value))
-            noted = {*_UNREAD, *_outside(type(value))}
-            yield from sorted((k, v) for k, v in vars(value).items() if k not in noted)
         elif isinstance(value, Mapping):
             yield from ((f"{index}", pair) for index, pair in enumerate(value.items()))
         elif isinstance(value, (list, tuple)):
             yield from ((f"{index}", item) for index, item in enumerate(value))
-        elif isinstance(value, (set, frozenset)):
-            yield "members", sorted(value, key=repr)
         else:
-            for part in _function_parts(value):
-                if part is _UNREADABLE:
-                    self._write("unreadable", self.unreadable(value).encode())
-                else:
-                    yield part
+            found = _parts_of(value)
+            if found is None:
+                self._write("unreadable", self.unreadable(value).encode())
+            yield from found or ()
 
     def _entries(self, tensor: Tensor) -> bytes:
         try:
@@ -131,30 +117,39 @@ class _Reader:
         self.hash.update(_length(label.encode()) + label.encode() + _length(content) + content)
 
 
-def _function_parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """Of functions, methods and plain objects; what else there is cannot be read."""
+#: Attributes that say all of an object, by its class.
+_ATTRIBUTES: dict[tuple[type, ...], str] = {
+    (types.MethodType,): "__func__ __self__",
+    (property,): "fget fset",
+    (staticmethod, classmethod): "__func__",
+    (partial,): "func args keywords",
+    (types.BuiltinFunctionType,): "__qualname__",
+    (types.ModuleType,): "__name__",
+    (torch._ops.OpOverload,): "__qualname__ __name__",
+}
+
+
+def _parts_of(value: Any) -> list[tuple[str, Any]] | None:
+    """Of what is no tensor or list of values; ``None`` for what cannot be read."""
+    for kinds, names in _ATTRIBUTES.items():
+        if isinstance(value, kinds):
+            return [(name, getattr(value, name)) for name in names.split()]
     if isinstance(value, types.FunctionType):
-        cells = value.__closure__ or ()
-        yield from (("code", _code(value.__code__)), ("defaults", value.__defaults__))
-        yield from (("keywords", value.__kwdefaults__), ("closure", [_content(c) for c in cells]))
-        yield "globals", _globals_of(value)
-    elif isinstance(value, types.MethodType):
-        yield from (("function", value.__func__), ("self", value.__self__))
-    elif isinstance(value, property):
-        yield from (("get", value.fget), ("set", value.fset))
-    elif isinstance(value, (staticmethod, classmethod)):
-        yield "function", value.__func__
-    elif isinstance(value, partial):
-        yield from (("function", value.func), ("args", value.args), ("keywords", value.keywords))
-    elif isinstance(value, (types.BuiltinFunctionType, types.ModuleType, torch._ops.OpOverload)):
-        yield "name", str(getattr(value, "__qualname__", getattr(value, "__name__", value)))
-    elif isinstance(value, torch.Generator):
-        yield "state", value.get_state()
-    elif hasattr(value, "__dict__"):
-        yield "call", [vars(kind).get("__call__") for kind in type(value).__mro__[:-1]]
-        yield from sorted(vars(value).items())
-    else:
-        yield _UNREADABLE
+        closure = [_content(cell) for cell in value.__closure__ or ()]
+        read = [value.__defaults__, value.__kwdefaults__, closure, _globals_of(value)]
+        return [("code", _code(value.__code__)), ("read", read)]
+    if isinstance(value, np.ndarray):
+        return [("array", [value.shape, str(value.dtype), value.tobytes()])]
+    if isinstance(value, (set, frozenset)):
+        return [("members", sorted(value, key=repr))]
+    if isinstance(value, torch.Generator):
+        return [("state", value.get_state())]
+    if isinstance(value, nn.Module):
+        noted = {*_UNREAD, *_outside(type(value))}
+        own = [(key, one) for key, one in vars(value).items() if key not in noted]
+        return [*_class_parts(type(value)), *sorted(own)]
+    calls = [vars(kind).get("__call__") for kind in type(value).__mro__[:-1]]
+    return [("call", calls), *sorted(vars(value).items())] if hasattr(value, "__dict__") else None
 
 
 def _class_parts(kind: type) -> Iterator[tuple[str, Any]]:

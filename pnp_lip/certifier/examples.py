@@ -13,17 +13,17 @@ from deepinv.models import Denoiser
 from skimage import data
 from torch import Tensor, nn
 
+from pnp_lip.certifier.calls import first_layer
 from pnp_lip.certifier.witness import Map, Witness, best_of, climb, power_witness
 from pnp_lip.data.images import to_channels
-from pnp_lip.denoisers.volume import VolumeDenoiser
 
 __all__ = ["default_inputs", "inputs_of_modules", "measure"]
 
 #: Where the cuts lie: an eye with hair around it, and a leg of the tripod.
 _CUTS = (("astronaut", 95, 215), ("camera", 330, 230))
 _SIDE = 24
-#: Layers whose attribute ``in_channels`` does not count the channels of images.
-_NOT_OF_IMAGES = (nn.Conv1d, nn.ConvTranspose1d, nn.Conv3d, nn.ConvTranspose3d)
+#: Sides of what is no image, by the number of axes.
+_SIDES: dict[int, tuple[int, ...]] = {0: (), 1: (4 * _SIDE,), 3: (8, 8, 8)}
 #: Distances of a pair at the start, as multiples of the norm of the input.
 _RADII = (1e-3, 1.0)
 #: Power steps and climbs of each search; fewer for networks with many parameters, which take long.
@@ -32,25 +32,14 @@ _SMALL, _LARGE, _MANY = (12, 25), (4, 6), 300_000
 
 def default_inputs(network: nn.Module) -> list[Tensor]:
     """Inputs that fit the first layer of ``network``; none where that cannot be told."""
-    channels = getattr(network, "in_channels", None)
-    if isinstance(channels, int) and not isinstance(network, _NOT_OF_IMAGES):
-        return _photographs(channels)
-    for layer in network.modules():
-        if isinstance(layer, VolumeDenoiser):
-            return [_noise(getattr(layer.denoiser, "in_channels", None) or 1, 8, 8, 8)]
-        if isinstance(layer, nn.Linear):
-            return [_noise(layer.in_features)]
-        if isinstance(layer, (nn.Conv1d, nn.ConvTranspose1d)):
-            return [_noise(layer.in_channels, 4 * _SIDE)]
-        if isinstance(layer, (nn.Conv3d, nn.ConvTranspose3d)):
-            return [_noise(layer.in_channels, 8, 8, 8)]
-        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
-            return _photographs(layer.in_channels)
-    weights = [value for value in network.parameters() if value.ndim in (2, 4)]
-    if not weights:
+    own = getattr(network, "in_channels", None)
+    weights = [(p.ndim - 2, p.shape[1]) for p in network.parameters() if p.ndim in (2, 4)]
+    axes, channels = first_layer(network) or next(iter(weights), (2, own))
+    if isinstance(own, int) and axes in (0, 2):
+        axes, channels = 2, own
+    if channels is None:
         return []
-    inputs = weights[0].shape[1]
-    return [_noise(inputs)] if weights[0].ndim == 2 else _photographs(inputs)
+    return _photographs(channels) if axes == 2 else [_noise(channels, *_SIDES[axes])]
 
 
 def inputs_of_modules(network: nn.Module, example: Tensor) -> dict[int, tuple[Any, ...]]:

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from pnp_lip.certifier.certification import prove
-from pnp_lip.certifier.guided_rules import reach, require_nonexpansive_layers
+from pnp_lip.certifier.guided_rules import reach, sum_of_changes
 from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.norms import convolution_norm
 from pnp_lip.plain_modules import Refusal
@@ -65,25 +65,17 @@ def guide_constant(guided: GuidedDenoiser, sigma: float) -> float:
     Refusal
         nothing is proved of the filters, or they are not nonexpansive, or a weight is not finite.
     """
-    statement = prove(guided.denoiser)
-    require_nonexpansive_layers(statement)
-    mask, dial = guided.mask, guided.dial
-    if dial == 0:
-        return 0.0
+    mask, steps = guided.mask, guided.denoiser.steps
     features = _norm(mask.stem.weight[:, :-1]) * _EDGE
     for block in mask.blocks:
         parts: Any = block
         features *= 1 + _norm(parts.first.weight) * _norm(parts.second.weight)
+    dial = guided.dial
     growth = Fraction(dial) * Fraction(math.exp(dial * mask.limit)) * _ROOM * _INTERPOLATION
-    total = Fraction(0)
-    heads = mask.head.weight.split(mask.filters, dim=0)
-    for layer, leaf, head in zip(guided.denoiser.steps, statement.leaves(), heads, strict=True):
-        if leaf.norm_upper is None:
-            raise Refusal(f"nothing is said of the norm of '{leaf.name}'")
-        weighted = reach(layer, sigma)[:, None, None, None] * head.double()
-        filters = Fraction(float(layer.tau)) * Fraction(leaf.norm_upper)
-        total += filters * _norm(weighted) * _ROOM
-    return round_up(total * growth * features)
+    heads = zip(steps, mask.head.weight.split(mask.filters, dim=0), strict=True)
+    sizes = [_norm(reach(a, sigma)[:, None, None, None] * head.double()) for a, head in heads]
+    changes = sum_of_changes(guided.denoiser, prove(guided.denoiser), sizes)
+    return round_up(changes * _ROOM * growth * features)
 
 
 def _norm(weight: Tensor) -> Fraction:

@@ -22,54 +22,52 @@ for every ``x``.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.certifier.rules import Settings, apply_rule, register_rule
+from pnp_lip.certifier.rules import Settings, apply_to_part, register_rule
 from pnp_lip.certifier.statement import Statement
-from pnp_lip.denoisers.fixed_guide import FixedGuide, GuideError
+from pnp_lip.denoisers.fixed_guide import FixedGuide
 from pnp_lip.denoisers.frozen_guided import FrozenGuided
 from pnp_lip.denoisers.guided import GuidedDenoiser
+from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.moving_guide import MovingGuide
 from pnp_lip.layers import Clip, ConvGradientStep, NoiseClip
 from pnp_lip.plain_modules import Refusal
 from pnp_lip.rounding import format_up, round_up
 
-__all__ = ["change_of_guide", "reach", "require_nonexpansive_layers"]
+__all__ = ["change_of_guide", "reach", "sum_of_changes"]
 
 #: Room for the float64 roundings of the sums of squares and of the products in a change of guide.
 _ROOM = 1e-9
 
 
 @register_rule(FixedGuide, keeps_shape=True)
-def _fixed_guide(module: nn.Module, name: str, settings: Settings) -> Statement:
-    fixed = cast(FixedGuide, module)
-    try:
-        fixed.require_valid_maps()
-    except GuideError as error:
-        raise Refusal(f"'{name or 'the network'}': {error}") from error
-    for index, layer in enumerate(fixed.denoiser.layers):
-        _require_thresholds_only(layer, f"{name}.{index}" if name else f"layer {index}")
-    inner = apply_rule(fixed.denoiser, f"{name}.denoiser" if name else "denoiser", settings)
+def _fixed_guide(module: Any, name: str, settings: Settings) -> Statement:
+    module.require_valid_maps()
+    for index, layer in enumerate(module.denoiser.layers):
+        _require_thresholds_only(layer, f"'{name}.{index}'" if name else f"'layer {index}'")
+    inner = apply_to_part(module, "denoiser", name, settings)
     rule = f"{inner.rule}; thresholds are free: covered for every guide"
     return replace(inner, rule=rule, execution=None)
 
 
 @register_rule(MovingGuide, keeps_shape=True)
 def _moving_guide(module: nn.Module, name: str, settings: Settings) -> Statement:
-    return apply_rule(cast(MovingGuide, module).now, f"{name}.now" if name else "now", settings)
+    return apply_to_part(module, "now", name, settings)
 
 
 @register_rule(FrozenGuided)
 @register_rule(GuidedDenoiser)
 def _guided(module: nn.Module, name: str, settings: Settings) -> Statement:
     raise Refusal(
-        f"'{name or 'the network'}' computes its guide from its input: from input to output it may be "
-        f"expansive, and nothing is claimed; certify G.at(guide, sigma), where the guide is fixed"
+        "computes its guide from its input: from input to output it may be expansive, and nothing is "
+        "claimed; certify G.at(guide, sigma), where the guide is fixed"
     )
 
 
@@ -117,34 +115,34 @@ def change_of_guide(
     """
     if first.denoiser is not second.denoiser or first.scales[0].shape != second.scales[0].shape:
         raise ValueError("expected two guides of the same size for the same denoiser")
-    require_nonexpansive_layers(statement)
-    total = Fraction(0)
-    pairs = zip(first.scales, second.scales, strict=True)
-    for layer, leaf, (one, other) in zip(
-        first.denoiser.steps, statement.leaves(), pairs, strict=True
-    ):
-        if leaf.norm_upper is None:
-            raise ValueError(f"the statement says nothing of the norm of '{leaf.name}'")
+    sizes = []
+    for layer, one, other in zip(first.denoiser.steps, first.scales, second.scales, strict=True):
         weighted = reach(layer, sigma)[:, None, None] * (one.double() - other.double())
-        size = float(torch.linalg.vector_norm(weighted)) * (1 + _ROOM)
-        total += Fraction(float(layer.tau)) * Fraction(leaf.norm_upper) * Fraction(size)
-    return round_up(total)
+        sizes.append(Fraction(float(torch.linalg.vector_norm(weighted)) * (1 + _ROOM)))
+    return round_up(sum_of_changes(first.denoiser, statement, sizes))
 
 
-def require_nonexpansive_layers(statement: Statement) -> None:
-    """Check what lets the changes of the layers add up.
+def sum_of_changes(
+    denoiser: LipschitzDenoiser, statement: Statement, sizes: Sequence[Fraction]
+) -> Fraction:
+    r""":math:`\sum_\ell \tau_\ell\|W_\ell\|\,s_\ell`, where every layer is proved nonexpansive.
 
     Raises
     ------
     Refusal
-        a layer that is not proved nonexpansive.
+        a layer that is not, or of whose norm nothing is said.
     """
-    for leaf in statement.leaves():
+    total = Fraction(0)
+    for layer, leaf, size in zip(denoiser.steps, statement.leaves(), sizes, strict=True):
         if leaf.upper > 1:
             raise Refusal(
                 f"the changes of the layers add up only if every layer is nonexpansive, and of "
                 f"'{leaf.name}' only Lip <= {format_up(leaf.upper)} is proved"
             )
+        if leaf.norm_upper is None:
+            raise Refusal(f"nothing is said of the norm of '{leaf.name}'")
+        total += Fraction(float(layer.tau)) * Fraction(leaf.norm_upper) * size
+    return total
 
 
 def reach(layer: ConvGradientStep, sigma: float) -> Tensor:

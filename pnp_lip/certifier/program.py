@@ -9,7 +9,7 @@ the statement.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -150,40 +150,34 @@ def with_varying_level(programs: Sequence[Program]) -> Program:
             raise Refusal("is another map at another noise level: register a rule")
         twins = dict(zip(other.nodes, first.nodes, strict=True))
         for twin, node in twins.items():
-            if (node.op, node.target) != (twin.op, twin.target) and node.op != "placeholder":
+            given = node.op == "placeholder"
+            if node.op != twin.op or (not given and node.target != twin.target):
                 raise Refusal("calls other operators at another noise level: register a rule")
-            if node.op == "placeholder" and not _same(constants.get(node.name), other, twin):
+            if given and not _same(constants.get(node.name), other.constants.get(twin.name)):
                 constants[node.name] = VARYING
             before = varying.get(node.name, (node.args, node.kwargs))
             varying[node.name] = _merged(before, (twin.args, twin.kwargs), twins)
-    return Program(
-        first.graph, first.call, constants, first.names, first.arguments, first.conditions, varying
-    )
+    return replace(first, constants=constants, varying=varying)
 
 
-def _same(value: Any, other: Program, twin: fx.Node) -> bool:
-    if isinstance(value, Tensor):
-        found = other.constants.get(twin.name)
-        return (
-            isinstance(found, Tensor) and value.shape == found.shape and torch.equal(value, found)
-        )
-    return value is not VARYING
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor) and torch.equal(one, other)
+    return one is not VARYING
 
 
 def _merged(one: Any, other: Any, twins: dict[fx.Node, fx.Node]) -> Any:
+    """Arguments of twins; numbers and texts are equal if they are written in the same way."""
     if isinstance(one, fx.Node) or isinstance(other, fx.Node):
         if not (isinstance(other, fx.Node) and twins[other] is one):
             raise Refusal("reads other tensors at another noise level: register a rule")
         return one
-    if isinstance(one, (tuple, list)) and isinstance(other, (tuple, list)):
-        if len(one) != len(other):
-            return VARYING
+    several = isinstance(one, (tuple, list)) and isinstance(other, (tuple, list))
+    if several and len(one) == len(other):
         return type(one)(_merged(a, b, twins) for a, b in zip(one, other, strict=True))
     if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
         return {key: _merged(one[key], other[key], twins) for key in one}
-    if isinstance(one, float) and isinstance(other, float):
-        return one if float.__eq__(one, other) else VARYING
-    return one if one is VARYING or (type(one) is type(other) and one == other) else VARYING
+    return one if repr(one) == repr(other) else VARYING
 
 
 def _reason(error: BaseException) -> str:

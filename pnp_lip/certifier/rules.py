@@ -7,7 +7,7 @@ module is kept whole. A module without a rule is exported to a graph of operator
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,20 +15,13 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
-from pnp_lip.certifier.statement import Statement, compose
+from pnp_lip.certifier.statement import Statement
 from pnp_lip.norms import NormBound
 from pnp_lip.plain_modules import Refusal, plain_type, require_plain, require_plain_parts
 
 __all__ = [
-    "ModuleRule",
-    "Settings",
-    "apply_rule",
-    "chain",
-    "keeps_shape",
-    "local_rules",
-    "register_rule",
-    "rule_of",
-    "undone",
+    *("ModuleRule", "Settings", "apply_rule", "apply_to_part", "keeps_shape", "local_rules"),
+    *("naming", "register_rule", "rule_of", "undone"),
 ]
 
 
@@ -211,26 +204,33 @@ def apply_rule(module: nn.Module, name: str, settings: Settings) -> Statement:
     rule = rule_of(module)
     if rule is None:
         if settings.without_rule is None:
-            raise Refusal(f"no rule for {plain_type(module).__qualname__} at '{name}'")
+            raise Refusal(f"'{name}' ({plain_type(module).__qualname__}) has no rule")
         return settings.without_rule(module, name, settings).named(name)
     require_plain(module, name)
     settings.memory.handed.append(set())
     try:
-        statement = rule.prove(module, name, settings).named(name)
-    except Refusal:
-        raise
-    except (TypeError, ValueError) as error:
-        raise Refusal(f"'{name or 'the network'}' cannot be bounded: {error}") from error
+        with naming(name):
+            statement = rule.prove(module, name, settings).named(name)
     finally:
         handed = settings.memory.handed.pop()
     require_plain_parts(module, name, handed)
     return statement
 
 
-def chain(modules: Iterable[tuple[str, nn.Module]], prefix: str, settings: Settings) -> Statement:
-    """The composition of named modules, the first applied first; one may occur several times."""
-    parts = [
-        apply_rule(module, f"{prefix}.{name}" if prefix else name, settings)
-        for name, module in modules
-    ]
-    return compose(parts)
+def apply_to_part(module: Any, key: str, name: str, settings: Settings) -> Statement:
+    """:func:`apply_rule` for the part ``module.key`` of a module at the path ``name``."""
+    return apply_rule(getattr(module, key), f"{name}.{key}".strip("."), settings)
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Let what is refused inside begin with the path of the module."""
+    where = f"'{name or 'the network'}'"
+    try:
+        yield
+    except Refusal as refusal:
+        if str(refusal).startswith("'"):
+            raise
+        raise Refusal(f"{where} {refusal}") from refusal
+    except (TypeError, ValueError) as error:
+        raise Refusal(f"{where} cannot be bounded: {error}") from error
