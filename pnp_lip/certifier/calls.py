@@ -109,7 +109,9 @@ def _carried(name: str) -> Any:
     return operation
 
 
-for _name in "add radd sub rsub mul rmul truediv rtruediv pow neg abs".split():
+_CARRIED = "add radd sub rsub mul rmul truediv rtruediv pow neg abs"
+
+for _name in _CARRIED.split():
     setattr(Level, f"__{_name}__", _carried(f"__{_name}__"))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,10 @@ __all__ = ["FORMAT", "Certificate"]
 
 #: Of the file.
 FORMAT = "pnp_lip certificate 3"
+_COMPUTATION = (
+    "Every number that enters this bound was computed with its rounding errors accounted for, assuming "
+    "IEEE binary64 arithmetic and a library whose Cholesky factorisation uses the classical sums."
+)
 
 
 @dataclass(frozen=True)
@@ -93,34 +97,23 @@ class Certificate:
     @property
     def claims(self) -> dict[str, str | None]:
         """The three claims, each under its own assumptions, as sentences."""
-        return {
-            "network": (
-                f"In real arithmetic, the {self.network or 'network'} with the weights of SHA-256 "
-                f"{self.sha256[:16]}... satisfies |D(x) - D(y)| <= {self.upper!r} |x - y| for all "
-                f"images of every size{self._sizes()}, and at every noise level if it takes one."
-            ),
-            "computation": (
-                "Every number that enters this bound was computed with its rounding errors "
-                "accounted for, assuming IEEE binary64 arithmetic and a library whose Cholesky "
-                "factorisation uses the classical sums."
-            ),
-            "execution": self._execution_claim(),
-        }
-
-    def _sizes(self) -> str:
-        """On which sizes the statement holds, if not on all."""
-        conditions = self.statement.conditions
-        return f" with {', '.join(conditions)}" if conditions else ""
-
-    def _execution_claim(self) -> str | None:
-        if self.execution is None:
-            return None
-        return (
-            f"Executed in float32, an output differs from that of a network of the first claim (with "
-            f"its thresholds as computed) by at most {self.execution.relative!r} |x| + "
-            f"{self.execution.offset!r} sqrt(pixels), in any order of summation, without TF32, "
-            f"Winograd or FFT convolutions, underflow or overflow."
+        sizes, execution = ", ".join(self.statement.conditions), self.execution
+        network = (
+            f"In real arithmetic, the {self.network or 'network'} with the weights of SHA-256 "
+            f"{self.sha256[:16]}... satisfies |D(x) - D(y)| <= {self.upper!r} |x - y| for all images of "
+            f"every size{sizes and f' with {sizes}'}, and at every noise level if it takes one."
         )
+        executed = (
+            None
+            if execution is None
+            else (
+                f"Executed in float32, an output differs from that of a network of the first claim (with "
+                f"its thresholds as computed) by at most {execution.relative!r} |x| + "
+                f"{execution.offset!r} sqrt(pixels), in any order of summation, without TF32, "
+                f"Winograd or FFT convolutions, underflow or overflow."
+            )
+        )
+        return {"network": network, "computation": _COMPUTATION, "execution": executed}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, enough for :func:`pnp_lip.check_certificate`."""
@@ -179,15 +172,10 @@ class Certificate:
         """
         if data.get("format") != FORMAT:
             raise ValueError(f"expected format '{FORMAT}', got {data.get('format')!r}")
-        layers = tuple(_statement(layer) for layer in data["layers"])
-        statement = Statement(
-            data["rule"],
-            data["upper"],
-            data["averagedness"],
-            execution=_execution(data["execution"]),
-            parts=layers,
-            conditions=tuple(data["conditions"]),
-        )
+        layers = tuple(map(_statement, data["layers"]))
+        whole = _statement({**data, "name": "", "bound": None})
+        conditions = tuple(data["conditions"])
+        statement = replace(whole, parts=layers, conditions=conditions)
         witness = None if data["witness"] is None else _decode(data["witness"])
         graphs = tuple(_recorded(graph, layers) for graph in data["graphs"])
         rest = (data["sha256"], data["gap"], data["versions"], data["network"], graphs)
@@ -212,47 +200,28 @@ def _layer(statement: Statement) -> dict[str, Any]:
 
 def _statement(layer: dict[str, Any]) -> Statement:
     bound = None if layer["bound"] is None else NormBound.from_json(layer["bound"])
-    return Statement(
-        layer["rule"],
-        layer["upper"],
-        layer["averagedness"],
-        layer["name"],
-        bound,
-        _execution(layer["execution"]),
-    )
+    execution = None if layer["execution"] is None else Execution(**layer["execution"])
+    claimed = (layer["rule"], layer["upper"], layer["averagedness"], layer["name"])
+    return Statement(*claimed, bound, execution)
 
 
 def _graph(graph: GraphRecord, layers: tuple[Statement, ...]) -> dict[str, Any]:
     """Leaves by their place among the layers; nodes as lists, in the order of ``NodeRecord``."""
     place = {key_of(layer): index for index, layer in enumerate(layers)}
-    nodes = [
-        [
-            n.operator,
-            n.arguments,
-            n.shape,
-            n.upper,
-            n.averagedness,
-            [place[key_of(s)] for s in n.leaves],
-        ]
-        for n in graph.nodes
-    ]
+    nodes = [[*node[:-1], [place[key_of(leaf)] for leaf in node.leaves]] for node in graph.nodes]
     return {**vars(graph), "shape": list(graph.shape), "nodes": nodes}
 
 
 def _recorded(data: dict[str, Any], layers: tuple[Statement, ...]) -> GraphRecord:
-    nodes = tuple(
-        NodeRecord(op, args, shape, upper, alpha, tuple(layers[i] for i in leaves))
-        for op, args, shape, upper, alpha, leaves in data["nodes"]
+    rows = (
+        (*values, tuple(layers[index] for index in leaves)) for *values, leaves in data["nodes"]
     )
+    nodes = tuple(NodeRecord(*row) for row in rows)
     return GraphRecord(data["path"], tuple(data["shape"]), data["level"], data["kind"], nodes)
 
 
 def _plain(execution: Execution | None) -> dict[str, float] | None:
     return None if execution is None else asdict(execution)
-
-
-def _execution(data: dict[str, float] | None) -> Execution | None:
-    return None if data is None else Execution(**data)
 
 
 def _encode(witness: Witness) -> dict[str, Any]:
@@ -272,10 +241,10 @@ def _decode(data: dict[str, Any]) -> Witness:
 
 
 def _to_text(tensor: Tensor) -> str:
-    array = tensor.detach().cpu().double().contiguous().numpy().astype("<f8")
-    return base64.b64encode(array.tobytes()).decode("ascii")
+    entries = tensor.detach().cpu().double().contiguous().numpy().astype("<f8")
+    return base64.b64encode(entries.tobytes()).decode("ascii")
 
 
 def _from_text(text: str, shape: list[int]) -> Tensor:
-    array = np.frombuffer(base64.b64decode(text), dtype="<f8").reshape(shape)
-    return torch.from_numpy(array.astype(np.float64))
+    entries = np.frombuffer(base64.b64decode(text), dtype="<f8").reshape(shape)
+    return torch.from_numpy(entries.astype(np.float64))

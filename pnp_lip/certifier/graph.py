@@ -57,13 +57,12 @@ def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
 
 def _conditioned(statement: Statement, programs: list[Program]) -> Statement:
     """With the conditions of every way to call; that of several images covers one image with it."""
-    found = dict.fromkeys(one for program in programs for one in program.conditions)
-    if {"B == 1", "B >= 2"} & found.keys() and any(p.call.shape[0] != 1 for p in programs):
-        found = {c: None for c in found if c not in ("B == 1", "B >= 2")}
-    if "C == 1" in found and "C >= 2" in found:
-        found = {c: None for c in found if c not in ("C == 1", "C >= 2")}
-    own = tuple(dict.fromkeys((*found, *statement.conditions)))
-    return replace(statement, conditions=own)
+    found = [condition for program in programs for condition in program.conditions]
+    covered = {"C == 1", "C >= 2"} if {"C == 1", "C >= 2"} <= set(found) else set()
+    if any(program.call.shape[0] != 1 for program in programs):
+        covered |= {"B == 1", "B >= 2"}
+    own = [condition for condition in found if condition not in covered]
+    return replace(statement, conditions=tuple(dict.fromkeys((*own, *statement.conditions))))
 
 
 def _require_same(before: str, module: nn.Module, name: str) -> None:
@@ -122,24 +121,16 @@ class _Bounder:
 
     def _cut(self, node: fx.Node, value: Dependent) -> Dependent:
         """Close the piece that ends here."""
-        trivial = set(value.terms.values()) == {Fraction(1)} and not self._leaves()
-        if not (trivial and value.exact):
-            piece = self._piece(value)
-            self.pieces.append(piece if value.exact else replace(piece, execution=None))
+        whole, leaves = self.walk.combined(value.terms), self.walk.leaves[self.walk.since :]
+        if not value.exact:
+            whole = replace(whole, execution=None)
+        if leaves and not (len(leaves) == 1 and whole is leaves[0]):
+            whole = replace(whole, name=self.walk.name, parts=tuple(leaves), execution=None)
+        elif not leaves and whole is not IDENTITY:
+            whole = self._noted(replace(whole, parts=()))
+        if whole is not IDENTITY:
+            self.pieces.append(whole)
         return self.walk.cut(node, value)
-
-    def _piece(self, value: Dependent) -> Statement:
-        whole, leaves = self.walk.combined(value.terms), self._leaves()
-        if len(leaves) == 1 and whole is leaves[0]:
-            return whole
-        if not leaves:
-            execution = whole.execution if value.exact else None
-            return self._noted(replace(whole, parts=(), execution=execution))
-        return replace(whole, name=self.walk.name, parts=tuple(leaves), execution=None)
-
-    def _leaves(self) -> list[Statement]:
-        """Those since the last cut."""
-        return self.walk.leaves[self.walk.since :]
 
     def _noted(self, leaf: Statement) -> Statement:
         """A statement that no operator made."""
@@ -149,11 +140,9 @@ class _Bounder:
     def _evaluate(self, node: fx.Node) -> Any:
         if node.op == "placeholder":
             return self._placeholder(node)
-        tags = getattr(node.target, "tags", ())
-        if node.target is torch.ops.aten.native_dropout.default:
-            return apply_operator(self.walk, node)
-        if torch.Tag.nondeterministic_seeded in tags and not _is_still(node):
-            raise self.walk.refusal(node, "draws random numbers, so there is no single map")
+        random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        if random and node.target not in OPERATORS:
+            return apply_operator(self.walk, node)  # which refuses it
         if any(self.walk.values[read] is JUMPING for read in node.all_input_nodes):
             raise self.walk.refusal(node, "reads where a maximum or minimum is, which jumps")
         if node.target is operator.getitem:
@@ -222,14 +211,6 @@ def _dependent(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return any(_dependent(part) for part in value)
     return isinstance(value, Dependent)
-
-
-def _is_still(node: fx.Node) -> bool:
-    """Whether an operator that may draw random numbers draws none here: dropout in eval mode."""
-    return node.target in OPERATORS and "train" in [
-        argument.name
-        for argument in node.target._schema.arguments  # type: ignore[union-attr]
-    ]
 
 
 def _value(value: Any) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx
@@ -21,8 +21,7 @@ from pnp_lip.certifier.whole import WHOLE, WholeCall
 __all__ = ["GraphRecord", "NodeRecord", "distinct", "key_of", "record_of"]
 
 
-@dataclass(frozen=True)
-class NodeRecord:
+class NodeRecord(NamedTuple):
     """One node.
 
     Attributes

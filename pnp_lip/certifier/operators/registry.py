@@ -102,7 +102,7 @@ def apply_operator(walk: Walk, node: fx.Node, rule: OperatorRule | None = None) 
     """
     rule = rule or OPERATORS.get(node.target)
     if rule is None:
-        raise walk.refusal(node, _why(str(node.target)))
+        raise walk.refusal(node, _why(node.target))
     try:
         found = rule(Operation(walk, node), **_arguments(walk, node, rule))
     except Refusal as refusal:
@@ -119,10 +119,12 @@ def apply_operator(walk: Walk, node: fx.Node, rule: OperatorRule | None = None) 
     )
 
 
-def _why(target: str) -> str:
-    name = target.split(".")[1] if "." in target else target
+def _why(target: Any) -> str:
+    name = str(target).split(".")[1] if "." in str(target) else str(target)
     if name.endswith("_backward"):
         return "is a derivative taken inside forward, which multiplies tensors that depend on the input"
+    if torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()) and name not in _WHY:
+        return "draws random numbers, so there is no single map"
     return _WHY.get(name, "has no rule; register one with pnp_lip.certifier.register_operator")
 
 
