@@ -20,7 +20,7 @@ from torch import nn
 
 from pnp_lip.certifier.execution import relaxed_execution
 from pnp_lip.certifier.rules import Settings, apply_to_part, keeps_shape, register_rule
-from pnp_lip.certifier.statement import Statement, averaged_with_identity, combine, compose
+from pnp_lip.certifier.statement import Statement, averaged_with_identity, combine, compose, worst
 from pnp_lip.denoisers.distributed import HaloTiling
 from pnp_lip.denoisers.frozen import Frozen
 from pnp_lip.denoisers.guard import Guard
@@ -60,10 +60,7 @@ def _relaxed(module: Any, name: str, settings: Settings) -> Statement:
     weights = {float(module.relaxation), float(module.relaxation.float())}
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights):
         raise Refusal(f"has the relaxation {max(weights)}: expected >= 0")
-    statement = max(
-        (averaged_with_identity(inner, weight) for weight in weights),
-        key=lambda one: (one.upper, one.averagedness or 0.0),
-    )
+    statement = worst([averaged_with_identity(inner, weight) for weight in weights])
     return replace(statement, execution=relaxed_execution(inner.execution, max(weights)))
 
 

@@ -19,15 +19,8 @@ from pnp_lip.norms import NormBound
 from pnp_lip.rounding import round_up
 
 __all__ = [
-    "IDENTITY",
-    "Statement",
-    "averaged_with_identity",
-    "combine",
-    "compose",
-    "gathered",
-    "lipschitz",
-    "symmetric",
-    "worst",
+    *("IDENTITY", "Statement", "averaged_with_identity", "combine", "compose", "gathered"),
+    *("lipschitz", "symmetric", "worst"),
 ]
 
 OutputNorm = Literal["l2", "l1", "mixed"]
@@ -125,11 +118,16 @@ def compose(parts: Sequence[Statement], rule: str = "composition") -> Statement:
         averagedness = min(averagedness, round_up(_share([part.averagedness for part in parts])))
     if len(parts) == 1:
         averagedness = parts[0].averagedness
-    execution = compose_executions([(part.upper, part.execution) for part in parts])
     _require_euclidean(parts[:-1])
-    outputs = parts[-1].outputs if parts else "l2"
-    found = Statement(rule, upper, averagedness, execution=execution, parts=parts)
-    return replace(found, conditions=gathered(parts), outputs=outputs)
+    return Statement(
+        rule,
+        upper,
+        averagedness,
+        execution=compose_executions([(part.upper, part.execution) for part in parts]),
+        parts=parts,
+        conditions=gathered(parts),
+        outputs=parts[-1].outputs if parts else "l2",
+    )
 
 
 def combine(terms: Sequence[tuple[Fraction, Statement]], rule: str = "sum") -> Statement:
@@ -194,18 +192,13 @@ def symmetric(rule: str, low: Fraction, high: Fraction) -> Statement:
 def worst(statements: Sequence[Statement]) -> Statement:
     """What holds of every one of several maps; with the parts of the one whose bound is largest."""
     first = max(statements, key=lambda one: (one.upper, one.averagedness or 0.0))
-    alphas = [one.averagedness for one in statements]
-    averagedness = None if None in alphas else max(alpha or 0.0 for alpha in alphas)
-    execution = first.execution if all(one.execution for one in statements) else None
-    if any(one.execution != first.execution for one in statements):
-        execution = None
-    outputs = first.outputs if len({one.outputs for one in statements}) == 1 else "l2"
+    alphas = [one.averagedness or 0.0 for one in statements]
     return replace(
         first,
-        averagedness=averagedness,
-        execution=execution,
+        averagedness=max(alphas) if first.upper <= 1 else None,
+        execution=first.execution if len({one.execution for one in statements}) == 1 else None,
         conditions=gathered(statements),
-        outputs=outputs,
+        outputs=first.outputs if len({one.outputs for one in statements}) == 1 else "l2",
     )
 
 

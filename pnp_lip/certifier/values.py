@@ -13,16 +13,8 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 from pnp_lip.certifier.statement import Statement
 
 __all__ = [
-    "JUMPING",
-    "Atom",
-    "Dependent",
-    "Known",
-    "Linear",
-    "Sigma",
-    "Spectrum",
-    "Terms",
-    "is_equal",
-    "size_of",
+    *("JUMPING", "Atom", "Dependent", "Known", "Linear", "Sigma", "Spectrum", "Terms"),
+    *("is_equal", "size_of"),
 ]
 
 #: A value that depends on the image and jumps, such as the place of a maximum.

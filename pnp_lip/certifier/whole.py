@@ -11,14 +11,14 @@ from __future__ import annotations
 import inspect
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.certifier.rules import rule_of
+from pnp_lip.certifier.rules import ModuleRule, rule_of
 from pnp_lip.plain_modules import Refusal, require_plain
 
 __all__ = ["WHOLE", "WholeCall", "kept_whole", "recorded_calls"]
@@ -34,17 +34,14 @@ class WholeCall:
         which.
     run
         the call again, with the image and the tensors among the other arguments.
-    keeps_shape
+    rule
         of its class.
-    features
-        of its outputs, where its class says so.
     """
 
     module: nn.Module
     path: str
     run: Callable[[Tensor, list[Tensor]], Tensor]
-    keeps_shape: bool
-    features: int | None
+    rule: ModuleRule
 
 
 _CALLS: dict[int, WholeCall] = {}
@@ -58,12 +55,12 @@ def _whole(x: Tensor, others: list[Tensor], call: int) -> Tensor:
 
 @_whole.register_fake
 def _(x: Tensor, others: list[Tensor], call: int) -> Tensor:
-    if _CALLS[call].keeps_shape:
+    found = _CALLS[call]
+    if found.rule.keeps_shape(found.module):
         return torch.empty_like(x)
-    features = _CALLS[call].features
-    if features is not None:
-        return x.new_empty(x.shape[0], features)
-    return _CALLS[call].run(x, others)
+    if found.rule.features is not None:
+        return x.new_empty(x.shape[0], found.rule.features(found.module))
+    return found.run(x, others)
 
 
 #: The operator in a graph.
@@ -92,38 +89,34 @@ def kept_whole(root: nn.Module) -> Iterator[list[Refusal]]:
     """
     problems: list[Refusal] = []
     replaced = list(_parts_with_rules(root))
-    for path, module in replaced:
-        vars(module)["forward"] = _recorder(module, path, problems)
+    for path, module, rule in replaced:
+        vars(module)["forward"] = _recorder(module, path, rule, problems)
     try:
         yield problems
     finally:
-        for _, module in replaced:
+        for _, module, _ in replaced:
             vars(module).pop("forward", None)
 
 
-def _parts_with_rules(root: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    for name, part in root.named_children():
-        path = f"{prefix}{name}"
-        if rule_of(part) is not None and _is_plain(part, path):
-            yield path, part
-        else:
-            yield from _parts_with_rules(part, f"{path}.")
-
-
-def _is_plain(module: nn.Module, path: str) -> bool:
+def _parts_with_rules(
+    root: nn.Module, prefix: str = ""
+) -> Iterator[tuple[str, nn.Module, ModuleRule]]:
     """What is not plain is left to the exporter, which runs it as it is."""
-    try:
-        require_plain(module, path)
-    except Refusal:
-        return False
-    return True
+    for name, part in root.named_children():
+        path, rule = f"{prefix}{name}", rule_of(part)
+        with suppress(Refusal):
+            require_plain(part, path)
+            if rule is not None:
+                yield path, part, rule
+                continue
+        yield from _parts_with_rules(part, f"{path}.")
 
 
-def _recorder(module: nn.Module, path: str, problems: list[Refusal]) -> Callable[..., Tensor]:
+def _recorder(
+    module: nn.Module, path: str, rule: ModuleRule, problems: list[Refusal]
+) -> Callable[..., Tensor]:
     forward = type(module).forward
     signature = inspect.signature(forward)
-    rule = rule_of(module)
-    assert rule is not None
 
     def record(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         bound = signature.bind(module, x, *args, **kwargs)
@@ -147,8 +140,7 @@ def _recorder(module: nn.Module, path: str, problems: list[Refusal]) -> Callable
             return out
 
         number = next(_NUMBERS)
-        features = None if rule.features is None else rule.features(module)
-        _CALLS[number] = WholeCall(module, path, run, rule.keeps_shape(module), features)
+        _CALLS[number] = WholeCall(module, path, run, rule)
         out: Tensor = WHOLE(x, [bound.arguments[name] for name in others], number)
         return out
 
