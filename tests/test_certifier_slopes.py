@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from pnp_lip.certifier import Refusal, prove
+from pnp_lip.certifier.layer_rules import _SLOPES, slope_interval
 from pnp_lip.certifier.operators import OPERATORS
 from pnp_lip.certifier.operators.entrywise import SLOPES
-from pnp_lip.certifier.slopes import _SLOPES, slope_interval
 from pnp_lip.layers import Clip, NoiseClip, ReLU
 
 

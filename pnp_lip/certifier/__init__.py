@@ -6,9 +6,9 @@ from pnp_lip.certifier.conditions import admits
 from pnp_lip.certifier.digest import digest
 from pnp_lip.certifier.execution import Execution
 from pnp_lip.certifier.guide_constant import guide_constant
+from pnp_lip.certifier.layer_rules import register_slope
 from pnp_lip.certifier.operators import Operation, register_operator
 from pnp_lip.certifier.rules import Settings, apply_rule, local_rules, register_rule
-from pnp_lip.certifier.slopes import register_slope
 from pnp_lip.certifier.statement import (
     IDENTITY,
     Statement,

@@ -115,7 +115,7 @@ for _name in _CARRIED.split():
     setattr(Level, f"__{_name}__", _carried(f"__{_name}__"))
 
 
-def calls_of(network: nn.Module, name: str, shape: tuple[int, ...]) -> Iterator[Call]:
+def calls_of(network: nn.Module, shape: tuple[int, ...]) -> Iterator[Call]:
     """Every way to call ``network`` on images like ``shape``; those of one kind of level in a row.
 
     Yields
@@ -128,14 +128,14 @@ def calls_of(network: nn.Module, name: str, shape: tuple[int, ...]) -> Iterator[
     Refusal
         ``forward`` needs arguments besides the image and a noise level.
     """
-    place, optional = _level_of(network, name)
+    place, optional = _level_of(network)
     if place is not None:
         yield from (Call(shape, place, number) for number in (None, *NUMBERS))
     if optional:
         yield Call(shape)
 
 
-def _level_of(network: nn.Module, name: str) -> tuple[str | None, bool]:
+def _level_of(network: nn.Module) -> tuple[str | None, bool]:
     """The argument that is the noise level, and whether it may be left out."""
     parameters = list(inspect.signature(network.forward).parameters.values())[1:]
     named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
@@ -146,9 +146,8 @@ def _level_of(network: nn.Module, name: str) -> tuple[str | None, bool]:
     missing = [p.name for p in needed if p not in levels]
     if missing or len(levels) > 1:
         raise Refusal(
-            f"'{name or 'the network'}' needs the arguments {missing or [p.name for p in levels]}: "
-            f"expected an image and at most a noise level; register a rule for "
-            f"{type(network).__qualname__}"
+            f"needs the arguments {missing or [p.name for p in levels]}: expected an image and at most a "
+            f"noise level; register a rule for {type(network).__qualname__}"
         )
     return (levels[0].name, levels[0] not in needed) if levels else (None, True)
 

@@ -44,7 +44,7 @@ def takes(module: nn.Module, call: Call) -> bool:
     return True
 
 
-def require_faithful(module: nn.Module, program: Program, name: str) -> None:
+def require_faithful(module: nn.Module, program: Program) -> None:
     """Refuse a graph that does not compute what the module computes.
 
     Compared on random images of two sizes, with entries of size 0.1, 1 and 100; the module is run
@@ -57,7 +57,6 @@ def require_faithful(module: nn.Module, program: Program, name: str) -> None:
         they differ, the module gives two answers, or no example meets the conditions.
     """
     reference = next(module.parameters(), torch.zeros(()))
-    where = f"'{name or 'the network'}'"
     compared = 0
     for call in _calls(program):
         for seed, amplitude in enumerate(_AMPLITUDES if not compared else _AMPLITUDES[:1]):
@@ -66,28 +65,28 @@ def require_faithful(module: nn.Module, program: Program, name: str) -> None:
                 expected = _outcome(module, call, given)
             except Exception as error:
                 if call.shape == program.call.shape:
-                    raise Refusal(f"{where} could be exported but not run: {error}") from error
+                    raise Refusal(f"could be exported but not run: {error}") from error
                 continue
             again = _with_gradients(module, call, given)
             if not torch.equal(expected, again):
-                raise Refusal(f"{where} gives two answers for one input, so there is no single map")
+                raise Refusal("gives two answers for one input, so there is no single map")
             difference = _difference(program, given, expected)
             if not difference <= _TOLERANCE:
                 raise Refusal(
-                    f"the exported graph of {where} does not compute what the module does (relative "
+                    f"has an exported graph that does not compute what the module does (relative "
                     f"difference {difference:.2g} for {call.what}), because of a check of types or a "
                     f"swallowed exception: register a rule for {type(module).__qualname__}"
                 )
             if not compared and not _in_double(module, call, given, expected) <= _ROUNDINGS:
                 raise Refusal(
-                    f"{where} is another map in float64 than in {reference.dtype}, perhaps because a "
+                    f"is another map in float64 than in {reference.dtype}, perhaps because a "
                     f"cast returns a view there which is then changed in place: clone before"
                 )
             compared += 1
         if compared > len(_AMPLITUDES):
             return
     if not compared:
-        raise Refusal(f"{where} could not be compared with its graph: pass an input with example=")
+        raise Refusal("could not be compared with its graph: pass an input with example=")
 
 
 def _calls(program: Program) -> list[Call]:

@@ -42,16 +42,16 @@ def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
     """
     before = fingerprint(module)
     with attributes_restored(module), recorded_calls() as calls:
-        programs = list(programs_of(module, name, settings))
-        _require_same(before, module, name)
+        programs = list(programs_of(module, settings))
+        _require_same(before, module)
         statements = []
         for program in programs:
             bounder = _Bounder(program, name, settings, calls)
             statements.append(bounder.run())
             settings.memory.graphs.append(record_of(program, name, bounder.proved, calls))
         for program in programs:
-            require_faithful(module, program, name)
-        _require_same(before, module, name)
+            require_faithful(module, program)
+        _require_same(before, module)
     return _conditioned(worst(statements), programs)
 
 
@@ -65,11 +65,11 @@ def _conditioned(statement: Statement, programs: list[Program]) -> Statement:
     return replace(statement, conditions=tuple(dict.fromkeys((*own, *statement.conditions))))
 
 
-def _require_same(before: str, module: nn.Module, name: str) -> None:
+def _require_same(before: str, module: nn.Module) -> None:
     if fingerprint(module) != before:
         raise Refusal(
-            f"'{name or 'the network'}' changes attributes of its own whenever it is called, so it is "
-            f"no map of its input alone: keep its state outside of it"
+            "changes attributes of its own whenever it is called, so it is no map of its input alone: "
+            "keep its state outside of it"
         )
 
 
@@ -104,7 +104,7 @@ class _Bounder:
             if _dependent(value):
                 alive = max(alive, *(position[user] for user in node.users), index)
             self.proved.append((claim, walk.leaves[before:]))
-        raise Refusal(f"'{walk.name or 'the network'}' returns nothing")
+        raise Refusal("returns nothing")
 
     def _finish(self, output: fx.Node) -> Statement:
         results: Any = output.args[0]
@@ -113,9 +113,7 @@ class _Bounder:
         if isinstance(value, Known):
             return self._noted(Statement("does not depend on the input", 0.0, 0.5))
         if not isinstance(value, Dependent):
-            raise Refusal(
-                f"'{self.walk.name or 'the network'}' returns {result!r}: expected a tensor"
-            )
+            raise Refusal(f"returns {result!r}: expected a tensor")
         self._cut(output, value)
         return compose(self.pieces, "graph of operators") if self.pieces else self._noted(IDENTITY)
 

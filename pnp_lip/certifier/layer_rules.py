@@ -1,7 +1,8 @@
-"""The rule of our gradient steps."""
+"""The rules of our layers: gradient steps, and scalar nonlinearities with the interval of their slopes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -11,33 +12,107 @@ from torch import nn
 
 from pnp_lip.certifier.digest import tensor_bytes
 from pnp_lip.certifier.execution import Execution, sizes_of, step_execution
-from pnp_lip.certifier.rules import Settings, register_rule
-from pnp_lip.certifier.slopes import roundings_of, slope_interval
-from pnp_lip.certifier.statement import Statement, lipschitz
-from pnp_lip.layers import ConvGradientStep, GradientStep
+from pnp_lip.certifier.rules import Settings, register_rule, undone
+from pnp_lip.certifier.statement import Statement, lipschitz, symmetric
+from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, ReLU
 from pnp_lip.norms import NormBound, convolution_norm, matrix_norm
-from pnp_lip.plain_modules import Refusal
+from pnp_lip.plain_modules import Refusal, plain_type, require_plain
 from pnp_lip.rounding import format_up, round_up
 
-__all__: list[str] = []
+__all__ = ["register_slope", "slope_interval"]
+
+Interval = tuple[float, float]
+_SLOPES: dict[type[nn.Module], Callable[[nn.Module], Interval]] = undone({})
+
+
+def register_slope(kind: type[nn.Module], interval: Callable[[nn.Module], Interval]) -> None:
+    """Declare that modules of exactly this class act entrywise with a slope in ``interval(module)``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from pnp_lip.certifier import local_rules, prove
+    >>> class Half(nn.Module):
+    ...     def forward(self, x):
+    ...         return x - 0.5 * torch.sin(x)
+    >>> with local_rules():
+    ...     register_slope(Half, lambda module: (0.5, 1.5))
+    ...     print(prove(Half()).upper)
+    1.5
+    """
+    _SLOPES[kind] = interval
+    register_rule(kind, keeps_shape=True)(_entrywise)
+
+
+def slope_interval(module: nn.Module, name: str) -> Interval:
+    """``(low, high)`` such that every difference quotient of the nonlinearity lies between them.
+
+    Raises
+    ------
+    Refusal
+        a nonlinearity nobody has declared, hooks, or parameters that are not finite.
+    """
+    require_plain(module, name)
+    kind = plain_type(module)
+    if kind not in _SLOPES:
+        raise Refusal(
+            f"'{name}' is a {kind.__qualname__}, of which no slope is known: declare one with "
+            f"pnp_lip.certifier.register_slope"
+        )
+    return _SLOPES[kind](module)
+
+
+def _roundings_of(module: nn.Module) -> int | None:
+    r"""``a`` such that ``module`` computes :math:`\sigma` up to :math:`\gamma_a|t|` in float32.
+
+    A mixture of ``J`` clips: the computed shares sum to :math:`1 + \gamma_{J+2}` at most, and every
+    term of the sum sees at most :math:`2J` roundings. Here :math:`\sigma` has the thresholds and the
+    shares, scaled to sum 1, *as computed*: it belongs to the same certificate. ``None`` if unknown.
+    """
+    if type(module) in (ReLU, Clip, nn.ReLU, nn.Identity):
+        return 0
+    return 3 * len(module.logits) + 4 if type(module) is NoiseClip else None
+
+
+def _entrywise(module: nn.Module, name: str, settings: Settings) -> Statement:
+    low, high = slope_interval(module, name)
+    rule = f"entrywise, slope in [{low:g}, {high:g}]"
+    statement = symmetric(rule, Fraction(low), Fraction(high))
+    exact = _roundings_of(module) == 0
+    return replace(statement, execution=Execution.exact()) if exact else statement
+
+
+# The last two are written as quotients or differences, which are not seen to have these slopes.
+for _kind in (ReLU, Clip, NoiseClip, nn.Softsign, nn.Tanhshrink):
+    register_slope(_kind, lambda _: (0.0, 1.0))
 
 
 @register_rule(GradientStep, ConvGradientStep, keeps_shape=True)
-def _gradient_step(module: nn.Module, name: str, settings: Settings) -> Statement:
+def _gradient_step(layer: Any, name: str, settings: Settings) -> Statement:
     r""":math:`x - \tau W^\top\sigma(Wx+b)` with slopes in [low, high]."""
-    layer: Any = module
-    low, high = slope_interval(layer.activation, f"{name}.activation" if name else "activation")
+    low, high = slope_interval(layer.activation, f"{name}.activation".strip("."))
     if low < 0:
-        raise Refusal(f"'{name}': the activation decreases somewhere, the rule needs slope >= 0")
-    weight = layer.weight.detach()
-    dense = isinstance(module, GradientStep)
-    norm: Any = matrix_norm if dense else convolution_norm
-    key = (tensor_bytes(weight), dense)
+        raise Refusal("has an activation that decreases somewhere: the rule needs slopes >= 0")
+    weight, tau = layer.weight.detach(), float(layer.tau)
+    norm: Any = matrix_norm if isinstance(layer, GradientStep) else convolution_norm
+    key = (tensor_bytes(weight), isinstance(layer, GradientStep))
     bound: NormBound = settings.norm(key, lambda: norm(weight, gap=settings.gap))
-    tau = float(layer.tau)
-    step = Fraction(tau) * Fraction(high) * Fraction(bound.upper) ** 2
-    statement = _euler_step(step, bound)
-    return replace(statement, execution=_step_execution(layer, bound, statement.upper))
+    statement = _euler_step(Fraction(tau) * Fraction(high) * Fraction(bound.upper) ** 2, bound)
+    roundings = _roundings_of(layer.activation)
+    if roundings is None or tau < 0 or weight.dtype != torch.float32:
+        return statement
+    absolute, bias, terms = sizes_of(weight, layer.bias)
+    execution = step_execution(
+        norm=bound.upper,
+        absolute_norm=absolute,
+        bias=bias,
+        tau=tau,
+        growth=statement.upper,
+        terms=terms,
+        roundings=roundings,
+    )
+    return replace(statement, execution=execution)
 
 
 def _euler_step(step: Fraction, bound: NormBound) -> Statement:
@@ -51,19 +126,3 @@ def _euler_step(step: Fraction, bound: NormBound) -> Statement:
     if step <= 2:
         return Statement(rule, 1.0, round_up(step / 2), bound=bound)
     return lipschitz(rule, round_up(step - 1), bound=bound)
-
-
-def _step_execution(layer: Any, bound: NormBound, growth: float) -> Execution | None:
-    roundings, tau = roundings_of(layer.activation), float(layer.tau)
-    if roundings is None or tau < 0 or layer.weight.dtype != torch.float32:
-        return None
-    absolute, bias, terms = sizes_of(layer.weight, layer.bias)
-    return step_execution(
-        norm=bound.upper,
-        absolute_norm=absolute,
-        bias=bias,
-        tau=tau,
-        growth=growth,
-        terms=terms,
-        roundings=roundings,
-    )

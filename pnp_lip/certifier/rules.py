@@ -203,9 +203,10 @@ def apply_rule(module: nn.Module, name: str, settings: Settings) -> Statement:
     settings.memory.handed[-1].add(id(module))
     rule = rule_of(module)
     if rule is None:
-        if settings.without_rule is None:
-            raise Refusal(f"'{name}' ({plain_type(module).__qualname__}) has no rule")
-        return settings.without_rule(module, name, settings).named(name)
+        with naming(name):
+            if settings.without_rule is None:
+                raise Refusal(f"({plain_type(module).__qualname__}) has no rule")
+            return settings.without_rule(module, name, settings).named(name)
     require_plain(module, name)
     settings.memory.handed.append(set())
     try:

@@ -13,7 +13,7 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 from pnp_lip.certifier.statement import Statement
 
 __all__ = [
-    *("JUMPING", "Atom", "Dependent", "Known", "Linear", "Sigma", "Spectrum", "Terms"),
+    *("JUMPING", "Atom", "Dependent", "Known", "Linear", "Spectrum", "Terms"),
     *("is_equal", "size_of"),
 ]
 
@@ -72,7 +72,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Linear:
-    """An atom ``W x + b``.
+    """An atom ``W x + b``, or a scalar nonlinearity of one.
 
     Attributes
     ----------
@@ -83,20 +83,14 @@ class Linear:
         the atom that ``x`` is, empty for a combination.
     norm
         of ``W``.
+    slopes
+        of the nonlinearity.
     """
 
     written: tuple[Any, dict[str, Any], Tensor]
     source: str
     norm: float
-
-
-@dataclass(frozen=True)
-class Sigma:
-    """An entrywise atom with slopes in ``[low, high]`` of a :class:`Linear` one."""
-
-    linear: Linear
-    low: Fraction
-    high: Fraction
+    slopes: Spectrum | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +109,7 @@ class Atom:
 
     statement: Statement
     spectrum: Spectrum | None = None
-    origin: Linear | Sigma | None = None
+    origin: Linear | None = None
 
 
 def size_of(node: fx.Node) -> tuple[Any, ...]:

@@ -29,7 +29,6 @@ from pnp_lip.certifier.values import (
     Dependent,
     Known,
     Linear,
-    Sigma,
     Spectrum,
     Terms,
     size_of,
@@ -84,7 +83,7 @@ class Walk:
         leaf: Statement,
         *,
         spectrum: Spectrum | None = None,
-        origin: Linear | Sigma | None = None,
+        origin: Linear | None = None,
         name: str = "",
     ) -> Dependent:
         """The result of an operator on one tensor: ``leaf`` after ``source``."""
@@ -106,21 +105,20 @@ class Walk:
         parts = [(c, self.atoms[atom].statement) for atom, c in terms.items()]
         if len(parts) == 1 and parts[0][0] == 1:
             return parts[0][1]
-        found = self._combined(parts)
+        found = combine(parts, "sum of branches" if len(parts) > 1 else "multiple")
+        blend = [(c, part) for c, part in parts if part is not IDENTITY]
+        if (
+            len(parts) == 2
+            and len(blend) == 1
+            and sum(c for c, _ in parts) == 1
+            and blend[0][0] >= 0
+        ):
+            found = averaged_with_identity(blend[0][1], blend[0][0])
         spectrum = self.spectrum(terms)
         if spectrum is None:
             return found
         low, high = format_up(round_up(-spectrum[0])), format_up(round_up(spectrum[1]))
-        text = f"symmetric, from -({low}) to {high}"
-        return _better(found, symmetric(text, *spectrum))
-
-    def _combined(self, parts: list[tuple[Fraction, Statement]]) -> Statement:
-        if len(parts) == 2 and sum(c for c, _ in parts) == 1:
-            identity = [i for i, (_, part) in enumerate(parts) if part is IDENTITY]
-            if identity and parts[1 - identity[0]][0] >= 0:
-                weight, part = parts[1 - identity[0]]
-                return averaged_with_identity(part, weight)
-        return combine(parts, "sum of branches" if len(parts) > 1 else "multiple")
+        return _better(found, symmetric(f"symmetric, from -({low}) to {high}", *spectrum))
 
     def spectrum(self, terms: Terms) -> Spectrum | None:
         """Of the combination, if every atom of it has one."""
@@ -129,11 +127,11 @@ class Walk:
             found = self.atoms[name].spectrum
             if found is None:
                 return None
-            low += c * found[0] if c > 0 else c * found[1]
-            high += c * found[1] if c > 0 else c * found[0]
+            ends = c * found[0], c * found[1]
+            low, high = low + min(ends), high + max(ends)
         return low, high
 
-    def origin(self, value: Dependent) -> Linear | Sigma | None:
+    def origin(self, value: Dependent) -> Linear | None:
         """Of a value that is one atom."""
         ((name, c), *others) = value.terms.items()
         return self.atoms[name].origin if not others and c == 1 else None
@@ -168,6 +166,5 @@ class Walk:
 def _better(one: Statement, other: Statement) -> Statement:
     """The smaller bound with the smaller averagedness, both proved of the same map."""
     first, second = sorted((one, other), key=lambda s: (s.upper, s.averagedness or 0.0))
-    if first.averagedness is None or second.averagedness is None:
-        return first
-    return replace(first, averagedness=min(first.averagedness, second.averagedness))
+    alphas = [s.averagedness for s in (first, second) if s.averagedness is not None]
+    return replace(first, averagedness=min(alphas)) if len(alphas) == 2 else first

@@ -15,66 +15,51 @@ from pnp_lip.plain_modules import Refusal, plain_type
 __all__ = ["programs_of"]
 
 
-def programs_of(module: nn.Module, name: str, settings: Settings) -> Iterator[Program]:
+def programs_of(module: nn.Module, settings: Settings) -> Iterator[Program]:
     """One program for each way to call the module."""
-    shapes = likely_shapes(module, settings.inputs.get(id(module)))
-    found = _first(module, name, shapes)
+    found = _first(module, likely_shapes(module, settings.inputs.get(id(module))))
     shape = found[0].call.shape
-    single = [] if shape[0] == 1 else list(_of_shape(module, name, (1, *shape[1:]), optional=True))
+    single = [] if shape[0] == 1 else list(_of_shape(module, (1, *shape[1:]), optional=True))
     if not (single and f"B == {shape[0]}" in found[0].conditions):
         yield from found  # else the number of images was taken as fixed: one image at a time
     yield from single
-    if any(condition == "C >= 2" for condition in found[0].conditions):
-        yield from _of_shape(module, name, (shape[0], 1, *shape[2:]), optional=True)
+    if "C >= 2" in found[0].conditions:
+        yield from _of_shape(module, (shape[0], 1, *shape[2:]), optional=True)
 
 
-def _first(module: nn.Module, name: str, shapes: list[tuple[int, ...]]) -> list[Program]:
+def _first(module: nn.Module, shapes: list[tuple[int, ...]]) -> list[Program]:
     """For the first of the shapes that the module takes."""
-    for shape in shapes:
-        found = list(_of_shape(module, name, shape, optional=True))
+    for shape, optional in (*((shape, True) for shape in shapes), (shapes[0], False)):
+        found = list(_of_shape(module, shape, optional=optional))
         if found:
             return found
-    found = list(_of_shape(module, name, shapes[0], optional=False))
-    if not found:
-        raise Refusal(
-            f"'{name or 'the network'}' ({plain_type(module).__qualname__}) takes neither images of shape "
-            f"{list(shapes[0])} nor others that were tried, with a noise level as its second argument: "
-            f"pass an input it takes with example=, or register a rule"
-        )
-    return found
+    raise Refusal(
+        f"({plain_type(module).__qualname__}) takes neither images of shape {list(shapes[0])} nor others "
+        f"that were tried, with a noise level as its second argument: pass an input it takes with "
+        f"example=, or register a rule"
+    )
 
 
-def _of_shape(
-    module: nn.Module, name: str, shape: tuple[int, ...], *, optional: bool
-) -> Iterator[Program]:
+def _of_shape(module: nn.Module, shape: tuple[int, ...], *, optional: bool) -> Iterator[Program]:
+    tried = (_exported(module, call, optional=optional) for call in calls_of(module, shape))
     numbers: list[Program] = []
-    for call in calls_of(module, name, shape):
-        program = _exported(module, name, call, optional=optional)
-        if program is None:
-            continue
-        if call.number is None:
+    for program in filter(None, tried):
+        if program.call.number is None:
             yield program
         else:
             numbers.append(program)
     if numbers:
-        try:
-            yield with_varying_level(numbers)
-        except Refusal as refusal:
-            raise Refusal(f"'{name or 'the network'}' {refusal}") from refusal
+        yield with_varying_level(numbers)
 
 
-def _exported(module: nn.Module, name: str, call: Call, *, optional: bool) -> Program | None:
+def _exported(module: nn.Module, call: Call, *, optional: bool) -> Program | None:
     """``None`` where the module does not take such a call."""
     if optional and not takes(module, call):
         return None
-    where = f"'{name or 'the network'}' ({plain_type(module).__qualname__})"
     problem: NotExportable | None = None
     for fixed in (False, True):
         try:
             return exported(module, call, fixed=fixed)
-        except Refusal as refusal:
-            text = str(refusal)
-            raise Refusal(text if text.startswith("'") else f"{where} {text}") from refusal
         except NotExportable as error:
             problem = problem or error
             if not optional and not takes(module, call):
@@ -82,6 +67,7 @@ def _exported(module: nn.Module, name: str, call: Call, *, optional: bool) -> Pr
     if call.place is not None and not takes(module, call):
         return None
     raise Refusal(
-        f"{where} has no rule, and its graph cannot be exported for {call.what} ({problem}): pass an "
-        f"input it takes with example=, or register a rule with pnp_lip.certifier.register_rule"
+        f"({plain_type(module).__qualname__}) has no rule, and its graph cannot be exported for "
+        f"{call.what} ({problem}): pass an input it takes with example=, or register a rule with "
+        f"pnp_lip.certifier.register_rule"
     ) from problem

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from pnp_lip.certifier import Refusal, Settings, Statement, apply_rule, compose, register_rule
-from pnp_lip.certifier.slopes import slope_interval
+from pnp_lip.certifier.layer_rules import slope_interval
 from pnp_lip.certifier.statement import lipschitz
 from pnp_lip.layers import GradientStep
 from pnp_lip.networks.committee import Committee

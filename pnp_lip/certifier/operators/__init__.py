@@ -4,7 +4,6 @@ import pnp_lip.certifier.operators.affine  # noqa: F401
 import pnp_lip.certifier.operators.arithmetic  # noqa: F401
 import pnp_lip.certifier.operators.arrangement  # noqa: F401
 import pnp_lip.certifier.operators.entrywise  # noqa: F401
-import pnp_lip.certifier.operators.fourier  # noqa: F401
 import pnp_lip.certifier.operators.reductions  # noqa: F401
 import pnp_lip.certifier.operators.resampling  # noqa: F401  (all register their rules)
 from pnp_lip.certifier.operators.operation import Operation

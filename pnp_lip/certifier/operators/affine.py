@@ -20,7 +20,7 @@ from pnp_lip.certifier.execution import affine_execution, sizes_of
 from pnp_lip.certifier.operators.operation import Operation, per_axis
 from pnp_lip.certifier.operators.registry import named, register_operator
 from pnp_lip.certifier.statement import Statement, lipschitz
-from pnp_lip.certifier.values import Dependent, Linear, Sigma, Spectrum, is_equal
+from pnp_lip.certifier.values import Dependent, Linear, Spectrum, is_equal
 from pnp_lip.norms import convolution_norm, matrix_norm, padding_factor
 from pnp_lip.rounding import multiply_up
 
@@ -136,27 +136,26 @@ def _added(
     of: _Written | None = None,
 ) -> Dependent:
     """With its spectrum, if it is the adjoint ``of`` what came before the nonlinearity."""
-    source, spectrum, origin = op.image(x), None, None
-    if of is not None:
-        spectrum = _spectrum(op, source, Linear(of, "", _norm(leaf)))
-    if own is not None and spectrum is None:
-        atom = next(iter(source.terms)) if list(source.terms.values()) == [1] else ""
-        origin = Linear(own, atom, _norm(leaf))
-    return op.walk.add(op.node, source, leaf, spectrum=spectrum, origin=origin)
+    source, norm = op.image(x), leaf.norm_upper
+    atom = next(iter(source.terms)) if list(source.terms.values()) == [1] else ""
+    origin = None if own is None or norm is None else Linear(own, atom, norm)
+    spectrum = None if of is None or norm is None else _spectrum(op, source, of, norm)
+    return op.walk.add(
+        op.node, source, leaf, spectrum=spectrum, origin=None if spectrum else origin
+    )
 
 
-def _spectrum(op: Operation, source: Dependent, adjoint: Linear) -> Spectrum | None:
-    sigma, start = op.walk.origin(source), next(iter(op.walk.atoms))
-    if not isinstance(sigma, Sigma) or sigma.linear.source != start:
+def _spectrum(op: Operation, source: Dependent, of: _Written, norm: float) -> Spectrum | None:
+    before, start = op.walk.origin(source), next(iter(op.walk.atoms))
+    if before is None or before.slopes is None or before.source != start:
         return None
-    *before, weight = sigma.linear.written
-    *after, other = adjoint.written
-    same = before == after and weight.dtype == other.dtype and torch.equal(weight, other)
+    (*others, weight), (*own, other) = before.written, of
+    same = others == own and weight.dtype == other.dtype and torch.equal(weight, other)
     image = op.walk.sizes[start]
     if not (same and len(image) == len(op.size) and all(map(is_equal, image, op.size))):
         return None
-    square = Fraction(min(sigma.linear.norm, adjoint.norm)) ** 2
-    return min(sigma.low, Fraction(0)) * square, max(sigma.high, Fraction(0)) * square
+    square = Fraction(min(before.norm, norm)) ** 2
+    return min(before.slopes[0], Fraction(0)) * square, max(before.slopes[1], Fraction(0)) * square
 
 
 def _kept(kernel: Tensor, *, groups: int = 1, **given: Any) -> dict[str, Any]:
@@ -191,11 +190,6 @@ def _executed(
     absolute = multiply_up(factor, absolute)
     execution = affine_execution(norm=leaf.upper, absolute_norm=absolute, bias=offset, terms=terms)
     return replace(leaf, execution=execution)
-
-
-def _norm(leaf: Statement) -> float:
-    assert leaf.norm_upper is not None
-    return leaf.norm_upper
 
 
 def _weight(op: Operation, weight: Any) -> Tensor:

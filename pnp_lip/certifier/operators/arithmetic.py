@@ -51,7 +51,7 @@ def _multiply(op: Operation, x: Any, other: Any) -> Dependent:
     if value.is_complex():
         return op.bounded(image, _largest_size(op, value), "complex factors")
     if value.numel() > 1:
-        return op.entrywise(image, *_extremes(op, value))
+        return op.entrywise(image, *op.extremes(factor, "a factor"))
     return op.combination((op.number(factor, "a factor"), image))
 
 
@@ -60,16 +60,11 @@ def _divide(op: Operation, x: Any, other: Any) -> Dependent:
     softsign = _softsign(op.node)
     if softsign:
         return op.entrywise(x, 0, 1 / softsign)
-    value = op.fixed(other, "a divisor")
-    if isinstance(value, Tensor) and value.numel() > 1:
-        low, high = _extremes(op, value)
-        if low <= 0 <= high:
-            op.refuse("divides by a tensor with entries of both signs, or zero")
-        return op.entrywise(x, 1 / high, 1 / low)
-    number = op.number(other, "a divisor")
-    if number == 0:
-        op.refuse("divides by zero")
-    return op.combination((1 / number, x))
+    low, high = op.extremes(other, "a divisor")
+    if low <= 0 <= high:
+        op.refuse("divides by zero, or by a tensor with entries of both signs")
+    several = torch.as_tensor(op.fixed(other, "a divisor")).numel() > 1
+    return op.entrywise(x, 1 / high, 1 / low) if several else op.combination((1 / low, x))
 
 
 def _softsign(node: fx.Node) -> Fraction | None:
@@ -115,10 +110,3 @@ def _largest_size(op: Operation, value: Tensor) -> float:
     pairs = torch.view_as_real(value.detach().resolve_conj()).double().reshape(-1, 2)
     size = Fraction(float(pairs.square().sum(1).max()))
     return sqrt_up(size * (1 + Fraction(1, 2**50)))  # of three rounded operations
-
-
-def _extremes(op: Operation, value: Tensor) -> tuple[Fraction, Fraction]:
-    if value.is_complex() or not torch.isfinite(value).all():
-        op.refuse("scales by entries that are not finite real numbers")
-    exact = value.detach().double()
-    return Fraction(float(exact.min())), Fraction(float(exact.max()))

@@ -7,8 +7,6 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-import torch
-
 from pnp_lip.certifier.operators.operation import Operation
 from pnp_lip.certifier.operators.registry import named, register_operator
 from pnp_lip.certifier.values import Dependent
@@ -95,11 +93,8 @@ def _clamp(op: Operation, x: Any, min: Any = None, max: Any = None) -> Dependent
 
 @register_operator("prelu _prelu_kernel")
 def _prelu(op: Operation, x: Any, weight: Any) -> Dependent:
-    slopes = op.fixed(weight, "a slope").detach().double()
-    if slopes.numel() == 0 or not torch.isfinite(slopes).all():
-        op.refuse("has no slope, or one that is not finite")
-    low, high = float(slopes.min()), float(slopes.max())
-    return op.entrywise(x, min(low, 1.0), max(high, 1.0))
+    low, high = op.extremes(weight, "a slope")
+    return op.entrywise(x, min(low, Fraction(1)), max(high, Fraction(1)))
 
 
 @register_operator("dropout feature_dropout alpha_dropout feature_alpha_dropout")

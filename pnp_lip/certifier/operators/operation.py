@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, NoReturn
 
+import torch
 from torch import Tensor, fx
 
 from pnp_lip.certifier.execution import Execution
 from pnp_lip.certifier.statement import lipschitz, symmetric
-from pnp_lip.certifier.values import Atom, Dependent, Known, Sigma, Terms, is_equal, size_of
+from pnp_lip.certifier.values import Atom, Dependent, Known, Terms, is_equal, size_of
 from pnp_lip.certifier.walk import Walk
 from pnp_lip.rounding import sqrt_up
 
@@ -68,6 +69,16 @@ class Operation:
             self.refuse(f"has {what} that is no finite number")
         return found
 
+    def extremes(self, value: Any, what: str) -> tuple[Fraction, Fraction]:
+        """The least and the largest entry of a tensor that does not depend on the image; of a number."""
+        number = Known(self.fixed(value, what)).number()
+        if number is not None:
+            return number, number
+        found = torch.as_tensor(self.fixed(value, what)).detach()
+        if found.is_complex() or not found.numel() or not torch.isfinite(found).all():
+            self.refuse(f"has {what} with entries that are not finite real numbers")
+        return Fraction(float(found.double().min())), Fraction(float(found.double().max()))
+
     def bounded(self, x: Any, upper: float, rule: str) -> Dependent:
         r"""A map of ``x`` with :math:`\mathrm{Lip} \le upper`."""
         return self.walk.add(self.node, self.image(x), lipschitz(rule, upper))
@@ -99,7 +110,7 @@ class Operation:
             statement = replace(statement, execution=Execution.exact())
         spectrum = (low, high) if self.walk.spectrum(source.terms) == (1, 1) else None
         linear = self.walk.origin(source)
-        origin = None if linear is None or isinstance(linear, Sigma) else Sigma(linear, low, high)
+        origin = None if linear is None or linear.slopes else replace(linear, slopes=(low, high))
         return self.walk.add(self.node, source, statement, spectrum=spectrum, origin=origin)
 
     def combination(self, *parts: tuple[Fraction | int, Any]) -> Dependent:

@@ -1,4 +1,4 @@
-"""Operators that combine entries of one tensor: sums, means, maxima, softmax, batch norm."""
+"""Operators that combine entries of one tensor: sums, means, maxima, softmax, batch norm, Fourier."""
 
 from __future__ import annotations
 
@@ -67,3 +67,34 @@ def _batch_norm(
     low, high = Fraction(float(slopes.min())), Fraction(float(slopes.max()))
     low, high = low * (slack if low < 0 else 1 / slack), high * (slack if high > 0 else 1 / slack)
     return op.symmetric(x, "batch norm in eval mode", low, high)
+
+
+@register_operator(
+    "fft_fft fft_fft2 fft_fftn fft_ifft fft_ifft2 fft_ifftn fft_rfft fft_rfft2 fft_rfftn fft_irfft "
+    "fft_irfft2 fft_irfftn"
+)
+def _transform(
+    op: Operation, x: Any, dim: Any, norm: Any, n: Any = None, s: Any = None
+) -> Dependent:
+    r"""Complex numbers count as pairs of real ones.
+
+    A transform of ``N`` samples with ``norm="ortho"`` is unitary. Without, one direction carries the
+    factor :math:`\sqrt N` and the other :math:`1/\sqrt N`. A real transform keeps one half of the
+    frequencies; back from it each kept one counts twice at most, a factor :math:`\sqrt2`. Cropping and
+    padding to ``s`` cost nothing.
+    """
+    kind, lengths = str(op.node.target).split("_")[1], s if n is None else [n]
+    sides = op.image(x).size if kind.startswith("rfft") else op.size
+    axes = (
+        range(-len(lengths or sides), 0) if dim is None else [dim] if isinstance(dim, int) else dim
+    )
+    counts = lengths if kind.startswith("rfft") and lengths else [sides[axis] for axis in axes]
+    known = math.prod(side for side in counts if isinstance(side, int))
+    square = Fraction(2 if kind.startswith("irfft") else 1)
+    if (norm or "backward") == ("forward" if kind.startswith("i") else "backward"):
+        if not all(isinstance(side, int) for side in counts):
+            op.refuse("grows with the size of the image: transform with norm='ortho'")
+        square *= known
+    elif norm != "ortho":
+        square /= known
+    return op.bounded(x, sqrt_up(square), f"Fourier transform, norm {norm or 'backward'}")

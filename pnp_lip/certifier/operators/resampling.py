@@ -49,18 +49,26 @@ def _average_square(
     """Of one axis, over all sides: from ``2 k + 2 s`` on only the border's distance changes."""
     worst = Fraction(0)
     for n in range(1, 2 * (k + s) + 2 * p + 2):
-        columns, rows = [Fraction(0)] * n, [Fraction(0)]
+        windows = []
         for start in range(-p, n if ceil_mode else n + p - k + 1, s):
             end = min(start + k, n + p)
-            inside = range(max(start, 0), min(end, n))
-            if len(inside) == 0:
-                continue
-            share = 1 if undivided else Fraction(1, end - start if include else len(inside))
-            for index in inside:
-                columns[index] += share
-            rows.append(Fraction(share) * len(inside))
-        worst = max(worst, max(columns) * max(rows))
+            seen = range(max(start, 0), min(end, n))
+            divisor = 1 if undivided else end - start if include else len(seen)
+            windows.append((seen, Fraction(1, max(divisor, 1))))
+        columns, rows = _largest_sums(n, windows)
+        worst = max(worst, columns * rows)
     return worst
+
+
+def _largest_sums(n: int, windows: list[tuple[range, Fraction]]) -> tuple[Fraction, Fraction]:
+    """Of columns and of rows of the matrix with a row for each window, whose samples share a weight."""
+    columns = [Fraction(0)] * n
+    for window, weight in windows:
+        for index in window:
+            columns[index] += weight
+    return max(columns), max(
+        (len(window) * weight for window, weight in windows), default=Fraction(0)
+    )
 
 
 @register_operator("max_pool1d max_pool2d max_pool3d")
@@ -112,12 +120,9 @@ def _adaptive_columns(op: Operation, source: Any, target: Any, average: bool) ->
     sides = [source] if isinstance(source, int) else range(1, 2 * target)
     worst = Fraction(1 if average else 2)
     for n in sides:
-        columns = [Fraction(0)] * n
-        for o in range(target):
-            window = range(o * n // target, -(-(o + 1) * n // target))
-            for index in window:
-                columns[index] += Fraction(1, len(window)) if average else 1
-        worst = max(worst, *columns)
+        seen = [range(o * n // target, -(-(o + 1) * n // target)) for o in range(target)]
+        weights = [Fraction(1, len(window)) if average else Fraction(1) for window in seen]
+        worst = max(worst, _largest_sums(n, list(zip(seen, weights, strict=True)))[0])
     return worst
 
 
