@@ -15,8 +15,8 @@ from torch import nn
 
 from pnp_lip.certifier import Statement, digest
 from pnp_lip.certifier.digest import tensor_bytes
-from pnp_lip.certifier.graph import bound_graph
 from pnp_lip.certifier.rules import Settings, apply_rule
+from pnp_lip.certifier.ways import bound_graph
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.norms import NormBound
 from pnp_lip.weights import shipped_certificates, weight_hash

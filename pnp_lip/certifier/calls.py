@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from deepinv.models import Denoiser
@@ -73,17 +73,13 @@ class _Called(nn.Module):
     def __init__(self, inner: nn.Module, place: str | None, number: float | None) -> None:
         super().__init__()
         self.inner, self.place, self.number = inner, place, number
-        self.train(inner.training)
+        self.training = inner.training
 
     def forward(self, x: Tensor, level: Tensor | None = None) -> Any:
         if self.place is None:
             return self.inner(x)
         given = level if self.number is None else Level(self.number)
         return self.inner(x, **{self.place: given})
-
-    def train(self, mode: bool = True) -> Self:
-        self.training = mode  # of this wrapper alone
-        return self
 
 
 class Level(float):

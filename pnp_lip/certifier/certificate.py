@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from pnp_lip.certifier.execution import Execution
-from pnp_lip.certifier.record import GraphRecord, NodeRecord, distinct, key_of
+from pnp_lip.certifier.record import GraphRecord, distinct
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.certifier.witness import Witness
 from pnp_lip.files import write_text
@@ -131,8 +126,8 @@ class Certificate:
             "versions": self.versions,
             "conditions": list(self.statement.conditions),
             "layers": [_layer(layer) for layer in self.layers],
-            "graphs": [_graph(graph, self.layers) for graph in self.graphs],
-            "witness": None if self.witness is None else _encode(self.witness),
+            "graphs": [graph.to_json(self.layers) for graph in self.graphs],
+            "witness": None if self.witness is None else self.witness.to_json(),
         }
 
     def save(self, path: str | Path) -> None:
@@ -176,8 +171,8 @@ class Certificate:
         whole = _statement({**data, "name": "", "bound": None})
         conditions = tuple(data["conditions"])
         statement = replace(whole, parts=layers, conditions=conditions)
-        witness = None if data["witness"] is None else _decode(data["witness"])
-        graphs = tuple(_recorded(graph, layers) for graph in data["graphs"])
+        witness = None if data["witness"] is None else Witness.from_json(data["witness"])
+        graphs = tuple(GraphRecord.from_json(graph, layers) for graph in data["graphs"])
         rest = (data["sha256"], data["gap"], data["versions"], data["network"], graphs)
         return cls(statement, witness, *rest)
 
@@ -205,46 +200,5 @@ def _statement(layer: dict[str, Any]) -> Statement:
     return Statement(*claimed, bound, execution)
 
 
-def _graph(graph: GraphRecord, layers: tuple[Statement, ...]) -> dict[str, Any]:
-    """Leaves by their place among the layers; nodes as lists, in the order of ``NodeRecord``."""
-    place = {key_of(layer): index for index, layer in enumerate(layers)}
-    nodes = [[*node[:-1], [place[key_of(leaf)] for leaf in node.leaves]] for node in graph.nodes]
-    return {**vars(graph), "shape": list(graph.shape), "nodes": nodes}
-
-
-def _recorded(data: dict[str, Any], layers: tuple[Statement, ...]) -> GraphRecord:
-    rows = (
-        (*values, tuple(layers[index] for index in leaves)) for *values, leaves in data["nodes"]
-    )
-    nodes = tuple(NodeRecord(*row) for row in rows)
-    return GraphRecord(data["path"], tuple(data["shape"]), data["level"], data["kind"], nodes)
-
-
 def _plain(execution: Execution | None) -> dict[str, float] | None:
     return None if execution is None else asdict(execution)
-
-
-def _encode(witness: Witness) -> dict[str, Any]:
-    """The two inputs as little-endian float64, base64."""
-    return {
-        "gain": witness.gain,
-        "sigma": witness.sigma,
-        "shape": list(witness.x.shape),
-        "x": _to_text(witness.x),
-        "y": _to_text(witness.y),
-    }
-
-
-def _decode(data: dict[str, Any]) -> Witness:
-    x, y = (_from_text(data[key], data["shape"]) for key in ("x", "y"))
-    return Witness(x, y, data["gain"], data["sigma"])
-
-
-def _to_text(tensor: Tensor) -> str:
-    entries = tensor.detach().cpu().double().contiguous().numpy().astype("<f8")
-    return base64.b64encode(entries.tobytes()).decode("ascii")
-
-
-def _from_text(text: str, shape: list[int]) -> Tensor:
-    entries = np.frombuffer(base64.b64decode(text), dtype="<f8").reshape(shape)
-    return torch.from_numpy(entries.astype(np.float64))

@@ -11,9 +11,9 @@ import pnp_lip.certifier.guided_rules  # noqa: F401
 import pnp_lip.certifier.layer_rules  # noqa: F401  (all register their rules)
 from pnp_lip.certifier.certificate import Certificate
 from pnp_lip.certifier.examples import default_inputs, inputs_of_modules, measure
-from pnp_lip.certifier.graph import bound_graph
 from pnp_lip.certifier.rules import Settings, apply_rule
 from pnp_lip.certifier.statement import Statement
+from pnp_lip.certifier.ways import bound_graph
 from pnp_lip.certifier.witness import Witness
 from pnp_lip.errors import PnpLipError
 from pnp_lip.plain_modules import network_kind

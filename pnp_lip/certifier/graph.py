@@ -12,68 +12,24 @@ from fractions import Fraction
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
+from torch.fx.node import map_aggregate
 
-from pnp_lip.certifier.faithfulness import fingerprint, require_faithful
 from pnp_lip.certifier.operators import OPERATORS, apply_operator
 from pnp_lip.certifier.operators.arrangement import FILLED, filled
 from pnp_lip.certifier.operators.registry import named
 from pnp_lip.certifier.program import VARYING, Program
-from pnp_lip.certifier.record import record_of
 from pnp_lip.certifier.rules import Settings, apply_rule
-from pnp_lip.certifier.statement import IDENTITY, Statement, compose, worst
-from pnp_lip.certifier.surroundings import attributes_restored
-from pnp_lip.certifier.values import JUMPING, Dependent, Known, is_equal, size_of
+from pnp_lip.certifier.statement import IDENTITY, Statement, compose
+from pnp_lip.certifier.values import JUMPING, Dependent, Known, is_equal, shape_of, size_of
 from pnp_lip.certifier.walk import Walk
-from pnp_lip.certifier.ways import programs_of
-from pnp_lip.certifier.whole import WHOLE, WholeCall, recorded_calls
+from pnp_lip.certifier.whole import WHOLE, WholeCall
 from pnp_lip.plain_modules import Refusal, require_finite
 
-__all__ = ["bound_graph"]
+__all__ = ["Bounder"]
 
 
-def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
-    """What is proved of ``module`` by bounding the operators that it runs, for every way to call it.
-
-    Raises
-    ------
-    Refusal
-        it cannot be exported, is no map of its input alone, or has an operator without a rule.
-    """
-    before = fingerprint(module)
-    with attributes_restored(module), recorded_calls() as calls:
-        programs = list(programs_of(module, settings))
-        _require_same(before, module)
-        statements = []
-        for program in programs:
-            bounder = _Bounder(program, name, settings, calls)
-            statements.append(bounder.run())
-            settings.memory.graphs.append(record_of(program, name, bounder.proved, calls))
-        for program in programs:
-            require_faithful(module, program)
-        _require_same(before, module)
-    return _conditioned(worst(statements), programs)
-
-
-def _conditioned(statement: Statement, programs: list[Program]) -> Statement:
-    """With the conditions of every way to call; that of several images covers one image with it."""
-    found = [condition for program in programs for condition in program.conditions]
-    covered = {"C == 1", "C >= 2"} if {"C == 1", "C >= 2"} <= set(found) else set()
-    if any(program.call.shape[0] != 1 for program in programs):
-        covered |= {"B == 1", "B >= 2"}
-    own = [condition for condition in found if condition not in covered]
-    return replace(statement, conditions=tuple(dict.fromkeys((*own, *statement.conditions))))
-
-
-def _require_same(before: str, module: nn.Module) -> None:
-    if fingerprint(module) != before:
-        raise Refusal(
-            "changes attributes of its own whenever it is called, so it is no map of its input alone: "
-            "keep its state outside of it"
-        )
-
-
-class _Bounder:
+class Bounder:
     """Walks the nodes in order and cuts where it can."""
 
     def __init__(
@@ -166,17 +122,34 @@ class _Bounder:
 
     def _without_image(self, node: fx.Node) -> Any:
         """A constant, computed where everything it is made of is known."""
-        args, kwargs = self.walk.program.read(node)
+        meta = node.meta.get("val")
         try:
-            given = [_value(self.walk.known(arg)) for arg in args]
-            named = {key: _value(self.walk.known(arg)) for key, arg in kwargs.items()}
+            args, kwargs = map_aggregate(self.walk.program.read(node), self._value)
             with torch.no_grad():
-                found = node.target(*given, **named)  # type: ignore[operator]
+                found = node.target(*args, **kwargs)  # type: ignore[operator]
         except Exception:
-            return _unknown(node, args, self.walk)
+            if not isinstance(meta, (tuple, list)):
+                return self._unknown(node)
+            return tuple(Known(None, shape_of(one)) for one in meta)
         if isinstance(found, (tuple, list)):
-            return tuple(Known(one, tuple(getattr(one, "shape", ()))) for one in found)
-        return Known(found, tuple(getattr(found, "shape", ())))
+            return tuple(Known(one, shape_of(one)) for one in found)
+        return Known(found, shape_of(found))
+
+    def _value(self, argument: Any) -> Any:
+        value = self.walk.known(argument)
+        if not isinstance(value, Known):
+            return value
+        if value.value is None or (value.size and not isinstance(value.value, Tensor)):
+            raise ValueError("not known")
+        return value.value
+
+    def _unknown(self, node: fx.Node) -> Any:
+        """A constant of unknown value, but for tensors of one number."""
+        if node.target in FILLED:
+            return apply_operator(self.walk, node, filled)
+        source = self.walk.known(node.args[0]) if node.target in _ONE_NUMBER else None
+        value = source.number() if isinstance(source, Known) else None
+        return Known(None if value is None else float(value), size_of(node))
 
     def _whole(self, node: fx.Node) -> Dependent:
         arguments: Any = node.args
@@ -209,25 +182,3 @@ def _dependent(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return any(_dependent(part) for part in value)
     return isinstance(value, Dependent)
-
-
-def _value(value: Any) -> Any:
-    if isinstance(value, (tuple, list)):
-        return type(value)(_value(part) for part in value)
-    if not isinstance(value, Known):
-        return value
-    if value.value is None or (value.size and not isinstance(value.value, Tensor)):
-        raise ValueError("not known")
-    return value.value
-
-
-def _unknown(node: fx.Node, args: tuple[Any, ...], walk: Walk) -> Any:
-    """A constant of unknown value, but for tensors of one number."""
-    found = node.meta.get("val")
-    if isinstance(found, (tuple, list)):
-        return tuple(Known(None, tuple(getattr(one, "shape", ()))) for one in found)
-    if node.target in FILLED:
-        return apply_operator(walk, node, filled)
-    source = walk.known(args[0]) if node.target in _ONE_NUMBER else None
-    value = source.number() if isinstance(source, Known) else None
-    return Known(None if value is None else float(value), size_of(node))

@@ -73,12 +73,8 @@ class Program:
 
     def run(self, *given: Tensor) -> Tensor:
         """The graph executed."""
-        values = dict(zip(self.arguments, given, strict=True))
-        inputs = [
-            values[node.name] if node.name in values else self.constants[node.name]
-            for node in self.nodes
-            if node.op == "placeholder"
-        ]
+        values = self.constants | dict(zip(self.arguments, given, strict=True))
+        inputs = [values[node.name] for node in self.nodes if node.op == "placeholder"]
         (out,) = fx.Interpreter(self.graph).run(*inputs)
         return out
 
@@ -197,16 +193,13 @@ def _reason(error: BaseException) -> str:
 
 def _require_pure(program: ExportedProgram) -> None:
     signature = program.graph_signature
-    changed = {
-        **signature.buffers_to_mutate,
-        **signature.parameters_to_mutate,
-        **signature.user_inputs_to_mutate,
-    }
+    state = signature.buffers_to_mutate | signature.parameters_to_mutate
+    changed = [str(name) for name in (state | signature.user_inputs_to_mutate).values()]
     if changed:
-        names = sorted(str(name).removeprefix("inner.") for name in changed.values())
+        names = ", ".join(sorted(repr(name.removeprefix("inner.")) for name in changed))
         raise Refusal(
-            f"changes {', '.join(repr(name) for name in names)} in place whenever it is called, so it "
-            f"is no map of its input alone: work on a copy, and call eval() first"
+            f"changes {names} in place whenever it is called, so it is no map of its input alone: work on "
+            f"a copy, and call eval() first"
         )
     if len(signature.user_outputs) != 1:
         raise Refusal(f"returns {len(signature.user_outputs)} values: expected one tensor")

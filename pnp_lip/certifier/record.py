@@ -18,7 +18,7 @@ from pnp_lip.certifier.program import VARYING, Program
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.certifier.whole import WHOLE, WholeCall
 
-__all__ = ["GraphRecord", "NodeRecord", "distinct", "key_of", "record_of"]
+__all__ = ["GraphRecord", "NodeRecord", "distinct", "record_of"]
 
 
 class NodeRecord(NamedTuple):
@@ -75,6 +75,21 @@ class GraphRecord:
         """The statements that it rests on."""
         for node in self.nodes:
             yield from node.leaves
+
+    def to_json(self, layers: Sequence[Statement]) -> dict[str, Any]:
+        """Plain data: nodes as lists, their leaves by their place among the layers."""
+        place = {_key_of(layer): index for index, layer in enumerate(layers)}
+        nodes = [
+            [*node[:-1], [place[_key_of(leaf)] for leaf in node.leaves]] for node in self.nodes
+        ]
+        return {**vars(self), "shape": list(self.shape), "nodes": nodes}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], layers: Sequence[Statement]) -> GraphRecord:
+        """The inverse of :meth:`to_json`."""
+        rows = ([*row, tuple(layers[i] for i in leaves)] for *row, leaves in data["nodes"])
+        nodes = tuple(NodeRecord(*row) for row in rows)
+        return cls(data["path"], tuple(data["shape"]), data["level"], data["kind"], nodes)
 
 
 def record_of(
@@ -149,11 +164,11 @@ class _Writer:
         return re.sub(r"\b[su]\d+\b", lambda match: letters.get(match[0], match[0]), text)
 
 
-def key_of(leaf: Statement) -> tuple[Any, ...]:
+def _key_of(leaf: Statement) -> tuple[Any, ...]:
     """Equal for statements that say the same."""
     return leaf.name, leaf.rule, leaf.upper, leaf.averagedness, id(leaf.bound)
 
 
 def distinct(leaves: Sequence[Statement]) -> tuple[Statement, ...]:
     """Each statement once: several ways of calling a network rest on the same layers."""
-    return tuple({key_of(leaf): leaf for leaf in leaves}.values())
+    return tuple({_key_of(leaf): leaf for leaf in leaves}.values())

@@ -14,7 +14,7 @@ from pnp_lip.certifier.statement import Statement
 
 __all__ = [
     *("JUMPING", "Atom", "Dependent", "Known", "Linear", "Spectrum", "Terms"),
-    *("is_equal", "size_of"),
+    *("is_equal", "shape_of", "size_of"),
 ]
 
 #: A value that depends on the image and jumps, such as the place of a maximum.
@@ -115,8 +115,12 @@ class Atom:
 def size_of(node: fx.Node) -> tuple[Any, ...]:
     """The shape of a node's tensor, of the first of several, from the exporter."""
     value = node.meta.get("val")
-    first = value[0] if isinstance(value, (tuple, list)) else value
-    return tuple(first.shape) if isinstance(first, Tensor) else ()
+    return shape_of(value[0] if isinstance(value, (tuple, list)) else value)
+
+
+def shape_of(value: Any) -> tuple[Any, ...]:
+    """Of a tensor; empty for what is none."""
+    return tuple(value.shape) if isinstance(value, Tensor) else ()
 
 
 def is_equal(one: Any, other: Any) -> bool:

@@ -1,21 +1,68 @@
-"""The graphs of one network, for every way in which it may be called."""
+"""The bound of a network through its graphs, one for every way in which it may be called."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from torch import nn
 
 from pnp_lip.certifier.calls import Call, calls_of, likely_shapes
-from pnp_lip.certifier.faithfulness import takes
+from pnp_lip.certifier.faithfulness import fingerprint, require_faithful, takes
+from pnp_lip.certifier.graph import Bounder
 from pnp_lip.certifier.program import NotExportable, Program, exported, with_varying_level
+from pnp_lip.certifier.record import record_of
 from pnp_lip.certifier.rules import Settings
+from pnp_lip.certifier.statement import Statement, worst
+from pnp_lip.certifier.surroundings import attributes_restored
+from pnp_lip.certifier.whole import recorded_calls
 from pnp_lip.plain_modules import Refusal, plain_type
 
-__all__ = ["programs_of"]
+__all__ = ["bound_graph"]
 
 
-def programs_of(module: nn.Module, settings: Settings) -> Iterator[Program]:
+def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
+    """What is proved of ``module`` by bounding the operators that it runs, for every way to call it.
+
+    Raises
+    ------
+    Refusal
+        it cannot be exported, is no map of its input alone, or has an operator without a rule.
+    """
+    before = fingerprint(module)
+    with attributes_restored(module), recorded_calls() as calls:
+        programs = list(_programs_of(module, settings))
+        _require_same(before, module)
+        statements = []
+        for program in programs:
+            bounder = Bounder(program, name, settings, calls)
+            statements.append(bounder.run())
+            settings.memory.graphs.append(record_of(program, name, bounder.proved, calls))
+        for program in programs:
+            require_faithful(module, program)
+        _require_same(before, module)
+    return _conditioned(worst(statements), programs)
+
+
+def _conditioned(statement: Statement, programs: list[Program]) -> Statement:
+    """With the conditions of every way to call; that of several images covers one image with it."""
+    found = [condition for program in programs for condition in program.conditions]
+    covered = {"C == 1", "C >= 2"} if {"C == 1", "C >= 2"} <= set(found) else set()
+    if any(program.call.shape[0] != 1 for program in programs):
+        covered |= {"B == 1", "B >= 2"}
+    own = [condition for condition in found if condition not in covered]
+    return replace(statement, conditions=tuple(dict.fromkeys((*own, *statement.conditions))))
+
+
+def _require_same(before: str, module: nn.Module) -> None:
+    if fingerprint(module) != before:
+        raise Refusal(
+            "changes attributes of its own whenever it is called, so it is no map of its input alone: "
+            "keep its state outside of it"
+        )
+
+
+def _programs_of(module: nn.Module, settings: Settings) -> Iterator[Program]:
     """One program for each way to call the module."""
     found = _first(module, likely_shapes(module, settings.inputs.get(id(module))))
     shape = found[0].call.shape

@@ -8,11 +8,14 @@ quasi-Newton ascent of its logarithm (L-BFGS with a line search; Nocedal and Wri
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,6 +48,17 @@ class Witness:
     def save(self, folder: str | Path, name: str = "counterexample") -> list[Path]:
         """Write both inputs, see :func:`pnp_lip.data.images.write_pair`."""
         return write_pair(self.x, self.y, folder, name)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, with the inputs as little-endian float64 in base64."""
+        texts = {key: _to_text(getattr(self, key)) for key in ("x", "y")}
+        return {"gain": self.gain, "sigma": self.sigma, "shape": list(self.x.shape), **texts}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Witness:
+        """The inverse of :meth:`to_json`."""
+        x, y = (_from_text(data[key], data["shape"]) for key in ("x", "y"))
+        return cls(x, y, data["gain"], data["sigma"])
 
     def at_level(self, sigma: float | None) -> Witness:
         """The same pair, found at the noise level ``sigma``."""
@@ -147,3 +161,13 @@ def _witness(network: Map, x: Tensor, y: Tensor) -> Witness:
     """The pair with its gain; 0 where that is not a number."""
     found = gain(network, x, y) if torch.linalg.vector_norm(x - y) > 0 else 0.0
     return Witness(x, y, found if math.isfinite(found) else 0.0)
+
+
+def _to_text(tensor: Tensor) -> str:
+    entries = tensor.detach().cpu().double().contiguous().numpy().astype("<f8")
+    return base64.b64encode(entries.tobytes()).decode("ascii")
+
+
+def _from_text(text: str, shape: list[int]) -> Tensor:
+    entries = np.frombuffer(base64.b64decode(text), dtype="<f8").reshape(shape)
+    return torch.from_numpy(entries.astype(np.float64))
