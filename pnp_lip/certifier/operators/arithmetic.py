@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,30 +18,23 @@ from pnp_lip.rounding import sqrt_up
 __all__: list[str] = []
 
 
-@register_operator("add.Tensor add.Scalar")
-def _add(op: Operation, x: Any, other: Any, alpha: Any) -> Dependent:
-    return op.combination((1, x), (op.number(alpha, "a factor"), other))
+#: Linear combinations, as pairs of coefficients and tensors; ``alpha`` and ``weight`` are numbers.
+_COMBINATIONS: dict[str, Callable[..., Any]] = {
+    "add.Tensor add.Scalar": lambda x, other, alpha: ((1, x), (alpha, other)),
+    "sub.Tensor sub.Scalar": lambda x, other, alpha: ((1, x), (-alpha, other)),
+    "rsub.Tensor rsub.Scalar": lambda x, other, alpha: ((1, other), (-alpha, x)),
+    "lerp.Scalar lerp.Tensor": lambda x, end, weight: ((1 - weight, x), (weight, end)),
+    "neg": lambda x: ((-1, x),),
+}
 
 
-@register_operator("sub.Tensor sub.Scalar")
-def _subtract(op: Operation, x: Any, other: Any, alpha: Any) -> Dependent:
-    return op.combination((1, x), (-op.number(alpha, "a factor"), other))
+def _combination(op: Operation, parts: Callable[..., Any], **given: Any) -> Dependent:
+    numbers = given.keys() & {"alpha", "weight"}
+    return op.combination(*parts(**given | {key: op.number(given[key], key) for key in numbers}))
 
 
-@register_operator("rsub.Tensor rsub.Scalar")
-def _subtract_from(op: Operation, x: Any, other: Any, alpha: Any) -> Dependent:
-    return op.combination((1, other), (-op.number(alpha, "a factor"), x))
-
-
-@register_operator("neg")
-def _negative(op: Operation, x: Any) -> Dependent:
-    return op.combination((-1, x))
-
-
-@register_operator("lerp.Scalar lerp.Tensor")
-def _interpolate(op: Operation, x: Any, end: Any, weight: Any) -> Dependent:
-    share = op.number(weight, "a weight")
-    return op.combination((1 - share, x), (share, end))
+for _names, _parts in _COMBINATIONS.items():
+    register_operator(_names)(partial(_combination, parts=_parts))
 
 
 @register_operator("mul.Tensor mul.Scalar")

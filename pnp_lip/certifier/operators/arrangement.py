@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from pnp_lip.certifier.operators.affine import deferred_padding
@@ -30,20 +30,28 @@ _ONCE = {
     "selection of entries": "select.int narrow diagonal tril triu real imag",
     "constant padding": "constant_pad_nd",
     "largest or smallest of disjoint sets of entries": "amax amin",
+    "largest or smallest along an axis": "max.dim min.dim",
+}
+#: Operators whose results consist of entries of several tensors.
+_BESIDE = {
+    "concatenation": "cat stack hstack vstack dstack",
+    "entries of two tensors": "slice_scatter select_scatter",
 }
 
 
-def _once(rule: str) -> Callable[..., Dependent]:
-    def bounded(op: Operation, x: Any, **given: Any) -> Dependent:
-        if any(isinstance(value, Dependent) for value in given.values()):
-            op.refuse("has an argument that depends on the input")
-        return op.bounded(x, 1.0, rule)
-
-    return bounded
+def _once(op: Operation, x: Any, rule: str, **given: Any) -> Dependent:
+    if any(isinstance(value, Dependent) for value in given.values()):
+        op.refuse("has an argument that depends on the input")
+    return op.bounded(x, 1.0, rule)
 
 
-for _rule, _names in _ONCE.items():
-    register_operator(_names)(_once(_rule))
+def _beside(op: Operation, rule: str, **given: Any) -> Dependent:
+    return op.beside(given.get("tensors", (given.get("x"), given.get("src"))), rule)
+
+
+for _table, _function in ((_ONCE, _once), (_BESIDE, _beside)):
+    for _rule, _names in _table.items():
+        register_operator(_names)(partial(_function, rule=_rule))
 
 
 @register_operator("alias detach clone contiguous lift_fresh_copy")
@@ -72,20 +80,9 @@ def _split(op: Operation, x: Any, **given: Any) -> tuple[Dependent, ...]:
     return tuple(found)
 
 
-@register_operator("cat stack hstack vstack dstack")
-def _joined(op: Operation, tensors: Any, dim: int = 0) -> Dependent:
-    return op.beside(tensors, "concatenation")
-
-
-@register_operator("slice_scatter select_scatter")
-def _scattered(op: Operation, x: Any, src: Any, **given: Any) -> Dependent:
-    """Some entries of one tensor are replaced by those of another."""
-    return op.beside((x, src), "entries of two tensors")
-
-
 @register_operator("copy")
 def _copied(op: Operation, x: Any, src: Any, **given: Any) -> Dependent | Known:
-    """All of them."""
+    """All entries are those of ``src``."""
     return op.broadcast(src) if isinstance(src, Dependent) else Known(None, op.size)
 
 
@@ -119,27 +116,23 @@ def _repeated(
     return op.bounded(x, sqrt_up(Fraction(copies)), f"{copies} copies")
 
 
-@register_operator("pad")
-def _pad(op: Operation, x: Any, pad: Any, mode: str, value: Any) -> Dependent:
-    """Counted for the larger of two sides: more padding never means fewer copies."""
-    if mode == "constant":
-        return _once("constant padding")(op, x, value=value)
-    if deferred_padding(op.node) is not None:
-        return op.image(x)
-    if not all(isinstance(side, int) and side >= 0 for side in pad):
-        unknown = "a side that depends on the image"
-        sides = [side if isinstance(side, int) else unknown for side in pad]
-        op.refuse(f"pads by {sides}: only whole numbers from 0 on have a rule in mode {mode!r}")
-    factor = 1.0
-    for larger in map(max, pad[0::2], pad[1::2]):
-        factor = multiply_up(factor, padding_factor(mode, (1,), (larger,)))
-    return op.bounded(x, factor, f"{mode} padding")
-
-
 @register_operator(
-    "reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d "
+    "pad reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d "
     "replication_pad3d"
 )
-def _named_pad(op: Operation, x: Any, padding: Any) -> Dependent:
-    mode = "reflect" if "reflection" in str(op.node.target) else "replicate"
-    return _pad(op, x, padding, mode, None)
+def _pad(
+    op: Operation, x: Any, pad: Any = (), padding: Any = (), mode: str = "", value: Any = None
+) -> Dependent:
+    """Counted for the larger of two sides: more padding never means fewer copies."""
+    if mode == "constant":
+        return _once(op, x, "constant padding", value=value)
+    if deferred_padding(op.node) is not None:
+        return op.image(x)
+    mode = mode or ("reflect" if "reflection" in str(op.node.target) else "replicate")
+    sides = [*pad, *padding]
+    if not all(isinstance(side, int) and side >= 0 for side in sides):
+        op.refuse(f"crops, or pads by a side of the image, for which mode {mode!r} has no rule")
+    factor = 1.0
+    for larger in map(max, sides[0::2], sides[1::2]):
+        factor = multiply_up(factor, padding_factor(mode, (1,), (larger,)))
+    return op.bounded(x, factor, f"{mode} padding")

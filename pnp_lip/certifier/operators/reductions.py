@@ -30,11 +30,6 @@ def _total(op: Operation, x: Any, dim: Any = None, keepdim: bool = False) -> Dep
     return op.bounded(x, sqrt_up(Fraction(known)), f"sum of {known} entries")
 
 
-@register_operator("max.dim min.dim")
-def _largest_along(op: Operation, x: Any, dim: int, keepdim: bool) -> Dependent:
-    return op.bounded(x, 1.0, "largest or smallest along an axis")
-
-
 @register_operator("softmax.int _softmax")
 def _softmax(op: Operation, x: Any, **given: Any) -> Dependent:
     r"""The Jacobian ``diag(p) - p p^T`` is symmetric.
