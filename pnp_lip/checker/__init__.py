@@ -1,6 +1,6 @@
 """Certificates verified again, by other means than those that proved them."""
 
 from pnp_lip.checker.check import Confirmation, check_certificate
-from pnp_lip.checker.layer import CertificateRejected
+from pnp_lip.checker.rejection import CertificateRejected
 
 __all__ = ["CertificateRejected", "Confirmation", "check_certificate"]

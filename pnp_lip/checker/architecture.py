@@ -9,14 +9,23 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.checker.layer import CertificateRejected
+from pnp_lip.checker.plan import (
+    Chain,
+    Entrywise,
+    Exportable,
+    Plan,
+    Planes,
+    Relaxation,
+    Step,
+    Windows,
+)
+from pnp_lip.checker.rejection import CertificateRejected
 from pnp_lip.denoisers.guard import Guard
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.relaxed import Relaxed
@@ -25,72 +34,8 @@ from pnp_lip.denoisers.volume import VolumeDenoiser
 from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, ReLU
 from pnp_lip.plain_modules import Refusal, require_plain, require_plain_parts
 
-__all__ = [
-    *("Chain", "Entrywise", "Exportable", "Plan", "Planes", "Relaxation", "Step", "Windows"),
-    *("keeps_shape", "of_network", "of_state"),
-]
+__all__ = ["keeps_shape", "of_network", "of_state"]
 
-
-@dataclass(frozen=True)
-class Step:
-    """A gradient step with slopes in [0, 1]; ``roundings`` of its activation, ``None`` if unknown."""
-
-    name: str
-    weight: Tensor
-    bias: Tensor | None
-    tau: Fraction
-    roundings: int | None
-
-
-@dataclass(frozen=True)
-class Entrywise:
-    """A scalar map with slopes in [low, high]."""
-
-    name: str
-    low: Fraction
-    high: Fraction
-    exact: bool = False
-
-
-@dataclass(frozen=True)
-class Chain:
-    """Parts in order, the first applied first."""
-
-    parts: tuple[Plan, ...]
-
-
-@dataclass(frozen=True)
-class Relaxation:
-    """``(1 - w) I + w T`` for each ``w`` of ``weights``."""
-
-    part: Plan
-    weights: tuple[Fraction, ...]
-
-
-@dataclass(frozen=True)
-class Windows:
-    """A part that is computed in tiles, the same function; ``overlap`` windows lie over a pixel."""
-
-    part: Plan
-    overlap: int
-
-
-@dataclass(frozen=True)
-class Planes:
-    """A part on the planes of a volume in three directions, and a convex combination of the three."""
-
-    part: Plan
-
-
-@dataclass(frozen=True)
-class Exportable:
-    """A part of a class that has no theorem here."""
-
-    name: str
-    module: nn.Module
-
-
-Plan = Step | Entrywise | Chain | Relaxation | Windows | Planes | Exportable
 
 #: Activations of gradient steps, with their roundings where these do not depend on parameters.
 _ROUNDINGS: dict[type, int | None] = {

@@ -25,8 +25,9 @@ from torch import Tensor, nn
 
 from pnp_lip.checker.architecture import of_network, of_state
 from pnp_lip.checker.file import Stored, StoredWitness, read_certificate
-from pnp_lip.checker.layer import CertificateRejected
 from pnp_lip.checker.proof import Proof
+from pnp_lip.checker.rejection import CertificateRejected
+from pnp_lip.checker.sentences import require_sentences
 from pnp_lip.plain_modules import network_kind
 from pnp_lip.weights import weight_hash
 
@@ -36,11 +37,6 @@ __all__ = ["Confirmation", "check_certificate"]
 _GAIN_TOLERANCE = 1e-9
 #: What nothing here verifies, as it is called in the file.
 _UNCHECKED = ("the texts called rule", "gap", "versions")
-#: The second claim.
-_COMPUTATION = (
-    "Every number that enters this bound was computed with its rounding errors accounted for, assuming "
-    "IEEE binary64 arithmetic and a library whose Cholesky factorisation uses the classical sums."
-)
 
 
 class _Certificate(Protocol):
@@ -125,7 +121,7 @@ def check_certificate(
     plan = of_state(state, data.network) if network is None else of_network(network)
     proof = Proof(data, progress=progress)
     proof.run(plan)
-    _check_claims(data)
+    require_sentences(data)
     _check_witness(data, network)
     left = [*_UNCHECKED, *_calls(data), *([] if network is not None else ["gain of the witness"])]
     assumed = tuple(proof.ledger.assumed)
@@ -140,39 +136,6 @@ def _calls(data: Stored) -> list[str]:
         "an image alone" if g.kind == "none" else f"'{g.level}' as a {g.kind}" for g in data.graphs
     )
     return [f"ways of calling the network other than with {', '.join(kinds)}"] if kinds else []
-
-
-def _check_claims(data: Stored) -> None:
-    """The sentences are those that certificates make, about these weights and these numbers.
-
-    Raises
-    ------
-    CertificateRejected
-        a sentence about something else.
-    """
-    sizes = f" with {', '.join(data.conditions)}" if data.conditions else ""
-    network = (
-        f"In real arithmetic, the {data.network or 'network'} with the weights of SHA-256 "
-        f"{data.sha256[:16]}... satisfies |D(x) - D(y)| <= {data.upper!r} |x - y| for all images of "
-        f"every size{sizes}, and at every noise level if it takes one."
-    )
-    if data.claims["network"] != network:
-        raise CertificateRejected("the first claim does not say what the numbers of the file say")
-    if data.claims["computation"] != _COMPUTATION:
-        raise CertificateRejected("the second claim is not the one that certificates make")
-    if data.claims["execution"] != _execution_claim(data):
-        raise CertificateRejected("the third claim does not say what the numbers of the file say")
-
-
-def _execution_claim(data: Stored) -> str | None:
-    if data.execution is None:
-        return None
-    return (
-        f"Executed in float32, an output differs from that of a network of the first claim (with its "
-        f"thresholds as computed) by at most {data.execution['relative']!r} |x| + "
-        f"{data.execution['offset']!r} sqrt(pixels), in any order of summation, without TF32, Winograd "
-        f"or FFT convolutions, underflow or overflow."
-    )
 
 
 def _check_witness(data: Stored, network: nn.Module | None) -> None:

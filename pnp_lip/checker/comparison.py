@@ -12,7 +12,7 @@ from torch import fx
 from pnp_lip.checker.entries import short
 from pnp_lip.checker.export import UNKNOWN, WHOLE, Exported
 from pnp_lip.checker.graph_file import Graph
-from pnp_lip.checker.layer import CertificateRejected
+from pnp_lip.checker.rejection import CertificateRejected
 
 __all__ = ["conditions_of", "label_of", "require_same_graph"]
 

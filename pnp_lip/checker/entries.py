@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pnp_lip.checker.layer import CertificateRejected
+from pnp_lip.checker.rejection import CertificateRejected
 
 __all__ = ["Entries", "short"]
 

@@ -22,7 +22,7 @@ from torch.export.graph_signature import InputKind
 
 from pnp_lip.checker.architecture import keeps_shape
 from pnp_lip.checker.graph_file import Graph
-from pnp_lip.checker.layer import CertificateRejected
+from pnp_lip.checker.rejection import CertificateRejected
 
 __all__ = ["UNKNOWN", "WHOLE", "Exported", "exported"]
 

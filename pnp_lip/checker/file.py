@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +18,14 @@ from torch import Tensor
 
 from pnp_lip.checker.entries import Entries, short
 from pnp_lip.checker.graph_file import Graph, read_graph
-from pnp_lip.checker.layer import CertificateRejected
+from pnp_lip.checker.rejection import CertificateRejected
+from pnp_lip.checker.strict_json import read_json, require_depth
 
 __all__ = ["FORMAT", "Layer", "Stored", "StoredWitness", "read_certificate"]
 
 #: Of the files.
 FORMAT = "pnp_lip certificate 3"
-_BYTES, _DEPTH, _LAYERS, _ENTRIES, _CHARACTERS, _GRAPHS = 2**28, 12, 10**5, 2**26, 500, 1000
+_LAYERS, _ENTRIES, _CHARACTERS, _GRAPHS = 10**5, 2**26, 500, 1000
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,8 @@ def read_certificate(source: str | Path | dict[str, Any]) -> Stored:
     CertificateRejected
         with the entry and what was expected there.
     """
-    data = _from_file(Path(source)) if isinstance(source, (str, Path)) else source
-    _require_depth(data, 0)
+    data = read_json(Path(source)) if isinstance(source, (str, Path)) else source
+    require_depth(data)
     top = Entries(data, "the certificate")
     if top.get("format", str) != FORMAT:
         raise CertificateRejected(
@@ -186,43 +185,3 @@ def _tensor(text: str, shape: tuple[int, ...]) -> Tensor:
     if not np.isfinite(array).all():
         raise CertificateRejected("the witness contains NaN or infinity")
     return torch.from_numpy(array)
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _BYTES:
-            raise CertificateRejected(f"{path} is larger than {_BYTES} bytes: not a certificate")
-        text = path.read_text(encoding="utf-8")
-        return json.loads(text, object_pairs_hook=_once, parse_constant=_refuse_constant)
-    except FileNotFoundError:
-        raise
-    except (ValueError, RecursionError, OSError) as error:
-        raise CertificateRejected(f"{path} is not a certificate: {short(str(error))}") from error
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the entry '{twice}' occurs twice")
-    return found
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no number")
-
-
-def _require_depth(value: Any, depth: int) -> None:
-    if depth > _DEPTH:
-        raise CertificateRejected(f"entries are nested more than {_DEPTH} deep: not a certificate")
-    inner: Callable[[], Any] | list[Any] = (
-        list(value.values())
-        if isinstance(value, dict)
-        else value
-        if isinstance(value, list)
-        else []
-    )
-    for part in inner if isinstance(inner, list) else []:
-        if isinstance(part, (dict, list)):
-            _require_depth(part, depth + 1)

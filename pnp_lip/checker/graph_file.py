@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pnp_lip.checker.entries import Entries, short
-from pnp_lip.checker.layer import CertificateRejected
+from pnp_lip.checker.rejection import CertificateRejected
 
 __all__ = ["Graph", "Node", "read_graph"]
 

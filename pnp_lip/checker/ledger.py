@@ -13,7 +13,8 @@ from tqdm import tqdm
 from pnp_lip.checker.composition import Claim
 from pnp_lip.checker.execution import Error
 from pnp_lip.checker.file import Layer
-from pnp_lip.checker.layer import CertificateRejected, check_layer
+from pnp_lip.checker.layer import check_layer
+from pnp_lip.checker.rejection import CertificateRejected
 
 __all__ = ["Ledger", "require_claim", "require_error"]
 

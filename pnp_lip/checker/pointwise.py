@@ -8,7 +8,7 @@ from typing import Any
 
 from pnp_lip.checker.composition import of_entrywise, root_up
 from pnp_lip.checker.rules import NotRecomputed, Op, rule
-from pnp_lip.checker.values import JUMP, Constant, Value
+from pnp_lip.checker.values import Value
 
 __all__: list[str] = []
 
@@ -112,7 +112,7 @@ def _softmax(op: Op, x: Any, **rest: Any) -> Value:
 def _batch_norm(
     op: Op, x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, eps: Any,
     momentum: Any = None, training: Any = False, cudnn_enabled: Any = False,
-) -> Any:  # fmt: skip
+) -> Value:  # fmt: skip
     """Slopes ``g / sqrt(v + eps)``, each known to a part in 2^40."""
     if training or running_var is None:
         raise NotRecomputed("it normalises by the batch")
@@ -124,12 +124,8 @@ def _batch_norm(
         raise NotRecomputed("a variance is not positive")
     slopes = [_over_root(g, v) for g, v in zip(gains, variances, strict=True)]
     ends = min(low for low, _ in slopes), max(high for _, high in slopes)
-    value = op.node.meta["val"]
-    several = isinstance(value, (tuple, list))
-    shape = tuple((value[0] if several else value).shape)
     flat = op.walk.spectrum(op.image(x).terms) == (1, 1)
-    found = op.leaf(x, of_entrywise(*ends), shape=shape, spectrum=ends if flat else None)
-    return (found, Constant(None), Constant(None)) if several else found
+    return op.leaf(x, of_entrywise(*ends), spectrum=ends if flat else None)
 
 
 def _over_root(gain: Fraction, variance: Fraction) -> Slopes:
@@ -139,14 +135,9 @@ def _over_root(gain: Fraction, variance: Fraction) -> Slopes:
     return min(low, high), max(low, high)
 
 
-@rule("amax.default amin.default")
+@rule("amax.default amin.default max.dim min.dim")
 def _largest(op: Op, x: Any, **rest: Any) -> Value:
     return op.gain(x, F(1))
-
-
-@rule("max.dim min.dim")
-def _largest_along(op: Op, x: Any, **rest: Any) -> tuple[Any, Any]:
-    return op.gain(x, F(1), shape=tuple(op.node.meta["val"][0].shape)), JUMP
 
 
 @rule("_to_copy.default to.dtype to.dtype_layout to.device to.other type_as.default")

@@ -6,20 +6,12 @@ from fractions import Fraction
 
 from torch import nn
 
+import pnp_lip.checker.arithmetic  # noqa: F401
 import pnp_lip.checker.pointwise  # noqa: F401
 import pnp_lip.checker.structure  # noqa: F401
 import pnp_lip.checker.weighted  # noqa: F401
 import pnp_lip.checker.windows  # noqa: F401  (all register their rules)
-from pnp_lip.checker.architecture import (
-    Chain,
-    Entrywise,
-    Exportable,
-    Plan,
-    Planes,
-    Relaxation,
-    Windows,
-    of_network,
-)
+from pnp_lip.checker.architecture import of_network
 from pnp_lip.checker.comparison import conditions_of, conditions_over, require_same_graph
 from pnp_lip.checker.composition import (
     Claim,
@@ -32,8 +24,9 @@ from pnp_lip.checker.composition import (
 from pnp_lip.checker.execution import EXACT, Error, after_tiles, in_turn, of_blend, of_step
 from pnp_lip.checker.export import exported
 from pnp_lip.checker.file import Stored
-from pnp_lip.checker.layer import CertificateRejected
 from pnp_lip.checker.ledger import Ledger, require_claim, require_error
+from pnp_lip.checker.plan import Chain, Entrywise, Exportable, Plan, Planes, Relaxation, Windows
+from pnp_lip.checker.rejection import CertificateRejected
 from pnp_lip.checker.rules import apply
 from pnp_lip.checker.walk import Walk
 

@@ -15,8 +15,8 @@ from pnp_lip.checker.composition import Claim, beside, in_sequence, of_entrywise
 from pnp_lip.checker.execution import EXACT, Error
 from pnp_lip.checker.export import UNKNOWN
 from pnp_lip.checker.file import Layer
-from pnp_lip.checker.layer import CertificateRejected
-from pnp_lip.checker.values import Atom, Constant, Value, depends, equal_sizes, shape_of
+from pnp_lip.checker.rejection import CertificateRejected
+from pnp_lip.checker.values import JUMP, Atom, Constant, Value, depends, equal_sizes, shape_of
 from pnp_lip.checker.walk import Walk
 
 __all__ = ["NotRecomputed", "Op", "apply", "rule"]
@@ -46,6 +46,8 @@ def rule(names: str) -> Callable[[Rule], Rule]:
 def apply(walk: Walk, node: fx.Node) -> Any:
     """The value of a node by the rule of its operator; what has none counts as it stands.
 
+    Of several results a rule bounds the first, unless it gives all.
+
     Raises
     ------
     CertificateRejected
@@ -53,13 +55,16 @@ def apply(walk: Walk, node: fx.Node) -> Any:
     """
     name = str(node.target).removeprefix("aten.")
     op, left = Op(walk, node), list(walk.left)
+    several: Any = node.meta.get("val")
     try:
-        return _applied(op, name)
+        found = _applied(op, name)
+        single = isinstance(found, Value) and isinstance(several, (list, tuple))
+        return (found, *[JUMP] * len(several[1:])) if single else found
     except NotRecomputed as reason:
         sources = [v for v in map(walk.known, (*node.args, *node.kwargs.values())) if depends(v)]
         tags = getattr(node.target, "tags", ())
-        several = isinstance(node.meta.get("val"), (list, tuple))
-        single = len(left) == len(sources) == 1 and isinstance(sources[0], Value) and not several
+        single = len(left) == len(sources) == 1 and isinstance(sources[0], Value)
+        single = single and not isinstance(several, (list, tuple))
         if torch.Tag.nondeterministic_seeded in tags or not single:
             raise CertificateRejected(
                 f"'{node.name}' ({name}) cannot be checked again: {reason}"

@@ -75,8 +75,9 @@ def equal_sizes(one: Any, other: Any) -> bool:
 
 
 def shape_of(node: fx.Node) -> tuple[Any, ...]:
-    """Of its tensor, with symbols; empty for what is none."""
-    return sides_of(node.meta.get("val"))
+    """Of its tensor, the first of several, with symbols; empty for what is none."""
+    value = node.meta.get("val")
+    return sides_of(value[0] if isinstance(value, (list, tuple)) else value)
 
 
 def sides_of(value: Any) -> tuple[Any, ...]:

@@ -30,8 +30,8 @@ from pnp_lip.checker.composition import (
 from pnp_lip.checker.execution import EXACT, Error, in_turn
 from pnp_lip.checker.export import UNKNOWN, WHOLE, Exported
 from pnp_lip.checker.graph_file import Graph, Node
-from pnp_lip.checker.layer import CertificateRejected
 from pnp_lip.checker.ledger import Ledger, require_claim
+from pnp_lip.checker.rejection import CertificateRejected
 from pnp_lip.checker.values import (
     JUMP,
     Atom,
@@ -219,7 +219,6 @@ class Walk:
         source: Value,
         own: Claim,
         *,
-        shape: tuple[Any, ...] | None = None,
         spectrum: tuple[Fraction, Fraction] | None = None,
         error: Error | None = None,
         origin: Any = None,
@@ -233,8 +232,7 @@ class Walk:
             else in_turn([(Fraction(1), before), (own.upper, error)])
         )
         self.atoms[node.name] = Atom(claim, spectrum, both, origin)
-        sides = shape_of(node) if shape is None else shape
-        return Value({node.name: Fraction(1)}, sides, source.exact)
+        return Value({node.name: Fraction(1)}, shape_of(node), source.exact)
 
     def claim(self, terms: dict[str, Fraction]) -> Claim:
         """Of a combination, as a map of the last cut: the best of what can be said of it."""

@@ -14,7 +14,7 @@ import torch
 from pnp_lip.checker.composition import of_linear, root_up
 from pnp_lip.checker.padding import copies_of
 from pnp_lip.checker.rules import NotRecomputed, Op, rule
-from pnp_lip.checker.values import JUMP, Value, equal_sizes
+from pnp_lip.checker.values import Value, equal_sizes
 from pnp_lip.checker.weighted import padding_left_to_convolutions
 
 __all__: list[str] = []
@@ -81,23 +81,16 @@ def _largest(
 
 @rule(
     "adaptive_avg_pool1d.default adaptive_avg_pool2d.default adaptive_avg_pool3d.default "
-    "_adaptive_avg_pool2d.default"
+    "_adaptive_avg_pool2d.default adaptive_max_pool1d.default adaptive_max_pool2d.default"
 )
-def _adaptive_average(op: Op, x: Any, output_size: Any) -> Value:
-    return op.gain(x, root_up(_adaptive(op, x, average=True)))
-
-
-@rule("adaptive_max_pool1d.default adaptive_max_pool2d.default")
-def _adaptive_largest(op: Op, x: Any, output_size: Any) -> tuple[Any, Any]:
-    sides = tuple(op.node.meta["val"][0].shape)
-    return op.gain(x, root_up(_adaptive(op, x, average=False)), shape=sides), JUMP
+def _adaptive_pool(op: Op, x: Any, output_size: Any) -> Value:
+    return op.gain(x, root_up(_adaptive(op, x, average="avg" in str(op.node.target))))
 
 
 def _adaptive(op: Op, x: Any, *, average: bool) -> Fraction:
     """The largest column sum of every axis, multiplied: means of whole windows, or what is counted."""
-    value, axes, square = op.node.meta["val"], _axes(op), Fraction(1)
-    sides = (value[0] if isinstance(value, (list, tuple)) else value).shape[-axes:]
-    for source, target in zip(op.image(x).shape[-axes:], sides, strict=True):
+    axes, square = _axes(op), Fraction(1)
+    for source, target in zip(op.image(x).shape[-axes:], op.shape[-axes:], strict=True):
         if equal_sizes(source, target) or (average and equal_sizes(target, 1)):
             continue
         if isinstance(source, int) and isinstance(target, int):
