@@ -12,6 +12,7 @@ import pnp_lip.checker.structure  # noqa: F401
 import pnp_lip.checker.weighted  # noqa: F401
 import pnp_lip.checker.windows  # noqa: F401  (all register their rules)
 from pnp_lip.checker.architecture import of_network
+from pnp_lip.checker.audit import Audit
 from pnp_lip.checker.comparison import conditions_of, conditions_over, require_same_graph
 from pnp_lip.checker.composition import (
     Claim,
@@ -27,7 +28,6 @@ from pnp_lip.checker.file import Stored
 from pnp_lip.checker.ledger import Ledger, require_claim, require_error
 from pnp_lip.checker.plan import Chain, Entrywise, Exportable, Plan, Planes, Relaxation, Windows
 from pnp_lip.checker.rejection import CertificateRejected
-from pnp_lip.checker.rules import apply
 from pnp_lip.checker.walk import Walk
 
 __all__ = ["Proof"]
@@ -109,7 +109,7 @@ class Proof:
                 self.seen.add(index)
                 found = exported(plan.module, graph)
                 require_same_graph(graph, found)
-                proved.append(Walk(graph, found, self.ledger, apply, self._part).run())
+                proved.append(Audit(Walk(graph, found, self.ledger), self._part).run())
                 kinds.setdefault((graph.kind, graph.level), []).append(conditions_of(found))
         if not proved:
             raise CertificateRejected(
