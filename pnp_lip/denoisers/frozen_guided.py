@@ -59,22 +59,7 @@ class FrozenGuided(Denoiser):
 
     @torch.no_grad()
     def forward(self, x: Tensor, sigma: float | Tensor | None = None, **kwargs: Any) -> Tensor:
-        """Denoise ``x`` at the frozen noise level; no gradients.
-
-        Parameters
-        ----------
-        x
-            images ``[B, C, H, W]``, any size.
-        sigma
-            left out, or the frozen noise level again.
-        kwargs
-            accepted and ignored, as by every deepinv denoiser.
-
-        Raises
-        ------
-        ValueError
-            wrong shape, or another noise level.
-        """
+        """Denoise ``x`` at the frozen noise level; arguments and errors as of :meth:`Frozen.forward`."""
         guide = self.first(x, sigma)
         levels = torch.full((len(x),), self.first.sigma, dtype=x.dtype, device=x.device)
         scales = self.guided.mask.coarse(guide, levels, self.guided.dial)
