@@ -129,7 +129,8 @@ def certify(
     Traceback (most recent call last):
     pnp_lip.certifier.values.Refusal: ...
     """
-    example = None if images is None else images[:1].to(_dtype(network))
+    like = next(network.parameters(), torch.zeros(()))
+    example = None if images is None else images[:1].to(like.dtype)
     settings = _settings(network, gap, example)
     with tqdm(desc="norms", unit=" proved", delay=_DELAY, disable=not progress, leave=False) as bar:
         settings.memory.bar = bar
@@ -146,7 +147,3 @@ def certify(
 def _settings(network: nn.Module, gap: float, example: Tensor | None) -> Settings:
     seen = {} if example is None else inputs_of_modules(network, example)
     return Settings(gap, seen, bound_graph)
-
-
-def _dtype(network: nn.Module) -> torch.dtype:
-    return next((p.dtype for p in network.parameters()), torch.float32)

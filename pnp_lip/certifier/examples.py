@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -93,7 +94,7 @@ def measure(
                 witness = power_witness(_at(exact, level), x, radius, steps)
             except RuntimeError:  # a shape that the network does not take
                 continue
-            found.append(witness.at_level(level))
+            found.append(replace(witness, sigma=level))
         if found:
             start = best_of(found)
             ends.append(climb(_at(exact, start.sigma), start, climbs))

@@ -147,8 +147,11 @@ def combine(terms: Sequence[tuple[Fraction, Statement]], rule: str = "sum") -> S
     weights = [abs(c) * max(Fraction(1), Fraction(part.upper)) for c, part in terms]
     total = sum(weights, Fraction(0))
     if averagedness is not None and total <= 1:
-        shares = [w * _signed(c, part) for w, (c, part) in zip(weights, terms, strict=True)]
-        averagedness = min(averagedness, round_up((1 - total) / 2 + sum(shares, Fraction(0))))
+        share = (1 - total) / 2
+        for weight, (c, part) in zip(weights, terms, strict=True):
+            known = c >= 0 and part.averagedness is not None
+            share += weight * (Fraction(part.averagedness or 0) if known else 1)
+        averagedness = min(averagedness, round_up(share))
     parts = tuple(part for _, part in terms)
     return Statement(rule, upper, averagedness, parts=parts, conditions=gathered(parts))
 
@@ -225,10 +228,3 @@ def _share(alphas: Sequence[float | None]) -> Fraction:
             return Fraction(1)
         odds += Fraction(alpha) / (1 - Fraction(alpha))
     return odds / (1 + odds)
-
-
-def _signed(coefficient: Fraction, part: Statement) -> Fraction:
-    """The averagedness of ``part`` or, for a negative coefficient, of minus it, which has none."""
-    if coefficient < 0 or part.averagedness is None:
-        return Fraction(1)
-    return Fraction(part.averagedness)

@@ -60,10 +60,6 @@ class Witness:
         x, y = (_from_text(data[key], data["shape"]) for key in ("x", "y"))
         return cls(x, y, data["gain"], data["sigma"])
 
-    def at_level(self, sigma: float | None) -> Witness:
-        """The same pair, found at the noise level ``sigma``."""
-        return replace(self, sigma=sigma)
-
 
 def gain(network: Map, x: Tensor, y: Tensor) -> float:
     """``|D(x) - D(y)| / |x - y|`` for two different inputs, over the whole batch."""
