@@ -18,11 +18,11 @@ from pnp_lip import LipschitzDenoiser, certify
 from pnp_lip.certifier import Certificate, lipschitz, local_rules, register_operator, register_rule
 from pnp_lip.certifier.operators.entrywise import SLOPES
 from pnp_lip.checker import CertificateRejected, check_certificate, composition, pointwise
+from pnp_lip.checker.audit import Audit
 from pnp_lip.checker.export import Exported, exported
 from pnp_lip.checker.file import read_certificate
 from pnp_lip.checker.graph_file import Graph
 from pnp_lip.checker.ledger import Ledger
-from pnp_lip.checker.rules import apply
 from pnp_lip.checker.walk import Walk
 from pnp_lip.networks import Committee
 
@@ -196,7 +196,8 @@ def _walks(
 
         def run(edited: Graph, found: Exported = found) -> composition.Claim:
             ledger = Ledger(read.layers, progress=False)
-            claim: composition.Claim = Walk(edited, found, ledger, apply, None).run()[0]  # type: ignore[arg-type]
+            audit = Audit(Walk(edited, found, ledger), None)  # type: ignore[arg-type]
+            claim: composition.Claim = audit.run()[0]
             return claim
 
         yield graph, found, run

@@ -23,7 +23,7 @@ from pnp_lip.certifier.rules import Settings, apply_rule
 from pnp_lip.certifier.statement import IDENTITY, Statement, compose
 from pnp_lip.certifier.values import JUMPING, Dependent, Known, is_equal, shape_of, size_of
 from pnp_lip.certifier.walk import Walk
-from pnp_lip.certifier.whole import WHOLE, WholeCall
+from pnp_lip.certifier.whole import WHOLE, call_of
 from pnp_lip.plain_modules import Refusal, require_finite
 
 __all__ = ["Bounder"]
@@ -32,11 +32,8 @@ __all__ = ["Bounder"]
 class Bounder:
     """Walks the nodes in order and cuts where it can."""
 
-    def __init__(
-        self, program: Program, name: str, settings: Settings, calls: dict[int, WholeCall]
-    ) -> None:
+    def __init__(self, program: Program, name: str, settings: Settings) -> None:
         self.walk = Walk(program, name, settings)
-        self.calls = calls
         self.pieces: list[Statement] = []
         #: Of every node: what is proved of it as a map of the last cut, and of its operator.
         self.proved: list[tuple[Statement | None, list[Statement]]] = []
@@ -152,13 +149,10 @@ class Bounder:
         return Known(None if value is None else float(value), size_of(node))
 
     def _whole(self, node: fx.Node) -> Dependent:
-        arguments: Any = node.args
-        x, others, number = arguments
-        call = self.calls[number]
-        path = f"{self.walk.name}.{call.path}" if self.walk.name else call.path
-        source = self.walk.values[x]
-        reads = [self.walk.values[other] for other in others]
-        if not isinstance(source, Dependent) or any(_dependent(value) for value in reads):
+        source, others, _ = self.walk.known(node.args)
+        call = call_of(node)
+        path = f"{self.walk.name}.{call.path}".strip(".")
+        if not isinstance(source, Dependent) or _dependent(others):
             raise self.walk.refusal(
                 node, f"gives '{path}' an input other than the first that depends on the image"
             )

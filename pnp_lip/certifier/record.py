@@ -16,7 +16,8 @@ from torch import fx
 from pnp_lip.certifier.conditions import axis_letters
 from pnp_lip.certifier.program import VARYING, Program
 from pnp_lip.certifier.statement import Statement
-from pnp_lip.certifier.whole import WHOLE, WholeCall
+from pnp_lip.certifier.values import shape_of, size_of
+from pnp_lip.certifier.whole import WHOLE, call_of
 
 __all__ = ["GraphRecord", "NodeRecord", "distinct", "record_of"]
 
@@ -93,56 +94,45 @@ class GraphRecord:
 
 
 def record_of(
-    program: Program,
-    path: str,
-    proved: Sequence[tuple[Statement | None, Sequence[Statement]]],
-    calls: dict[int, WholeCall],
+    program: Program, path: str, proved: Sequence[tuple[Statement | None, Sequence[Statement]]]
 ) -> GraphRecord:
     """The record of a graph, with the statement and the leaves of every node."""
-    nodes = program.nodes
-    write = _Writer(program, {node: index for index, node in enumerate(nodes)}, calls)
-    records = [
-        NodeRecord(
-            write.operator(node),
-            write.arguments(node),
-            write.shape(node),
-            None if claim is None else claim.upper,
-            None if claim is None else claim.averagedness,
-            tuple(part for leaf in leaves for part in leaf.leaves()),
-        )
-        for node, (claim, leaves) in zip(nodes, proved, strict=True)
-    ]
+    write, records = _Writer(program), []
+    for node, (claim, leaves) in zip(program.nodes, proved, strict=True):
+        upper, alpha = (None, None) if claim is None else (claim.upper, claim.averagedness)
+        parts = tuple(part for leaf in leaves for part in leaf.leaves())
+        operator, arguments, shape = write.operator(node), write.arguments(node), write.shape(node)
+        records.append(NodeRecord(operator, arguments, shape, upper, alpha, parts))
     call = program.call
     kind = "none" if call.place is None else "tensor" if call.number is None else "number"
     return GraphRecord(path, call.shape, call.place, kind, tuple(records))
 
 
-@dataclass(frozen=True)
 class _Writer:
     """Texts of the nodes of one graph."""
 
-    program: Program
-    position: dict[fx.Node, int]
-    calls: dict[int, WholeCall]
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.position = {node: index for index, node in enumerate(program.nodes)}
+        image = next(node for node in program.nodes if node.name == program.arguments[0])
+        sides = size_of(image)
+        self.letters = dict(zip(map(str, sides), axis_letters(len(sides)), strict=True))
 
     def operator(self, node: fx.Node) -> str:
-        if node.op == "output":
-            return "output"
+        if node.op == "output" or node.target is WHOLE:
+            return "output" if node.op == "output" else "whole"
         if node.op == "placeholder":
             given = self.program.arguments
             return ("input", "level")[given.index(node.name)] if node.name in given else "weight"
-        if node.target is WHOLE:
-            return "whole"
         known = isinstance(node.target, torch._ops.OpOverload)
         return str(node.target) if known else str(getattr(node.target, "__name__", node.target))
 
     def arguments(self, node: fx.Node) -> str:
         if node.op == "placeholder":
             return self.program.names.get(node.name, "")
-        if node.target is WHOLE:
-            x, others, call = node.args
-            return f"{self.calls[call].path}, {self.text(x)}, {self.text(others)}"  # type: ignore[index]
         args, kwargs = self.program.read(node)
+        if node.target is WHOLE:
+            return ", ".join([call_of(node).path, *map(self.text, args[:2])])
         named = [f"{key}={self.text(kwargs[key])}" for key in sorted(kwargs)]
         return ", ".join([*map(self.text, args), *named])
 
@@ -154,14 +144,8 @@ class _Writer:
         return "?" if value is VARYING else repr(value)
 
     def shape(self, node: fx.Node) -> str:
-        value = node.meta.get("val")
-        if not isinstance(value, torch.Tensor):
-            return ""
-        image = next(n for n in self.program.nodes if n.name == self.program.arguments[0])
-        sides = image.meta["val"].shape
-        letters = {str(s): a for s, a in zip(sides, axis_letters(len(sides)), strict=True)}
-        text = ", ".join(map(str, value.shape))
-        return re.sub(r"\b[su]\d+\b", lambda match: letters.get(match[0], match[0]), text)
+        text = ", ".join(map(str, shape_of(node.meta.get("val"))))
+        return re.sub(r"\b[su]\d+\b", lambda match: self.letters.get(match[0], match[0]), text)
 
 
 def _key_of(leaf: Statement) -> tuple[Any, ...]:

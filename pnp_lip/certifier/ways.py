@@ -30,14 +30,14 @@ def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
         it cannot be exported, is no map of its input alone, or has an operator without a rule.
     """
     before = fingerprint(module)
-    with attributes_restored(module), recorded_calls() as calls:
+    with attributes_restored(module), recorded_calls():
         programs = list(_programs_of(module, settings))
         _require_same(before, module)
         statements = []
         for program in programs:
-            bounder = Bounder(program, name, settings, calls)
+            bounder = Bounder(program, name, settings)
             statements.append(bounder.run())
-            settings.memory.graphs.append(record_of(program, name, bounder.proved, calls))
+            settings.memory.graphs.append(record_of(program, name, bounder.proved))
         for program in programs:
             require_faithful(module, program)
         _require_same(before, module)

@@ -9,19 +9,18 @@ comparison of the graph with the module.
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from pnp_lip.certifier.rules import ModuleRule, rule_of
 from pnp_lip.plain_modules import Refusal, require_plain
 
-__all__ = ["WHOLE", "WholeCall", "kept_whole", "recorded_calls"]
+__all__ = ["WHOLE", "call_of", "kept_whole", "recorded_calls"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,7 @@ class WholeCall:
     rule: ModuleRule
 
 
-_CALLS: dict[int, WholeCall] = {}
-_NUMBERS = itertools.count()
+_CALLS: list[WholeCall] = []
 
 
 @torch.library.custom_op("pnp_lip::whole", mutates_args=())
@@ -67,15 +65,20 @@ def _(x: Tensor, others: list[Tensor], call: int) -> Tensor:
 WHOLE = torch.ops.pnp_lip.whole.default
 
 
+def call_of(node: fx.Node) -> WholeCall:
+    """What a call of :data:`WHOLE` in a graph stands for, within :func:`recorded_calls`."""
+    arguments: Any = node.args
+    return _CALLS[arguments[2]]
+
+
 @contextmanager
-def recorded_calls() -> Iterator[dict[int, WholeCall]]:
-    """The calls that are recorded inside the block, by their numbers; forgotten at its end."""
-    before = dict(_CALLS)
+def recorded_calls() -> Iterator[None]:
+    """Calls that are recorded inside the block are forgotten at its end."""
+    before = len(_CALLS)
     try:
-        yield _CALLS
+        yield
     finally:
-        _CALLS.clear()
-        _CALLS.update(before)
+        del _CALLS[before:]
 
 
 @contextmanager
@@ -139,9 +142,8 @@ def _recorder(
             out: Tensor = forward(module, image, *again.args[2:], **again.kwargs)
             return out
 
-        number = next(_NUMBERS)
-        _CALLS[number] = WholeCall(module, path, run, rule)
-        out: Tensor = WHOLE(x, [bound.arguments[name] for name in others], number)
+        _CALLS.append(WholeCall(module, path, run, rule))
+        out: Tensor = WHOLE(x, [bound.arguments[name] for name in others], len(_CALLS) - 1)
         return out
 
     return record
