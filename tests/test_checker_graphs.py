@@ -104,6 +104,27 @@ def test_a_flow_that_was_written_by_hand_is_confirmed_as_nonexpansive(
     assert check_certificate(data, network).averagedness == data["averagedness"]
 
 
+def test_a_step_towards_stored_patterns_is_confirmed_as_averaged() -> None:
+    """``x - W^T softmax(W x) / 2``: the Jacobian of softmax is symmetric, from 0 to 1/2."""
+
+    class Memory(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patterns = nn.Parameter(torch.randn(6, 4) / 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            near = torch.softmax(functional.linear(x, self.patterns), -1)
+            return x - functional.linear(near, self.patterns.T) / 2
+
+    torch.manual_seed(0)
+    network = Memory().eval()
+    data = json.loads(json.dumps(certify(network, images=torch.rand(1, 4)).to_dict()))
+    square = float(torch.linalg.matrix_norm(network.patterns.double(), 2)) ** 2
+    assert data["upper"] == 1.0
+    assert square / 8 <= data["averagedness"] <= 1.01 * square / 8
+    assert check_certificate(data, network).averagedness == data["averagedness"]
+
+
 def _node(data: Data, operator: str) -> list[Any]:
     return next(n for n in data["graphs"][0]["nodes"] if n[0] == f"aten.{operator}")
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
-from pnp_lip.checker.composition import of_entrywise, root_up
+from pnp_lip.checker.composition import root_up
 from pnp_lip.checker.rules import NotRecomputed, Op, rule
 from pnp_lip.checker.values import Value
 
@@ -103,9 +103,7 @@ def _filled(op: Op, x: Any, mask: Any, value: Any) -> Value:
 @rule("softmax.int _softmax.default")
 def _softmax(op: Op, x: Any, **rest: Any) -> Value:
     """The Jacobian is ``diag(p) - p p^T``: positive, and row sums of absolute values are at most 1/2."""
-    flat = op.walk.spectrum(op.image(x).terms) == (1, 1)
-    half = F(0), F(1, 2)
-    return op.leaf(x, of_entrywise(*half), spectrum=half if flat else None)
+    return op.symmetric(x, F(0), F(1, 2))
 
 
 @rule("_native_batch_norm_legit_no_training.default batch_norm.default native_batch_norm.default")
@@ -124,8 +122,7 @@ def _batch_norm(
         raise NotRecomputed("a variance is not positive")
     slopes = [_over_root(g, v) for g, v in zip(gains, variances, strict=True)]
     ends = min(low for low, _ in slopes), max(high for _, high in slopes)
-    flat = op.walk.spectrum(op.image(x).terms) == (1, 1)
-    return op.leaf(x, of_entrywise(*ends), spectrum=ends if flat else None)
+    return op.symmetric(x, *ends)
 
 
 def _over_root(gain: Fraction, variance: Fraction) -> Slopes:

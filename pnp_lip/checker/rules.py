@@ -146,14 +146,16 @@ class Op:
         values = [node.meta.get("val") for node in (self.node, *self.node.all_input_nodes)]
         if any(isinstance(value, Tensor) and value.is_complex() for value in values):
             raise NotRecomputed("it acts on complex numbers")
-        source = self.fit(self.image(x))
+        return self.symmetric(self.fit(self.image(x)), low, high, exact=exact)
+
+    def symmetric(self, x: Any, low: Fraction, high: Fraction, *, exact: bool = False) -> Value:
+        """A map with a symmetric mean matrix between ``low`` and ``high``."""
+        source = self.image(x)
         flat = self.walk.spectrum(source.terms) == (1, 1)
         origin = ("slopes", self.origin(source), low, high)
+        error, spectrum = EXACT if exact else None, (low, high) if flat else None
         claim = of_entrywise(low, high)
-        error = EXACT if exact else None
-        return self.leaf(
-            source, claim, error=error, spectrum=(low, high) if flat else None, origin=origin
-        )
+        return self.leaf(source, claim, error=error, spectrum=spectrum, origin=origin)
 
     def origin(self, value: Value) -> Any:
         ((name, c), *others) = value.terms.items()
