@@ -18,9 +18,10 @@ from typing import Any
 from deepinv.distributed.framework import DistributedProcessing
 from torch import nn
 
+from pnp_lip.certifier.composition import averaged_with_identity, combine, compose, worst
 from pnp_lip.certifier.execution import relaxed_execution
 from pnp_lip.certifier.rules import Settings, apply_to_part, keeps_shape, register_rule
-from pnp_lip.certifier.statement import Statement, averaged_with_identity, combine, compose, worst
+from pnp_lip.certifier.statement import Statement
 from pnp_lip.denoisers.distributed import HaloTiling
 from pnp_lip.denoisers.frozen import Frozen
 from pnp_lip.denoisers.guard import Guard

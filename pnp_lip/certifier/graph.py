@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, fx
 from torch.fx.node import map_aggregate
 
+from pnp_lip.certifier.composition import compose
 from pnp_lip.certifier.operators import OPERATORS, apply_operator
 from pnp_lip.certifier.operators.arrangement import FILLED, filled
 from pnp_lip.certifier.operators.registry import named
 from pnp_lip.certifier.program import VARYING, Program
 from pnp_lip.certifier.rules import Settings, apply_rule
-from pnp_lip.certifier.statement import IDENTITY, Statement, compose
+from pnp_lip.certifier.statement import IDENTITY, Statement
 from pnp_lip.certifier.values import JUMPING, Dependent, Known, is_equal, shape_of, size_of
 from pnp_lip.certifier.walk import Walk
 from pnp_lip.certifier.whole import WHOLE, call_of

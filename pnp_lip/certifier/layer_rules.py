@@ -12,7 +12,8 @@ from torch import nn
 
 from pnp_lip.certifier.digest import tensor_bytes
 from pnp_lip.certifier.execution import Execution, sizes_of, step_execution
-from pnp_lip.certifier.rules import Settings, register_rule, undone
+from pnp_lip.certifier.registries import undone
+from pnp_lip.certifier.rules import Settings, register_rule
 from pnp_lip.certifier.statement import Statement, lipschitz, symmetric
 from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, ReLU
 from pnp_lip.norms import NormBound, convolution_norm, matrix_norm

@@ -15,13 +15,14 @@ from typing import Any
 from torch import nn
 from tqdm import tqdm
 
+from pnp_lip.certifier.registries import undone
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.norms import NormBound
 from pnp_lip.plain_modules import Refusal, plain_type, require_plain, require_plain_parts
 
 __all__ = [
-    *("ModuleRule", "Settings", "apply_rule", "apply_to_part", "keeps_shape", "local_rules"),
-    *("naming", "register_rule", "rule_of", "undone"),
+    *("ModuleRule", "Settings", "apply_rule", "apply_to_part", "keeps_shape", "naming"),
+    *("register_rule", "rule_of"),
 ]
 
 
@@ -91,8 +92,7 @@ class ModuleRule:
     features: Callable[[nn.Module], int] | None = None
 
 
-_RULES: dict[type[nn.Module], ModuleRule] = {}
-_REGISTRIES: list[dict[Any, Any]] = [_RULES]
+_RULES: dict[type[nn.Module], ModuleRule] = undone({})
 
 
 def register_rule(
@@ -144,40 +144,6 @@ def register_rule(
         return rule
 
     return add
-
-
-def undone(registry: dict[Any, Any]) -> dict[Any, Any]:
-    """Let :func:`local_rules` restore this registry, too."""
-    _REGISTRIES.append(registry)
-    return registry
-
-
-@contextmanager
-def local_rules() -> Iterator[None]:
-    """Undo, at the end of the block, every rule that was registered in it.
-
-    That is every rule of modules, slopes and operators.
-
-    Examples
-    --------
-    >>> from torch import nn
-    >>> from pnp_lip.certifier import Refusal, local_rules, prove, register_slope
-    >>> class Sign(nn.Module):
-    ...     def forward(self, x):
-    ...         return x.sign()
-    >>> with local_rules():
-    ...     register_slope(Sign, lambda module: (0.0, 1.0))  # wrong, and forgotten
-    >>> prove(Sign())  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-    pnp_lip.certifier.values.Refusal: ...
-    """
-    before = [dict(registry) for registry in _REGISTRIES]
-    try:
-        yield
-    finally:
-        for registry, rules in zip(_REGISTRIES, before, strict=True):
-            registry.clear()
-            registry.update(rules)
 
 
 def rule_of(module: nn.Module) -> ModuleRule | None:

@@ -14,16 +14,10 @@ from typing import Any
 
 from torch import fx
 
+from pnp_lip.certifier.composition import averaged_with_identity, combine, compose
 from pnp_lip.certifier.program import VARYING, Program
 from pnp_lip.certifier.rules import Settings
-from pnp_lip.certifier.statement import (
-    IDENTITY,
-    Statement,
-    averaged_with_identity,
-    combine,
-    compose,
-    symmetric,
-)
+from pnp_lip.certifier.statement import IDENTITY, Statement, symmetric
 from pnp_lip.certifier.values import (
     Atom,
     Dependent,

@@ -8,12 +8,13 @@ from dataclasses import replace
 from torch import nn
 
 from pnp_lip.certifier.calls import Call, calls_of, likely_shapes
+from pnp_lip.certifier.composition import worst
 from pnp_lip.certifier.faithfulness import fingerprint, require_faithful, takes
 from pnp_lip.certifier.graph import Bounder
 from pnp_lip.certifier.program import NotExportable, Program, exported, with_varying_level
 from pnp_lip.certifier.record import record_of
 from pnp_lip.certifier.rules import Settings
-from pnp_lip.certifier.statement import Statement, worst
+from pnp_lip.certifier.statement import Statement
 from pnp_lip.certifier.surroundings import attributes_restored
 from pnp_lip.certifier.whole import recorded_calls
 from pnp_lip.plain_modules import Refusal, plain_type

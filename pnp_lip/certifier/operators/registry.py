@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx
 
 from pnp_lip.certifier.operators.operation import Operation
-from pnp_lip.certifier.rules import undone
+from pnp_lip.certifier.registries import undone
 from pnp_lip.certifier.values import JUMPING, Dependent, Known
 from pnp_lip.certifier.walk import Walk
 from pnp_lip.plain_modules import Refusal
