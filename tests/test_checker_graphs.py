@@ -19,8 +19,9 @@ from pnp_lip.certifier import Certificate, lipschitz, local_rules, register_oper
 from pnp_lip.certifier.operators.entrywise import SLOPES
 from pnp_lip.checker import CertificateRejected, check_certificate, composition, pointwise
 from pnp_lip.checker.audit import Audit
-from pnp_lip.checker.export import Exported, exported
+from pnp_lip.checker.export import exported
 from pnp_lip.checker.file import read_certificate
+from pnp_lip.checker.found import Exported
 from pnp_lip.checker.graph_file import Graph
 from pnp_lip.checker.ledger import Ledger
 from pnp_lip.checker.walk import Walk

@@ -11,8 +11,9 @@ from torch import fx, nn
 
 from pnp_lip.checker.composition import Claim, in_sequence
 from pnp_lip.checker.execution import Error, in_turn
-from pnp_lip.checker.export import UNKNOWN, WHOLE
+from pnp_lip.checker.found import UNKNOWN
 from pnp_lip.checker.graph_file import Node
+from pnp_lip.checker.kept_parts import WHOLE
 from pnp_lip.checker.ledger import require_claim
 from pnp_lip.checker.rejection import CertificateRejected
 from pnp_lip.checker.rules import apply

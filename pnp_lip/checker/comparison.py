@@ -10,8 +10,9 @@ import torch
 from torch import fx
 
 from pnp_lip.checker.entries import short
-from pnp_lip.checker.export import UNKNOWN, WHOLE, Exported
+from pnp_lip.checker.found import UNKNOWN, Exported
 from pnp_lip.checker.graph_file import Graph
+from pnp_lip.checker.kept_parts import WHOLE
 from pnp_lip.checker.rejection import CertificateRejected
 
 __all__ = ["conditions_of", "label_of", "require_same_graph"]

@@ -12,18 +12,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 __all__ = [
-    "IDENTITY",
-    "Claim",
-    "beside",
-    "better",
-    "in_sequence",
-    "of_entrywise",
-    "of_gradient_step",
-    "of_linear",
-    "of_relaxation",
-    "of_sum",
-    "root_up",
-    "worst",
+    *("IDENTITY", "Claim", "beside", "better", "in_sequence", "of_entrywise", "of_gradient_step"),
+    *("of_linear", "of_relaxation", "of_sum", "root_up", "worst"),
 ]
 
 

@@ -7,9 +7,7 @@ from fractions import Fraction
 
 from torch import Tensor, nn
 
-__all__ = [
-    *("Chain", "Entrywise", "Exportable", "Plan", "Planes", "Relaxation", "Step", "Windows"),
-]
+__all__ = [*("Chain", "Entrywise", "Exportable", "Plan", "Planes", "Relaxation", "Step", "Windows")]
 
 
 @dataclass(frozen=True)

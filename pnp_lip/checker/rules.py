@@ -13,8 +13,8 @@ from torch import Tensor, fx
 
 from pnp_lip.checker.composition import Claim, beside, in_sequence, of_entrywise, of_linear, root_up
 from pnp_lip.checker.execution import EXACT, Error
-from pnp_lip.checker.export import UNKNOWN
 from pnp_lip.checker.file import Layer
+from pnp_lip.checker.found import UNKNOWN
 from pnp_lip.checker.rejection import CertificateRejected
 from pnp_lip.checker.values import JUMP, Atom, Constant, Value, depends, equal_sizes, shape_of
 from pnp_lip.checker.walk import Walk

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from pnp_lip.checker.composition import root_up
-from pnp_lip.checker.export import UNKNOWN
+from pnp_lip.checker.found import UNKNOWN
 from pnp_lip.checker.rules import NotRecomputed, Op, rule
 from pnp_lip.checker.values import Constant, Value, equal_sizes
 

@@ -11,7 +11,7 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from pnp_lip.checker.composition import Claim
 from pnp_lip.checker.execution import Error
-from pnp_lip.checker.export import UNKNOWN
+from pnp_lip.checker.found import UNKNOWN
 
 __all__ = [
     *("JUMP", "Atom", "Constant", "Value"),

@@ -26,7 +26,7 @@ from pnp_lip.checker.composition import (
     of_sum,
 )
 from pnp_lip.checker.execution import EXACT, Error, in_turn
-from pnp_lip.checker.export import UNKNOWN, Exported
+from pnp_lip.checker.found import UNKNOWN, Exported
 from pnp_lip.checker.graph_file import Graph
 from pnp_lip.checker.ledger import Ledger
 from pnp_lip.checker.values import Atom, Constant, Value, shape_of
