@@ -10,8 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from pnp_lip.certifier.operators.operation import Operation
-from pnp_lip.certifier.operators.registry import named, register_operator
+from pnp_lip.certifier.operators.registry import Operation, named, register_operator
 from pnp_lip.certifier.values import Dependent
 from pnp_lip.rounding import sqrt_up
 

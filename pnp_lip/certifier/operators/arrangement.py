@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any
 
 from pnp_lip.certifier.operators.affine import deferred_padding
-from pnp_lip.certifier.operators.operation import Operation
-from pnp_lip.certifier.operators.registry import named, register_operator
+from pnp_lip.certifier.operators.registry import Operation, named, register_operator
 from pnp_lip.certifier.values import Dependent, Known, is_equal
 from pnp_lip.norms import padding_factor
 from pnp_lip.rounding import multiply_up, sqrt_up

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from pnp_lip.certifier.operators.operation import Operation
-from pnp_lip.certifier.operators.registry import register_operator
+from pnp_lip.certifier.operators.registry import Operation, register_operator
 from pnp_lip.certifier.values import Dependent
 from pnp_lip.rounding import sqrt_up
 

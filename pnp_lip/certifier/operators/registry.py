@@ -15,7 +15,7 @@ from pnp_lip.certifier.values import JUMPING, Dependent, Known
 from pnp_lip.certifier.walk import Walk
 from pnp_lip.plain_modules import Refusal
 
-__all__ = ["OPERATORS", "apply_operator", "named", "register_operator"]
+__all__ = ["OPERATORS", "Operation", "apply_operator", "named", "register_operator"]
 
 OperatorRule = Callable[..., Any]
 
