@@ -127,7 +127,7 @@ def certify(
     '0.125 <= Lip <= 0.125'
     >>> certify(nn.InstanceNorm2d(3))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    pnp_lip.certifier.values.Refusal: ...
+    pnp_lip.plain_modules.Refusal: ...
     """
     like = next(network.parameters(), torch.zeros(()))
     example = None if images is None else images[:1].to(like.dtype)

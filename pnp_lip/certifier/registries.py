@@ -34,7 +34,7 @@ def local_rules() -> Iterator[None]:
     ...     register_slope(Sign, lambda module: (0.0, 1.0))  # wrong, and forgotten
     >>> prove(Sign())  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    pnp_lip.certifier.values.Refusal: ...
+    pnp_lip.plain_modules.Refusal: ...
     """
     before = [dict(registry) for registry in _REGISTRIES]
     try:
