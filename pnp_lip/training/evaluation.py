@@ -35,15 +35,28 @@ def validation_psnr(denoiser: nn.Module, images: list[Tensor], sigma: float) -> 
     return total / len(images)
 
 
-def evaluate(denoiser: nn.Module, images: list[Tensor], step: int) -> dict[str, float]:
-    """PSNR on validation images at several noise levels, and the proved averagedness.
+def evaluate(
+    denoiser: nn.Module, images: list[Tensor], step: int, certified: nn.Module
+) -> dict[str, float]:
+    """PSNR on validation images at several noise levels, and the proved averagedness of a network.
+
+    Parameters
+    ----------
+    denoiser
+        what denoises.
+    images
+        uint8 ``[C, H, W]``.
+    step
+        of the training, for the result and the error.
+    certified
+        the network to prove: ``denoiser``, or its part that solvers run.
 
     Raises
     ------
     RuntimeError
-        the denoiser is not proved nonexpansive.
+        it is not proved nonexpansive.
     """
-    proved = prove(denoiser)
+    proved = prove(certified)
     if proved.averagedness is None:
         raise RuntimeError(f"step {step}: only Lip <= {proved.upper} is proved, training stops")
     levels = {f"psnr_{level}": validation_psnr(denoiser, images, level / 255) for level in LEVELS}

@@ -13,26 +13,20 @@ A run that was cut continues to the same bits: all randomness of a step comes fr
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from pnp_lip.certifier import prove
 from pnp_lip.constraints import hold
-from pnp_lip.data.patches import read_folder
 from pnp_lip.denoisers.fixed_guide import shrink
 from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
-from pnp_lip.files import write_text
-from pnp_lip.training.checkpoint import Checkpoint
-from pnp_lip.training.evaluation import LEVELS, validation_psnr
 from pnp_lip.training.guided_config import GuidedConfig
 from pnp_lip.training.guided_samples import GuidedSamples
 from pnp_lip.training.processes import Processes
-from pnp_lip.weights import read_weights, shipped, write_weights
+from pnp_lip.training.resumable import ResumableRun
+from pnp_lip.weights import read_weights, shipped
 
 __all__ = ["GuidedTraining"]
 
@@ -40,7 +34,7 @@ __all__ = ["GuidedTraining"]
 _FLAT = 0.6
 
 
-class GuidedTraining:
+class GuidedTraining(ResumableRun):
     """A run on the CPU that can be stopped and continued; iterate over :meth:`run` to advance.
 
     Parameters
@@ -56,6 +50,11 @@ class GuidedTraining:
     ValueError
         the checkpoint belongs to another configuration, or is damaged.
     """
+
+    flat = _FLAT
+    config: GuidedConfig
+    model: GuidedDenoiser
+    average: GuidedDenoiser
 
     def __init__(self, config: GuidedConfig, folder: str | Path) -> None:
         self.config, self.folder = config, Path(folder)
@@ -73,51 +72,11 @@ class GuidedTraining:
         hold(self.model.denoiser, self.optimizer, averagedness=config.averagedness)
         self.average = copy.deepcopy(self.model).eval()
         self.samples = GuidedSamples(config, self.model.plain)
-        images = read_folder(config.validation, config.in_channels)[: config.validation_images]
-        self.validation = [image[:, :320, :320] for image in images]
-        self.step = 0
-        self.curve: list[dict[str, float]] = []
-        if self.checkpoint.is_file():
-            self.step, self.curve = self._state().read(self.checkpoint, config, flat=_FLAT)
+        self._begin()
 
-    @property
-    def checkpoint(self) -> Path:
-        """The file a run continues from."""
-        return self.folder / "checkpoint.safetensors"
-
-    @property
-    def weights(self) -> Path:
-        """The averaged weights of the last evaluation."""
-        return self.folder / "weights.safetensors"
-
-    def run(self) -> Iterator[float]:
-        """Yield the loss of every step; evaluate and write a checkpoint where the config says so.
-
-        Yields
-        ------
-        float
-            the loss.
-
-        Raises
-        ------
-        RuntimeError
-            the averaged weights are not proved nonexpansive; nothing is written then.
-        """
-        while self.step < self.config.steps:
-            loss = self._advance()
-            if self.step % self.config.evaluate_every == 0 or self.step == self.config.steps:
-                self.curve.append(self._evaluate())
-                self.save()
-            yield loss
-
-    def save(self) -> None:
-        """Write checkpoint, averaged weights and curve, each atomically."""
-        self._state().write(self.checkpoint, self.config, self.step, self.curve)
-        write_weights(self.average, self.weights)
-        write_text(self.folder / "curve.json", json.dumps(self.curve, indent=1) + "\n")
-
-    def _state(self) -> Checkpoint:
-        return Checkpoint({"model": self.model, "average": self.average}, self.optimizer)
+    def _certified(self) -> nn.Module:
+        """The averagedness that is proved holds for every fixed guide."""
+        return self.average.denoiser
 
     def _advance(self) -> float:
         config, samples = self.config, self.samples.at(self.step)
@@ -133,29 +92,7 @@ class GuidedTraining:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        self.step += 1
-        self._update_average()
         return float(loss.detach())
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        """Exponential averaging; the ball of admissible weights is convex, so it stays inside."""
-        decay = min(self.config.ema, self.step / (self.step + 10))
-        for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
-            kept.lerp_(new, 1 - decay)
-
-    def _evaluate(self) -> dict[str, float]:
-        """PSNR on validation images, and the averagedness that is proved for every fixed guide."""
-        proved = prove(self.average.denoiser)
-        if proved.averagedness is None:
-            raise RuntimeError(
-                f"step {self.step}: only Lip <= {proved.upper} is proved, training stops"
-            )
-        levels = {
-            f"psnr_{level}": validation_psnr(self.average, self.validation, level / 255)
-            for level in LEVELS
-        }
-        return {"step": self.step, **levels, "averagedness": proved.averagedness}
 
 
 def _lend(source: str, model: GuidedDenoiser) -> None:

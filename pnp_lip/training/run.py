@@ -13,8 +13,6 @@ the same step and holds the constraint on the same weights; the first evaluates 
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,26 +22,23 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from pnp_lip.constraints import FactoredFilters, hold
-from pnp_lip.data.patches import Photographs, read_folder
+from pnp_lip.data.patches import Photographs
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.errors import InputError
-from pnp_lip.files import write_text
 from pnp_lip.layers import ConvGradientStep
 from pnp_lip.training.batches import Batch, Batches
-from pnp_lip.training.checkpoint import Checkpoint
 from pnp_lip.training.config import TrainingConfig
-from pnp_lip.training.evaluation import LEVELS, evaluate, noise_weight
-from pnp_lip.training.guided import GuidedTraining
+from pnp_lip.training.evaluation import LEVELS, noise_weight
 from pnp_lip.training.optimizer import make_optimizer, set_rates
 from pnp_lip.training.processes import Processes
-from pnp_lip.weights import write_weights
+from pnp_lip.training.resumable import ResumableRun
 
 __all__ = ["Training", "train_with_progress"]
 
 _SIZES = ("in_channels", "depth", "nf", "kernel_size")
 
 
-class Training:
+class Training(ResumableRun):
     """A run that can be stopped and continued; iterate over it to advance.
 
     Parameters
@@ -64,6 +59,9 @@ class Training:
         the checkpoint belongs to another configuration, or is damaged; or the initial
         weights belong to another architecture.
     """
+
+    model: LipschitzDenoiser
+    average: LipschitzDenoiser
 
     def __init__(
         self,
@@ -95,61 +93,13 @@ class Training:
         photographs = Photographs(config.train, config.in_channels, config.patch, self.device)
         self.batches = Batches(config, photographs, self.device, processes.rank)
         self._ready: tuple[int, Batch] | None = None
-        images = read_folder(config.validation, config.in_channels)[: config.validation_images]
-        self.validation = [image[:, :320, :320] for image in images]
-        self.step = 0
-        self.curve: list[dict[str, float]] = []
-        if self.checkpoint.is_file():
-            self._restore()
+        self._begin()
         self.parallel: nn.Module = self.model
         if processes.size > 1:
             self.parallel = DistributedDataParallel(self.model)
 
-    @property
-    def weights(self) -> Path:
-        """The averaged weights of the last evaluation."""
-        return self.folder / "weights.safetensors"
-
-    @property
-    def checkpoint(self) -> Path:
-        """The file a run continues from."""
-        return self.folder / "checkpoint.safetensors"
-
-    def run(self) -> Iterator[float]:
-        """Yield the loss of every step; evaluate and write a checkpoint where the config says so.
-
-        Yields
-        ------
-        float
-            the loss.
-
-        Raises
-        ------
-        RuntimeError
-            the averaged weights are not proved nonexpansive; nothing is written then.
-        """
-        while self.step < self.config.steps:
-            loss = self._advance()
-            due = self.step % self.config.evaluate_every == 0 or self.step == self.config.steps
-            if due and self.processes.first:
-                self.curve.append(evaluate(self.average, self.validation, self.step))
-                self.save()
-            yield loss
-
-    def save(self) -> None:
-        """Write checkpoint, averaged weights and curve, each atomically."""
-        Checkpoint(self._parts(), self.optimizer).write(
-            self.checkpoint, self.config, self.step, self.curve
-        )
-        write_weights(self.average, self.weights)
-        write_text(self.folder / "curve.json", json.dumps(self.curve, indent=1) + "\n")
-
-    def _restore(self) -> None:
-        stored = Checkpoint(self._parts(), self.optimizer).read(self.checkpoint, self.config)
-        self.step, self.curve = stored
-
     def _parts(self) -> dict[str, nn.Module]:
-        parts: dict[str, nn.Module] = {"model": self.model, "average": self.average}
+        parts = super()._parts()
         return parts if self.factors is None else parts | {"factors": self.factors}
 
     def _advance(self) -> float:
@@ -166,10 +116,8 @@ class Training:
         if self.factors is not None:
             self.factors.pull_back()
         self.optimizer.step()
-        self.step += 1
-        self._update_average()
         if self.device.type != "cpu":
-            self._ready = (self.step, self.batches.at(self.step))
+            self._ready = (self.step + 1, self.batches.at(self.step + 1))
         return float(loss.detach())
 
     def _batch(self) -> Batch:
@@ -178,15 +126,8 @@ class Training:
             return self._ready[1]
         return self.batches.at(self.step)
 
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        """Exponential averaging; the ball of admissible weights is convex, so it stays inside."""
-        decay = min(self.config.ema, self.step / (self.step + 10))
-        for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
-            kept.lerp_(new, 1 - decay)
 
-
-def train_with_progress(training: Training | GuidedTraining) -> None:
+def train_with_progress(training: ResumableRun) -> None:
     """Run to the end with a progress bar and a line for every evaluation."""
     config = training.config
     hidden = None if training.processes.first else True
