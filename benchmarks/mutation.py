@@ -5,10 +5,11 @@
 
 Mutants are made with the operators of mutmut, a sample of them for each room and seed. A mutant is *killed*
 if one of the tests that enter the mutated function fails or takes more than four times as long as it does,
-and if the same tests pass when every function of the file is replaced by itself (the control). The tests
-that are fast and enter little else run first; those beyond ``--seconds`` are left out, which can only
-spare mutants. What is not mutated is said in ``benchmarks/mutants/sites.py``; survivors that change nothing
-a test could observe are listed with the reason in ``benchmarks/mutants/equivalent.json`` and not counted.
+and if the same tests pass when every function of the file is replaced by itself (the control). Tests
+of files that name the module or the function run first, then fast ones that enter little else; those beyond
+``--seconds`` are left out, which can only spare mutants. What is not mutated is said in
+``benchmarks/mutants/sites.py``; survivors that change nothing a test could observe are listed with the
+reason in ``benchmarks/mutants/equivalent.json`` and not counted.
 
 The score of a sample whose survivors were looked at says how good the tests became, and *killed at first*
 how good they were; a sample of another seed says how good they are for mutants that nobody looked at. Both

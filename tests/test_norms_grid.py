@@ -36,6 +36,13 @@ def test_the_grid_bound_is_above_the_norm_and_within_its_factor(
     assert exact.lower * (1 - 1e-12) <= value <= factor * exact.upper
 
 
+@pytest.mark.parametrize("points", [5, 8, 32])
+def test_a_norm_attained_on_the_grid_is_exceeded_by_the_factor_alone(points: int) -> None:
+    weight = torch.ones(1, 1, 3, 5, dtype=torch.float64)
+    factor = math.cos(math.pi * 2 / (2 * points)) * math.cos(math.pi * 4 / (2 * points))
+    assert grid_norm(weight, points=points).item() == pytest.approx(15 / factor, rel=1e-12)
+
+
 @pytest.mark.parametrize("shape", [(4, 1, 3, 3), (4, 3, 3, 3), (2, 2, 5), (2, 2, 2, 2, 2)])
 def test_the_gradient_is_the_derivative(shape: tuple[int, ...]) -> None:
     weight = random_kernel(shape, 0).requires_grad_()

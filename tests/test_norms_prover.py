@@ -16,7 +16,7 @@ from torch import Tensor
 
 from pnp_lip.norms import Cover, NormBound, convolution_norm, matrix_norm, prove_below
 from pnp_lip.norms.angles import ENTRY_ERROR, cosines_and_sines
-from pnp_lip.norms.ascent import Maximum
+from pnp_lip.norms.ascent import Maximum, proved_square
 from pnp_lip.norms.cells import children, radius, root_bits, roots, sine_squared
 from pnp_lip.norms.gram import gram_polynomial
 from pnp_lip.norms.kernel import Kernel, scaled_kernel
@@ -118,6 +118,15 @@ def test_a_matrix_target_is_certified_just_above_the_norm_and_not_just_below() -
     assert prove_below(weight, 1 - 1e-12) is None
     assert prove_below(weight, 1.0) is None
     assert prove_below(weight, 1 + 1e-12) is not None
+
+
+def test_the_square_of_a_vector_where_nothing_is_seen_is_zero() -> None:
+    matrix, vector = torch.eye(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    assert proved_square(0 * matrix, vector, Fraction(0)) == 0
+    assert proved_square(-matrix, vector, Fraction(0)) == 0
+    assert proved_square(matrix, 0 * vector, Fraction(0)) == 0
+    assert proved_square(matrix, vector, Fraction(2)) == 0
+    assert 1 - Fraction(1, 10**13) <= proved_square(matrix, vector, Fraction(0)) <= 1
 
 
 def test_a_target_above_the_norm_is_certified() -> None:

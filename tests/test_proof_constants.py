@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -20,6 +22,7 @@ from pnp_lip.certifier.execution import (
 from pnp_lip.norms.angles import ENTRY_ERROR
 from pnp_lip.norms.gram import gram_polynomial
 from pnp_lip.norms.kernel import convolution_kernel_taps, scaled_kernel
+from pnp_lip.norms.taylor import _theta
 from pnp_lip.norms.verified import completion_constant, shifted_threshold
 
 _DOUBLE, _SINGLE = Fraction(1, 2**53), Fraction(1, 2**24)
@@ -49,6 +52,23 @@ def test_the_shift_pays_for_completion_diagonal_and_error(
     reached = theta + growth * (theta + Fraction(error)) + Fraction(error)
     assert reached < Fraction(threshold)
     assert reached > Fraction(threshold) * (1 - Fraction(1, 10**9)) - 3 * Fraction(error)
+
+
+@given(st.floats(1e-3, 1.0), st.floats(1e-2, 1e2), st.floats(0.0, 1.0), st.floats(0, 1e-9))
+def test_the_threshold_of_a_taylor_model_pays_for_completion_and_hardly_more(
+    b: float, tau: float, size: float, error: float
+) -> None:
+    """The line of its proof, with ``e = 2 (b + size) error`` and diagonals up to ``size M + 2 e``."""
+    gram: Any = SimpleNamespace(order=4, error=Fraction(error), magnitude=Fraction(tau))
+    found = _theta(gram, torch.tensor([b], dtype=torch.float64), tau, size)
+    theta, goal, s = Fraction(float(found)), Fraction(b) * Fraction(tau), Fraction(size)
+    growth = (4 * completion_constant(4) + _DOUBLE) * (1 + _DOUBLE)
+    e = 2 * (Fraction(b) + s) * Fraction(error)
+    beside = s * Fraction(tau) + 2 * e
+    reached = theta + growth * (theta + beside) + e
+    assert reached <= goal
+    spare = goal * (Fraction(3, 2) * growth + 20 * _DOUBLE) + (growth * beside + e) / 900
+    assert reached >= goal - spare
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 3, 3), (2, 4, 5, 5), (4, 1, 7)])

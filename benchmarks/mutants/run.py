@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
-import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,15 +21,13 @@ from typing import Any
 import pytest
 
 from benchmarks.mutants.mutant import Mutant
+from benchmarks.mutants.process import forked, limit
 from benchmarks.mutants.swap import Functions, NotReplaceable
 
 __all__ = ["KILLED", "NOT_ENTERED", "NOT_REPLACEABLE", "SURVIVED", "TIMEOUT", "Session", "Verdict"]
 
 KILLED, SURVIVED, TIMEOUT, NOT_ENTERED = "killed", "survived", "timeout", "no test enters it"
 NOT_REPLACEABLE = "not replaceable"
-_MEMORY = 16 * 2**30
-#: Seconds that a test may take beyond four times its own.
-_PATIENCE = 10
 
 
 @dataclass(frozen=True)
@@ -111,7 +106,7 @@ class Session:
             os.write(write, json.dumps(found).encode())
             return 0
 
-        _, text = _forked(watch)
+        _, text = forked(watch)
         return json.loads(text or "{}")
 
     def verdict(self, mutant: Mutant) -> Verdict:
@@ -132,8 +127,18 @@ class Session:
         return Verdict(NOT_ENTERED, "", tuple(unfit))
 
     def _entering(self, mutant: Mutant) -> list[str]:
-        """The tests that enter the mutated function: fast ones that enter little else first."""
+        """The tests that enter the mutated function, in the order in which they run.
+
+        First those of files that are named after the module or name the function; among these and
+        among the others fast ones that enter little else.
+        """
         name = f"{mutant.path}::{mutant.function}"
+        stem, own = Path(mutant.path).stem, mutant.function.rpartition(".")[2]
+        near = {
+            file
+            for file in self.tests
+            if stem in Path(file).stem or (own and own in (self.root / file).read_text("utf-8"))
+        }
         tests = [
             test
             for test, seen in self.known.items()
@@ -143,15 +148,17 @@ class Session:
                 for one in seen["entered"]
             )
         ]
-        tests.sort(
-            key=lambda test: (0.01 + self.known[test]["seconds"]) * len(self.known[test]["entered"])
-        )
+        tests.sort(key=lambda test: (test.split("::")[0] not in near, self._cost(test)))
         kept, seconds = list[str](), 0.0
         for test in tests:
             seconds += self.known[test]["seconds"]
             if seconds <= self.seconds or not kept:
                 kept.append(test)
         return kept
+
+    def _cost(self, test: str) -> float:
+        seen = self.known[test]
+        return float((0.01 + seen["seconds"]) * len(seen["entered"]))
 
     def _control(self, path: str, tests: list[str]) -> str:
         """The test among these that fails although nothing is changed, empty if none does."""
@@ -177,12 +184,12 @@ class Session:
                 return 3
             for test in tests:
                 os.write(write, f"{test}\n".encode())
-                _limit(self.known[test]["seconds"])
+                limit(self.known[test]["seconds"])
                 if not self._passes(test):
                     return 1
             return 0
 
-        status, text = _forked(attack)
+        status, text = forked(attack)
         test = (text.splitlines() or [""])[-1]
         if os.WIFSIGNALED(status):
             return TIMEOUT, test
@@ -193,36 +200,3 @@ class Session:
         failed = self._session.testsfailed
         self._session.config.hook.pytest_runtest_protocol(item=self._items[test], nextitem=None)
         return self._session.testsfailed == failed
-
-
-def _limit(seconds: float) -> None:
-    """Seconds of the processor that this process has left, and a longer time on the clock."""
-    signal.signal(signal.SIGXCPU, signal.SIG_DFL)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    left = int(_PATIENCE + 4 * seconds)
-    used = int(time.process_time())
-    resource.setrlimit(resource.RLIMIT_CPU, (used + left, resource.RLIM_INFINITY))
-    signal.alarm(10 * left)
-
-
-def _forked(work: Callable[[int], int]) -> tuple[int, str]:
-    """The status of a process that does the work, and what it wrote."""
-    read, write = os.pipe()
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        os.close(read)
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
-        code = 1
-        try:
-            resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-            code = work(write)
-        finally:
-            os._exit(code)
-    os.close(write)
-    with os.fdopen(read) as stream:
-        text = stream.read()
-    _, status = os.waitpid(child, 0)
-    return status, text
