@@ -76,12 +76,14 @@ def record_tests(options: argparse.Namespace) -> None:
     path, tests = options.state / "tests.json", options.tests or files_of_tests()
     paths = [path for room in ROOMS for path in files_of(room)]
     recorded = read(path)
-    missing = [file for file in tests if recorded.get(file, {}).get("text") != content(ROOT / file)]
+    # Of what is collected: a file may be changed while others run.
+    texts = {file: content(ROOT / file) for file in tests}
+    missing = [file for file in tests if recorded.get(file, {}).get("text") != texts[file]]
 
     def work(session: Session) -> None:
         end = time.monotonic() + 60 * options.minutes
         for file in missing:
-            recorded[file] = {"text": content(ROOT / file), "tests": session.record(file)}
+            recorded[file] = {"text": texts[file], "tests": session.record(file)}
             options.state.mkdir(parents=True, exist_ok=True)
             write_text(path, json.dumps(recorded, indent=1) + "\n")
             print(f"{file}: {len(recorded[file]['tests'])} tests", flush=True)
