@@ -26,6 +26,7 @@ from benchmarks.harness import Benchmark
 from benchmarks.markdown import table
 from benchmarks.record import Rows
 from pnp_lip.certifier import Refusal, prove
+from pnp_lip.certifier.conditions import of_sizes
 from pnp_lip.rounding import format_up
 
 _MODELS: dict[str, Callable[[], nn.Module]] = {
@@ -153,7 +154,7 @@ def outcome(build: Callable[[], nn.Module]) -> dict[str, Any]:
     return {
         "upper": statement.upper,
         "averagedness": statement.averagedness,
-        "conditions": list(statement.conditions),
+        "conditions": list(of_sizes(statement.conditions)),
         "operators": len(statement.leaves()),
         "seconds": round(time.process_time() - start, 2),
     }

@@ -53,7 +53,7 @@ class ADMM(PlugAndPlay):
     method = "ADMM"
 
     def plan(self, data: DataTerm, x: Tensor, *, norm: float | None = None) -> Plan:
-        applied = made_firm(self.denoiser, self.method)
+        applied = made_firm(self.denoiser, x.dtype, self.method)
         statement = applied.statement
         bounds, wrong = checked(self.denoiser, data, x, statement, norm)
         natural = 1 / (data.weight * bounds.value**2)

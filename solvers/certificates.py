@@ -11,6 +11,7 @@ from collections import OrderedDict
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import nn
 
 from pnp_lip.certifier import Statement, digest
@@ -30,8 +31,8 @@ _GAP = 1e-3
 _KNOWN: OrderedDict[str, Statement] = OrderedDict()
 
 
-def statement_of(denoiser: nn.Module) -> Statement:
-    """The statement about ``denoiser`` as it is now.
+def statement_of(denoiser: nn.Module, dtype: torch.dtype = torch.float32) -> Statement:
+    """The statement about ``denoiser`` as it is now, on images of this type if it has no parameters.
 
     Raises
     ------
@@ -39,9 +40,9 @@ def statement_of(denoiser: nn.Module) -> Statement:
         some part of it has no rule, named together with the remedy.
     """
     # A part that cannot be read gives another digest every time, and nothing is remembered.
-    key = digest(denoiser)
+    key = f"{digest(denoiser)} {dtype}"
     if key not in _KNOWN:
-        settings = Settings(_GAP, {}, bound_graph)
+        settings = Settings(_GAP, {}, bound_graph, dtype)
         settings.memory.norms.update(shipped_norms(denoiser))
         _KNOWN[key] = apply_rule(denoiser, "", settings)
         if len(_KNOWN) > _MOST:

@@ -88,7 +88,7 @@ class ForwardBackward(PlugAndPlay):
         self.firm = firm
 
     def plan(self, data: DataTerm, x: Tensor, *, norm: float | None = None) -> Plan:
-        applied = self._applied()
+        applied = self._applied(x.dtype)
         statement = applied.statement
         bounds, wrong = checked(self.denoiser, data, x, statement, norm)
         natural = 1 / (data.weight * bounds.value**2)
@@ -137,11 +137,11 @@ class ForwardBackward(PlugAndPlay):
 
         return FixedPointMap(step, _identity, project(start))
 
-    def _applied(self) -> Applied:
+    def _applied(self, dtype: torch.dtype) -> Applied:
         """What is proved of the denoiser as it is applied."""
         if self.firm:
-            return made_firm(self.denoiser, self.method)
-        return proved(self.denoiser, "the denoiser must be nonexpansive")
+            return made_firm(self.denoiser, dtype, self.method)
+        return proved(self.denoiser, dtype, "the denoiser must be nonexpansive")
 
     def _rate(
         self,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from pnp_lip.certifier import Refusal, Statement, admits
+from pnp_lip.certifier.conditions import of_sizes
 from pnp_lip.solvers.arguments import usable_norm
 from pnp_lip.solvers.certificates import statement_of
 from pnp_lip.solvers.data_term import DataTerm
@@ -37,25 +39,27 @@ class Applied:
     missing: tuple[str, ...] = ()
 
 
-def proved(denoiser: nn.Module, needs: str = "") -> Applied:
+def proved(denoiser: nn.Module, dtype: torch.dtype, needs: str = "") -> Applied:
     """The denoiser as it is.
 
     Parameters
     ----------
     denoiser
         any module.
+    dtype
+        of the images, which decides for a denoiser without parameters.
     needs
         what the method needs of it, for the message where nothing is proved.
     """
     try:
-        return Applied(statement_of(denoiser))
+        return Applied(statement_of(denoiser, dtype))
     except Refusal as refusal:
         return Applied(None, 1.0, (f"nothing is proved of the denoiser ({refusal}): {needs}",))
 
 
-def made_firm(denoiser: nn.Module, method: str) -> Applied:
+def made_firm(denoiser: nn.Module, dtype: torch.dtype, method: str) -> Applied:
     """The denoiser relaxed to be firmly nonexpansive."""
-    found = proved(denoiser, f"{method} needs a firmly nonexpansive denoiser")
+    found = proved(denoiser, dtype, f"{method} needs a firmly nonexpansive denoiser")
     if found.statement is None:
         return found
     statement, weight, missing = firm_statement(found.statement, method)
@@ -87,14 +91,23 @@ def checked(
     bounds = usable_norm(data, x, norm)
     wrong = physics_violations(data.physics, data.native(x), data.y, bounds)
     seen = Blocks.of(denoiser, 0.0, x).seen(x)
-    return bounds, wrong + condition_violations(statement, seen)
+    return bounds, wrong + condition_violations(statement, seen, x.dtype)
 
 
-def condition_violations(statement: Statement | None, shape: tuple[int, ...]) -> list[str]:
-    """Conditions of a statement that images ``[B, C, H, W]`` of this shape do not meet."""
+def condition_violations(
+    statement: Statement | None, shape: tuple[int, ...], dtype: torch.dtype
+) -> list[str]:
+    """Conditions of a statement that images ``[B, C, H, W]`` of this shape and type do not meet."""
+    missed = [
+        condition
+        for condition in (() if statement is None else statement.conditions)
+        if not admits((condition,), shape, dtype)
+    ]
     return [
         f"the statement about the denoiser holds for images with {condition}, got {shape}: crop or pad "
         f"the image"
-        for condition in (() if statement is None else statement.conditions)
-        if not admits((condition,), shape)
+        if of_sizes((condition,))
+        else f"the statement about the denoiser holds for images with {condition}, got {dtype}: convert "
+        f"the images or the denoiser"
+        for condition in missed
     ]

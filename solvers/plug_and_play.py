@@ -326,7 +326,7 @@ class PlugAndPlay(Reconstructor, ABC):
 
     def statement(self) -> Statement | None:
         """What is proved of the denoiser as it is now; ``None`` if there is no rule."""
-        return proved(self.denoiser).statement
+        return proved(self.denoiser, real_type(self.denoiser) or torch.float32).statement
 
     def _exact(self, data: DataTerm, plan: Plan, start: Tensor) -> Callable[[], Denoise]:
         """Makes the map for float64, of the denoiser that the certificate is about."""

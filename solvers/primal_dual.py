@@ -89,7 +89,7 @@ class PrimalDual(PlugAndPlay):
         return DataTerm(y, physics, dtype=real_type(self.denoiser))
 
     def plan(self, data: DataTerm, x: Tensor, *, norm: float | None = None) -> Plan:
-        applied = made_firm(self.denoiser, self.method)
+        applied = made_firm(self.denoiser, x.dtype, self.method)
         statement, sigma = applied.statement, self.level.at(data.physics)
         bounds, wrong = checked(self.denoiser, data, x, statement, norm)
         violations = [*applied.missing, *wrong]

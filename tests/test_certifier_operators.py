@@ -94,7 +94,7 @@ def _adaptive(name: str, chance: random.Random) -> Case:
 
 def _resized(name: str, chance: random.Random) -> Case:
     axes = _axes(name)
-    smooth = "linear" in name
+    smooth = "linear" in name or "cubic" in name
     factor = chance.choice([2.0, 3.0, 0.5] if smooth else [2.0, 3.0, 0.5, 1.5, 0.7])
     corners = [chance.random() < 0.5] if smooth else []
     return _SHAPES[axes], lambda op, x: op(x, None, *corners, [factor] * axes)
@@ -183,6 +183,7 @@ def _transform(name: str) -> list[Case]:
 
 
 _KERNEL, _STACK = _held(2, 1, 3, 3), _held(2, 4, 3)
+_CUBE, _BLOCK = _held(2, 4, 4), _held(2, 4, 4, 3)
 
 
 #: By name without overload, or with it where overloads differ.
@@ -199,6 +200,7 @@ CASES: dict[str, list[Case]] = {
     **{f"_upsample_nearest_exact{n}d": _drawn(_resized, f"{n}d") for n in (1, 2, 3)},
     "upsample_linear1d": _drawn(_resized, "linear1d"),
     "upsample_bilinear2d": _drawn(_resized, "linear2d"),
+    "upsample_bicubic2d": _drawn(_resized, "cubic2d"),
     "upsample_trilinear3d": _drawn(_resized, "linear3d"),
     **{f"reflection_pad{n}d": _drawn(_padded, f"{n}d") for n in (1, 2, 3)},
     **{f"replication_pad{n}d": _drawn(_padded, f"{n}d") for n in (1, 2, 3)},
@@ -323,6 +325,39 @@ CASES: dict[str, list[Case]] = {
     "fill.Scalar": _of(_IMAGE, lambda op, x: x + op(x.clone(), 3.0)),
     "fill.Tensor": _of(_IMAGE, lambda op, x: x + op(x.clone(), torch.tensor(-2.0))),
     "zero": _of(_IMAGE, lambda op, x: x + op(x.clone())),
+    "einsum": _of(
+        _IMAGE,
+        lambda op, x: op("bchw->bwhc", [x]),
+        lambda op, x: op("bchw,dh->bcdw", [x, _ROWS.to(x)]),
+        lambda op, x: op("chw, bchw -> bcwh", [_CUBE.to(x), x]),
+        lambda op, x: op("bchw,chk->bckw", [x, _STACK.to(x)]),
+        lambda op, x: op("bchw,chwk->bk", [x, _BLOCK.to(x)]),
+    ),
+    "diagonal_scatter": _of(
+        _IMAGE,
+        lambda op, x: op(x, 3 * x[..., 0], 0, 2, 3),
+        lambda op, x: op(torch.zeros_like(x), x[..., :3, 0], 1, 2, 3),
+    ),
+    "index": _of(
+        _IMAGE,
+        lambda op, x: op(x, [None, torch.tensor([0, 1, 0, -1])]),
+        lambda op, x: op(x, [None, None, torch.tensor([[0], [2]]), torch.tensor([1, 1, 3])]),
+    ),
+    "index_select": _unary((1, torch.tensor([1, 1, 0]))),
+    "im2col": _unary((3, 1, 1, 1), ((2, 3), (2, 1), (0, 2), (2, 1))),
+    "col2im": _of(
+        (8, 9), lambda op, x: op(x, (4, 4), 2, 1, 0, 1), lambda op, x: op(x, (6, 6), 2, 1, 0, 2)
+    ),
+    "unfold": _unary((2, 3, 1), (3, 2, 2)),
+    "sort": _unary((1,), (3, True)),
+    "sort.stable": _of(_IMAGE, lambda op, x: op(x, stable=True, dim=2)[0]),
+    "topk": _unary((2, 3), (1, 1, False)),
+    "median": _of(_IMAGE, lambda op, x: op(x).reshape(1, 1)),
+    "median.dim": _unary((1,), (3,)),
+    "kthvalue": _unary((2, 3)),
+    "logsumexp": _unary(((1,),), ((2, 3), True)),
+    "linalg_vector_norm": _unary((2, (1,)), (float("inf"), (2, 3))),
+    "diag_embed": _unary(),
     "slice_scatter": _of(
         _IMAGE,
         lambda op, x: op(x, 3 * x[..., :2], 3, 0, 4, 2),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from pnp_lip.layers import ConvGradientStep, GradientStep
 from pnp_lip.networks import FreeWidthNetwork
 from pnp_lip.networks.committee import Committee
 from pnp_lip.solvers import ForwardBackward, HypothesisViolated
+from pnp_lip.solvers.hypotheses import condition_violations
 
 
 class Network(nn.Module):
@@ -446,6 +448,21 @@ def test_a_solver_refuses_a_size_for_which_nothing_is_proved() -> None:
     with pytest.raises(HypothesisViolated, match=r"holds for images with .*W % 8"):
         solver.solve(torch.rand(1, 1, 16, 20), physics)
     assert solver.solve(torch.rand(1, 1, 16, 24), physics).plan.guaranteed
+
+
+def test_a_solver_proves_a_denoiser_for_the_type_of_the_images_or_refuses() -> None:
+    def typed(m: Any, x: Tensor, sigma: Any) -> Tensor:
+        return x / 2 if x.dtype == torch.float64 else 3 * x
+
+    physics = Denoising(GaussianNoise(0.1))
+    y = torch.rand(1, 1, 16, 24)
+    solver = ForwardBackward(Levelled(typed), 0.1)
+    assert solver.solve(y.double(), physics).plan.guaranteed
+    with pytest.raises(HypothesisViolated, match="another map in float64 than in float32"):
+        solver.solve(y, physics)
+    statement = replace(prove(Levelled(typed), example=y.double()), upper=1.0)
+    (message,) = condition_violations(statement, tuple(y.shape), y.dtype)
+    assert "images with dtype == float64, got torch.float32: convert" in message
 
 
 def test_no_execution_error_is_stated_where_a_constant_is_added() -> None:

@@ -476,7 +476,7 @@ def test_what_cannot_be_proved_is_refused_with_its_name(name: str) -> None:
 
 
 def test_the_sizes_that_a_network_takes_are_part_of_the_statement() -> None:
-    assert prove(nn.ReLU()).conditions == ("H >= 2", "W >= 2")
+    assert prove(nn.ReLU()).conditions == ("H >= 2", "W >= 2", "dtype == float32")
     conditions = prove(_Unet()).conditions
     assert "C == 1" in conditions
     assert any("2*(H // 2)" in one and "== H" in one for one in conditions)
@@ -532,6 +532,15 @@ def test_a_network_that_takes_no_symbolic_sizes_is_proved_for_the_size_it_was_tr
     statement = prove(Network(forward, a=_conv()), example=torch.rand(1, 2, 6, 7))
     assert {"H == 6", "W == 7"} <= set(statement.conditions)
     assert not admits(statement.conditions, (1, 2, 6, 8))
+
+
+def test_a_network_of_three_images_at_once_says_nothing_of_one_and_is_refused() -> None:
+    class Joint(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.unflatten(0, (3, 1)).sum(1)
+
+    with pytest.raises(Refusal, match="takes 3 images at once, neither one nor another number"):
+        prove(Joint(), example=torch.rand(3, 1, 4, 4))
 
 
 def test_exporting_leaves_the_module_as_it_was() -> None:
@@ -599,3 +608,18 @@ def test_a_second_image_is_no_noise_level_and_refused_in_words() -> None:
 
     with pytest.raises(Refusal, match=r"takes neither images of shape .* as its second argument"):
         prove(Two())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_statement_names_the_type_of_numbers_that_it_was_proved_for(dtype: torch.dtype) -> None:
+    class Typed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.relu() if x.dtype == torch.float32 else 3 * x.relu()
+
+    with pytest.raises(Refusal, match="is another map in float64 than in float32"):
+        prove(Typed())
+    statement = prove(nn.Sequential(_conv(), nn.ReLU(), Network(lambda m, x: 1 * x)).to(dtype))
+    assert statement.conditions[-1] == f"dtype == {dtype}".replace("torch.", "")
+    assert (statement.execution is None) == (dtype != torch.float32)
+    for other in (torch.float32, torch.float64, torch.bfloat16):
+        assert admits(statement.conditions, (1, 2, 8, 8), other) == (other == dtype)

@@ -282,6 +282,9 @@ class Moving(nn.Module):
         x = torch.maximum(a, 0.5 * b) + torch.cat([a[:, :1], b[:, 1:]], 1)
         x = torch.lerp(x, x.repeat(1, 2, 1, 1)[:, :2], 0.25) - torch.stack([a, b], 1).amax(1)
         x = x.sum(1, keepdim=True).expand(-1, 2, -1, -1) / torch.tensor([[[2.0]], [[3.0]]])
+        x = x[:, torch.tensor([0, 1, 0])].sort(1).values.topk(2, 1).values
+        x = x.unfold(2, 3, 1).median(-1).values + x[:, :, 1:-1].unfold(3, 1, 1)[..., 0]
+        x = x.index_select(1, torch.tensor([1, 1])).logsumexp(1, keepdim=True).expand(-1, 2, -1, -1)
         return functional.pad(1.0 - x, (1, 2)).mean((2, 3))
 
 
@@ -300,6 +303,9 @@ class Windowed(nn.Module):
         x = self.norm(self.turned(self.reflected(x)))
         x = functional.max_pool2d(functional.interpolate(x, scale_factor=2), 3, 2, 1)
         x = functional.interpolate(x, scale_factor=2, mode="bilinear")
+        x = functional.interpolate(x, scale_factor=0.5, mode="bicubic")
+        x = torch.einsum("bchw,dc->bdhw", x, self.matrix)
+        x = torch.einsum("bdhw,dc->bcwh", x, self.matrix)
         x = functional.pad(x, (1, 1, 1, 1), mode="replicate")
         x = functional.adaptive_avg_pool2d(x.double().float(), 1).flatten(1)
         return self.dense(x) @ self.matrix

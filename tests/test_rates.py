@@ -108,7 +108,7 @@ def test_a_run_slower_than_its_rate_is_not_guaranteed(
 ) -> None:
     """A false proof of the denoiser, told as if its map were almost a projection."""
     claimed = Statement("for the test", 1.0, 1e-9)
-    monkeypatch.setattr("pnp_lip.solvers.hypotheses.statement_of", lambda _: claimed)
+    monkeypatch.setattr("pnp_lip.solvers.hypotheses.statement_of", lambda *_: claimed)
     monkeypatch.setattr("pnp_lip.solvers.forward_backward.composed", lambda *_: 1e-9)
     physics = masked(image)
     solver = ForwardBackward(

@@ -174,7 +174,7 @@ def test_constants_multiply_also_above_one(image: Tensor, monkeypatch: pytest.Mo
             return 1.2 * x
 
     expansive = Statement("for the test", 1.2, None)
-    monkeypatch.setattr("pnp_lip.solvers.hypotheses.statement_of", lambda _: expansive)
+    monkeypatch.setattr("pnp_lip.solvers.hypotheses.statement_of", lambda *_: expansive)
     solution = ForwardBackward(Scaled(), 0.1, stepsize=0.5, tol=1e-6).solve(image, Denoising())
     assert solution.plan.contraction == pytest.approx(0.6)
     assert torch.allclose(solution.x, 0.6 * image / 0.4, atol=1e-5), "x = 1.2 (x + y) / 2"

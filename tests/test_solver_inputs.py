@@ -211,7 +211,7 @@ def test_a_proved_denoiser_is_folded_and_an_unproved_one_is_not(
     built = []
     monkeypatch.setattr(Frozen, "__init__", lambda *a, **k: built.append(1))
 
-    def refuse(_: nn.Module) -> Statement:
+    def refuse(*_: Any) -> Statement:
         raise Refusal("for the test")
 
     monkeypatch.setattr("pnp_lip.solvers.hypotheses.statement_of", refuse)
@@ -232,7 +232,7 @@ def test_gradients_at_the_fixed_point_are_those_of_finite_differences(
     denoiser = copy.deepcopy(small_denoiser).double()
     # The relaxation that ADMM takes from the certificate is a constant of the derivative.
     kept = kind(denoiser, 0.1).statement()
-    monkeypatch.setattr("pnp_lip.solvers.hypotheses.statement_of", lambda _: kept)
+    monkeypatch.setattr("pnp_lip.solvers.hypotheses.statement_of", lambda *_: kept)
     small = image[..., :10, :12].double()
     kernel = torch.tensor([[0.0, 0.1, 0.0], [0.1, 0.6, 0.1], [0.0, 0.1, 0.0]]).view(1, 1, 3, 3)
     physics = BlurFFT((1, 10, 12), filter=kernel.double())

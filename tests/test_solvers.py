@@ -354,7 +354,7 @@ def test_the_theorem_depends_on_what_is_known(
     assert "averaged maps" in weakly
     assert "only fixed point" in weakly
     nonexpansive = Statement("for the test", 1.0, 1.0)
-    monkeypatch.setattr("pnp_lip.solvers.hypotheses.statement_of", lambda _: nonexpansive)
+    monkeypatch.setattr("pnp_lip.solvers.hypotheses.statement_of", lambda *_: nonexpansive)
     assert "relaxation 0.5" in theorem(small_denoiser, inpainting)
 
 

@@ -58,7 +58,7 @@ def judged(network: nn.Module, example: Tensor) -> Verdict:
         return Verdict(refusal=str(refusal))
     except Exception as error:
         return Verdict(fault=f"raises {type(error).__name__}: {error}")
-    if not admits(statement.conditions, tuple(example.shape)):
+    if not admits(statement.conditions, tuple(example.shape), example.dtype):
         return Verdict(fault=f"{statement.conditions} exclude the example")
     return _compared(network.double(), example, statement)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -42,11 +42,14 @@ class Call:
         name of the argument that is the noise level, ``None`` if none is passed.
     number
         the noise level, where it is a number; otherwise it is a tensor ``[B]``.
+    like
+        a tensor of the type of the images, on their device.
     """
 
     shape: tuple[int, ...]
     place: str | None = None
     number: float | None = None
+    like: Tensor = field(default_factory=lambda: torch.zeros(()), compare=False, repr=False)
 
     @property
     def what(self) -> str:
@@ -60,13 +63,13 @@ class Call:
         """The network as a function of tensors alone, under the name ``inner``."""
         return _Called(network, self.place, self.number)
 
-    def example(self, like: Tensor, seed: int = 0, amplitude: float = 1.0) -> tuple[Tensor, ...]:
+    def example(self, seed: int = 0, amplitude: float = 1.0) -> tuple[Tensor, ...]:
         """Random arguments: entries in ``[-amplitude, amplitude]``, levels in [0, 1]."""
         generator = torch.Generator().manual_seed(seed)
         x = (torch.rand(self.shape, generator=generator) * 2 - 1) * amplitude
         level = torch.rand(self.shape[0], generator=generator)
         tensors = [x] if self.place is None or self.number is not None else [x, level]
-        return tuple(t.to(like.device, like.dtype) for t in tensors)
+        return tuple(t.to(self.like.device, self.like.dtype) for t in tensors)
 
 
 class _Called(nn.Module):
@@ -111,13 +114,13 @@ for _name in _CARRIED.split():
     setattr(Level, f"__{_name}__", _carried(f"__{_name}__"))
 
 
-def calls_of(network: nn.Module, shape: tuple[int, ...]) -> Iterator[Call]:
-    """Every way to call ``network`` on images like ``shape``; those of one kind of level in a row.
+def calls_of(network: nn.Module, shape: tuple[int, ...], like: Tensor) -> Iterator[Call]:
+    """Every way to call ``network`` on images of a shape; those of one kind of level in a row.
 
     Yields
     ------
     Call
-        on images like ``shape``.
+        on images of this shape and of the type of ``like``.
 
     Raises
     ------
@@ -126,9 +129,9 @@ def calls_of(network: nn.Module, shape: tuple[int, ...]) -> Iterator[Call]:
     """
     place, optional = _level_of(network)
     if place is not None:
-        yield from (Call(shape, place, number) for number in (None, *NUMBERS))
+        yield from (Call(shape, place, number, like) for number in (None, *NUMBERS))
     if optional:
-        yield Call(shape)
+        yield Call(shape, like=like)
 
 
 def _level_of(network: nn.Module) -> tuple[str | None, bool]:

@@ -146,4 +146,5 @@ def certify(
 
 def _settings(network: nn.Module, gap: float, example: Tensor | None) -> Settings:
     seen = {} if example is None else inputs_of_modules(network, example)
-    return Settings(gap, seen, bound_graph)
+    dtype = torch.float32 if example is None else example.dtype
+    return Settings(gap, seen, bound_graph, dtype)

@@ -1,4 +1,4 @@
-"""On which sizes a statement holds: what the exporter assumed, as comparisons of the sides of images."""
+"""On which images a statement holds: the type of numbers, and what the exporter assumed about sides."""
 
 from __future__ import annotations
 
@@ -11,18 +11,34 @@ from typing import Any
 import torch
 from torch.export import ExportedProgram
 
-__all__ = ["admits", "axis_letters", "conditions_of"]
+__all__ = ["admits", "axis_letters", "conditions_of", "of_sizes", "of_type"]
+
+_TYPES = ("float16", "bfloat16", "float32", "float64")
 
 
-def admits(conditions: Sequence[str], shape: Sequence[int]) -> bool:
-    """Whether images of a shape meet the conditions of a statement.
+def of_type(dtype: torch.dtype) -> str:
+    """The condition that images have this type: a module may decide by it."""
+    return f"dtype == {_name(dtype)}"
+
+
+def of_sizes(conditions: Sequence[str]) -> tuple[str, ...]:
+    """Those that are not about the type."""
+    return tuple(one for one in conditions if not one.startswith("dtype == "))
+
+
+def admits(
+    conditions: Sequence[str], shape: Sequence[int], dtype: torch.dtype = torch.float32
+) -> bool:
+    """Whether images of a shape and type meet the conditions of a statement.
 
     Parameters
     ----------
     conditions
-        texts such as ``"H % 4 == 0"``.
+        texts such as ``"H % 4 == 0"`` or ``"dtype == float32"``.
     shape
         of the images, ``[B, C, ...]``.
+    dtype
+        of the images.
 
     Raises
     ------
@@ -30,7 +46,7 @@ def admits(conditions: Sequence[str], shape: Sequence[int]) -> bool:
         a text that is no comparison of sizes.
     """
     known: dict[str, Any] = dict(zip(axis_letters(len(shape)), map(int, shape), strict=True))
-    known |= {"torch": torch, "math": math}
+    known |= {"torch": torch, "math": math, "dtype": _name(dtype)} | {t: t for t in _TYPES}
     for text in conditions:
         tree = ast.parse(text, mode="eval")
         for part in ast.walk(tree):
@@ -42,6 +58,10 @@ def admits(conditions: Sequence[str], shape: Sequence[int]) -> bool:
         if not eval(compile(tree, "<condition>", "eval"), {"__builtins__": {}}, known):
             return False
     return True
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def axis_letters(ndim: int) -> str:

@@ -19,6 +19,7 @@ from deepinv.distributed.framework import DistributedProcessing
 from torch import nn
 
 from pnp_lip.certifier.composition import averaged_with_identity, combine, compose, worst
+from pnp_lip.certifier.conditions import of_sizes
 from pnp_lip.certifier.execution import relaxed_execution
 from pnp_lip.certifier.rules import Settings, apply_to_part, keeps_shape, register_rule
 from pnp_lip.certifier.statement import Statement
@@ -124,10 +125,11 @@ def _volume(module: Any, name: str, settings: Settings) -> Statement:
             f"images of the size it takes: register its rule with keeps_shape"
         )
     inner = apply_to_part(module, "denoiser", name, settings)
-    if inner.conditions:
+    sizes = ", ".join(of_sizes(inner.conditions))
+    if sizes:
         raise Refusal(
-            f"has a denoiser about which the statement holds for images with "
-            f"{', '.join(inner.conditions)}, which planes of a volume need not meet"
+            f"has a denoiser about which the statement holds for images with {sizes}, which planes of a "
+            f"volume need not meet"
         )
     average = combine([(share, inner) for share in module.shares()], "average of planes")
     return replace(average, parts=(inner,), execution=None)

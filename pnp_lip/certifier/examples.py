@@ -61,7 +61,7 @@ def inputs_of_modules(network: nn.Module, example: Tensor) -> dict[int, tuple[An
     try:
         with torch.no_grad():
             network(example, *([0.1] if isinstance(network, Denoiser) else []))
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # whatever a network raises
         raise ValueError(
             f"the network does not take the example of shape {tuple(example.shape)}: {error}"
         ) from error

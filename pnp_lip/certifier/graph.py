@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, fx
 from torch.fx.node import map_aggregate
 
+from pnp_lip.certifier.aten import named
 from pnp_lip.certifier.composition import compose
+from pnp_lip.certifier.conditions import of_sizes
 from pnp_lip.certifier.operators import OPERATORS, apply_operator
 from pnp_lip.certifier.operators.arrangement import FILLED, filled
-from pnp_lip.certifier.operators.registry import named
 from pnp_lip.certifier.program import VARYING, Program
 from pnp_lip.certifier.rules import Settings, apply_rule
 from pnp_lip.certifier.statement import IDENTITY, Statement
@@ -160,9 +161,10 @@ class Bounder:
         statement = apply_rule(call.module, path, self.walk.settings)
         image = next(iter(self.walk.sizes.values()))
         same = len(image) == len(source.size) and all(map(is_equal, image, source.size))
-        if statement.conditions and not same:
+        sizes = of_sizes(statement.conditions)
+        if sizes and not same:
             raise self.walk.refusal(
-                node, f"calls '{path}', which is bounded for sizes with {statement.conditions} only, on "
+                node, f"calls '{path}', which is bounded for sizes with {sizes} only, on "
                 f"images of another size than those of the network"
             )  # fmt: skip
         return self.walk.add(node, source, statement)

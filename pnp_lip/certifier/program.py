@@ -19,6 +19,7 @@ from torch.export.graph_signature import InputKind
 
 from pnp_lip.certifier.calls import Call
 from pnp_lip.certifier.conditions import conditions_of
+from pnp_lip.certifier.functional import made_functional
 from pnp_lip.certifier.surroundings import quiet, same_random_state
 from pnp_lip.certifier.whole import kept_whole
 from pnp_lip.plain_modules import Refusal
@@ -98,15 +99,14 @@ def exported(module: nn.Module, call: Call, *, fixed: bool = False) -> Program:
     NotExportable
         the exporter or the module raised an error.
     """
-    reference = next(module.parameters(), torch.zeros(()))
-    given = call.example(reference)
+    given = call.example()
     free = dict.fromkeys(range(given[0].ndim), Dim.AUTO)
     sizes = None if fixed else (free, {0: Dim.AUTO})[: len(given)]
     root = call.module(module)
     with quiet(), same_random_state(), torch.no_grad(), kept_whole(module) as problems:
         try:
             first = export(root, given, dynamic_shapes=sizes, strict=False)
-            program = first if _is_functional(first) else first.run_decompositions({})
+            program = first if made_functional(first) else first.run_decompositions({})
         except Exception as error:
             if problems:
                 raise problems[0] from error
@@ -118,16 +118,6 @@ def exported(module: nn.Module, call: Call, *, fixed: bool = False) -> Program:
     arguments = tuple(program.graph_signature.user_inputs)[: len(given)]
     conditions = conditions_of([first, program], arguments[0])
     return Program(program.graph_module, call, constants, names, arguments, conditions)
-
-
-def _is_functional(program: ExportedProgram) -> bool:
-    """Whether no operator changes a tensor, so that nothing has to be made a function."""
-    targets = [node.target for node in program.graph.nodes if node.op == "call_function"]
-    return all(
-        isinstance(target, torch._ops.OpOverload) and not target._schema.is_mutable
-        for target in targets
-        if getattr(target, "__module__", "") != "_operator"
-    )
 
 
 def with_varying_level(programs: Sequence[Program]) -> Program:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 from tqdm import tqdm
 
@@ -49,6 +50,8 @@ class Settings:
         by ``id(module)``.
     without_rule
         bounds a module whose class has no rule.
+    dtype
+        of images for a module without parameters, whose type decides otherwise.
     memory
         of this proof alone.
     """
@@ -56,6 +59,7 @@ class Settings:
     gap: float = 1e-3
     inputs: dict[int, tuple[Any, ...]] = field(default_factory=dict)
     without_rule: Rule | None = None
+    dtype: torch.dtype = torch.float32
     memory: _Memory = field(default_factory=_Memory, compare=False, repr=False)
 
     def norm(self, key: Any, compute: Callable[[], NormBound]) -> NormBound:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from pnp_lip.certifier.calls import Call, calls_of, likely_shapes
 from pnp_lip.certifier.composition import worst
+from pnp_lip.certifier.conditions import of_type
 from pnp_lip.certifier.faithfulness import fingerprint, require_faithful, takes
 from pnp_lip.certifier.graph import Bounder
 from pnp_lip.certifier.program import NotExportable, Program, exported, with_varying_level
@@ -46,13 +48,18 @@ def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
 
 
 def _conditioned(statement: Statement, programs: list[Program]) -> Statement:
-    """With the conditions of every way to call; that of several images covers one image with it."""
+    """With the conditions of every way to call; that of several images covers one image with it.
+
+    A module may decide by the type of its numbers, so that of its images is a condition, too.
+    """
     found = [condition for program in programs for condition in program.conditions]
     covered = {"C == 1", "C >= 2"} if {"C == 1", "C >= 2"} <= set(found) else set()
     if any(program.call.shape[0] != 1 for program in programs):
         covered |= {"B == 1", "B >= 2"}
-    own = [condition for condition in found if condition not in covered]
-    return replace(statement, conditions=tuple(dict.fromkeys((*own, *statement.conditions))))
+    own, dtype = [one for one in found if one not in covered], programs[0].call.like.dtype
+    conditions = tuple(dict.fromkeys((*own, *statement.conditions, of_type(dtype))))
+    execution = statement.execution if dtype == torch.float32 else None
+    return replace(statement, conditions=conditions, execution=execution)
 
 
 def _require_same(before: str, module: nn.Module) -> None:
@@ -65,20 +72,27 @@ def _require_same(before: str, module: nn.Module) -> None:
 
 def _programs_of(module: nn.Module, settings: Settings) -> Iterator[Program]:
     """One program for each way to call the module."""
-    found = _first(module, likely_shapes(module, settings.inputs.get(id(module))))
+    shapes = likely_shapes(module, settings.inputs.get(id(module)))
+    like = next(module.parameters(), torch.zeros((), dtype=settings.dtype))
+    found = _first(module, shapes, like)
     shape = found[0].call.shape
-    single = [] if shape[0] == 1 else list(_of_shape(module, (1, *shape[1:]), optional=True))
-    if not (single and f"B == {shape[0]}" in found[0].conditions):
-        yield from found  # else the number of images was taken as fixed: one image at a time
+    single = [] if shape[0] == 1 else list(_of_shape(module, (1, *shape[1:]), like))
+    fixed = shape[0] != 1 and any(f"B == {shape[0]}" in one.conditions for one in found)
+    if fixed and not single:
+        raise Refusal(
+            f"takes {shape[0]} images at once, neither one nor another number of them: write it for one "
+            f"image"
+        )
+    yield from [] if fixed else found  # one image at a time, if their number was taken as fixed
     yield from single
     if "C >= 2" in found[0].conditions:
-        yield from _of_shape(module, (shape[0], 1, *shape[2:]), optional=True)
+        yield from _of_shape(module, (shape[0], 1, *shape[2:]), like)
 
 
-def _first(module: nn.Module, shapes: list[tuple[int, ...]]) -> list[Program]:
+def _first(module: nn.Module, shapes: list[tuple[int, ...]], like: Tensor) -> list[Program]:
     """For the first of the shapes that the module takes."""
     for shape, optional in (*((shape, True) for shape in shapes), (shapes[0], False)):
-        found = list(_of_shape(module, shape, optional=optional))
+        found = list(_of_shape(module, shape, like, optional=optional))
         if found:
             return found
     raise Refusal(
@@ -88,10 +102,12 @@ def _first(module: nn.Module, shapes: list[tuple[int, ...]]) -> list[Program]:
     )
 
 
-def _of_shape(module: nn.Module, shape: tuple[int, ...], *, optional: bool) -> Iterator[Program]:
-    tried = (_exported(module, call, optional=optional) for call in calls_of(module, shape))
+def _of_shape(
+    module: nn.Module, shape: tuple[int, ...], like: Tensor, *, optional: bool = True
+) -> Iterator[Program]:
+    calls = calls_of(module, shape, like)
     numbers: list[Program] = []
-    for program in filter(None, tried):
+    for program in filter(None, (_exported(module, call, optional=optional) for call in calls)):
         if program.call.number is None:
             yield program
         else:
@@ -101,18 +117,20 @@ def _of_shape(module: nn.Module, shape: tuple[int, ...], *, optional: bool) -> I
 
 
 def _exported(module: nn.Module, call: Call, *, optional: bool) -> Program | None:
-    """``None`` where the module does not take such a call."""
-    if optional and not takes(module, call):
-        return None
+    """``None`` where the module does not take such a call, which is tried if the export fails."""
     problem: NotExportable | None = None
     for fixed in (False, True):
         try:
             return exported(module, call, fixed=fixed)
+        except Refusal:
+            if optional and not takes(module, call):
+                return None
+            raise
         except NotExportable as error:
             problem = problem or error
-            if not optional and not takes(module, call):
+            if not fixed and not takes(module, call):
                 break
-    if call.place is not None and not takes(module, call):
+    if (optional or call.place is not None) and not takes(module, call):
         return None
     raise Refusal(
         f"({plain_type(module).__qualname__}) has no rule, and its graph cannot be exported for "

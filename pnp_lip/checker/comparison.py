@@ -105,7 +105,7 @@ def label_of(node: fx.Node, prefix: str) -> str:
 
 
 def conditions_of(found: Exported) -> tuple[str, ...]:
-    """What the exporter assumed about sizes, in the letters of the axes."""
+    """What the exporter assumed about sizes, in the letters of the axes, and the type of the images."""
     sides = found.image.meta["val"].shape
     letters = _LETTERS.get(len(sides), "ABCDEFGHIJ"[: len(sides)])
     texts: list[str] = []
@@ -127,7 +127,8 @@ def conditions_of(found: Exported) -> tuple[str, ...]:
                 text = f"{sum_of[2]} == {int(sum_of[3]) - int(sum_of[1])}"
             if text != f"{letters[0]} == {letters[0]}":
                 texts.append(text)
-    return tuple(dict.fromkeys(texts))
+    kind = str(found.image.meta["val"].dtype)
+    return (*dict.fromkeys(texts), kind.replace("torch.", "dtype == "))
 
 
 def conditions_over(all_conditions: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -14,10 +14,11 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
 
 from pnp_lip.checker.found import Exported, in_common
+from pnp_lip.checker.functional import written_as_functions
 from pnp_lip.checker.graph_file import Graph
 from pnp_lip.checker.kept_parts import CALLS, keep_whole
 from pnp_lip.checker.rejection import CertificateRejected
@@ -82,9 +83,9 @@ def _export(caller: _Caller, graph: Graph) -> tuple[ExportedProgram, ExportedPro
         try:
             with _quiet(), torch.no_grad():
                 first = export(caller, tuple(given), dynamic_shapes=sizes, strict=False)
-                if any(map(_may_change_tensors, first.graph.nodes)):
-                    return first, first.run_decompositions({}), given
-                return first, first, given
+                if written_as_functions(first):
+                    return first, first, given
+                return first, first.run_decompositions({}), given
         except CertificateRejected:
             raise
         except Exception as error:
@@ -93,13 +94,6 @@ def _export(caller: _Caller, graph: Graph) -> tuple[ExportedProgram, ExportedPro
     raise CertificateRejected(
         f"the network cannot be exported again: {lines[0][:200]}"
     ) from problem
-
-
-def _may_change_tensors(node: fx.Node) -> bool:
-    """An operator in place, or one of which that is not known."""
-    if node.op != "call_function" or getattr(node.target, "__module__", "") == "_operator":
-        return False
-    return not isinstance(node.target, torch._ops.OpOverload) or node.target._schema.is_mutable
 
 
 def _require_pure(program: ExportedProgram) -> None:

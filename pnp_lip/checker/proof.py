@@ -7,7 +7,10 @@ from fractions import Fraction
 from torch import nn
 
 import pnp_lip.checker.arithmetic  # noqa: F401
+import pnp_lip.checker.contraction  # noqa: F401
+import pnp_lip.checker.cubic  # noqa: F401
 import pnp_lip.checker.pointwise  # noqa: F401
+import pnp_lip.checker.ranking  # noqa: F401
 import pnp_lip.checker.structure  # noqa: F401
 import pnp_lip.checker.weighted  # noqa: F401
 import pnp_lip.checker.windows  # noqa: F401  (all register their rules)
@@ -119,7 +122,8 @@ class Proof:
         for conditions in kinds.values():
             self.conditions += conditions_over(conditions)
         claim = worst([claim for claim, _ in proved])
-        errors = [error for _, error in proved]
+        single = all("dtype == float32" in one for kind in kinds.values() for one in kind)
+        errors = [error if single else None for _, error in proved]
         return claim, errors[0] if all(error == errors[0] for error in errors) else None
 
     def _part(self, module: nn.Module, name: str, among: list[int], same_size: bool) -> Proved:
@@ -132,15 +136,19 @@ class Proof:
             for i in node.layers
         }
         among[:] = [index for index in among if index not in inside]
-        plan, before = of_network(module, name), len(self.conditions)
+        plan, before = of_network(module, name), len(self._sizes())
         if isinstance(plan, Exportable) and all(graph.path != name for graph in self.data.graphs):
             layer = self.ledger.take(name, among)
             self.ledger.assume(layer, type(module).__qualname__)
             alpha = None if layer.averagedness is None else Fraction(layer.averagedness)
             return Claim(Fraction(layer.upper), alpha), None
         found = self._claim(plan, among)
-        if len(self.conditions) > before and not same_size:
+        if len(self._sizes()) > before and not same_size:
             raise CertificateRejected(
                 f"'{name}' is bounded for some sizes only, and called on images of another size"
             )
         return found
+
+    def _sizes(self) -> list[str]:
+        """Conditions other than on the type."""
+        return [one for one in self.conditions if not one.startswith("dtype ")]

@@ -79,7 +79,7 @@ def _where(op: Op, x: Any, other: Any, self: Any = None, **rest: Any) -> Value:
     return op.together(parts)
 
 
-@rule("slice_scatter.default select_scatter.default")
+@rule("slice_scatter.default select_scatter.default diagonal_scatter.default")
 def _scattered(op: Op, x: Any, src: Any, **rest: Any) -> Value:
     return op.together([one for one in (x, src) if isinstance(one, Value)])
 

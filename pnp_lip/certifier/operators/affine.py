@@ -15,16 +15,17 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from pnp_lip.certifier.aten import named
 from pnp_lip.certifier.digest import tensor_bytes
 from pnp_lip.certifier.execution import affine_execution, sizes_of
 from pnp_lip.certifier.operators.operation import Operation, per_axis
-from pnp_lip.certifier.operators.registry import named, register_operator
+from pnp_lip.certifier.operators.registry import register_operator
 from pnp_lip.certifier.statement import Statement, lipschitz
 from pnp_lip.certifier.values import Dependent, Linear, Spectrum, is_equal
 from pnp_lip.norms import convolution_norm, matrix_norm, padding_factor
 from pnp_lip.rounding import multiply_up
 
-__all__ = ["deferred_padding"]
+__all__ = ["deferred_padding", "leaf_of", "weight_of"]
 
 
 def deferred_padding(node: fx.Node) -> tuple[str, tuple[int, ...]] | None:
@@ -49,13 +50,13 @@ def deferred_padding(node: fx.Node) -> tuple[str, tuple[int, ...]] | None:
 def _convolution(
     op: Operation, x: Any, weight: Any, bias: Any, padding: Any, **given: Any
 ) -> Dependent:
-    kernel, offset, source = _weight(op, weight), _bias(op, bias), op.node.all_input_nodes[0]
+    kernel, offset, source = weight_of(op, weight), _bias(op, bias), op.node.all_input_nodes[0]
     size, kept = tuple(kernel.shape[2:]), _kept(kernel, **given)
     deferred = deferred_padding(source)
     added = padding if isinstance(padding, str) else per_axis(padding, len(size))
     mode, amounts = deferred or ("zeros", added)
     factor = padding_factor(mode, size, amounts, kept["dilation"], stride=kept["stride"])
-    leaf = _leaf(op, kernel, factor, **kept)
+    leaf = leaf_of(op, kernel, factor, **kept)
     reach = [d * (k - 1) for k, d in zip(size, kept["dilation"], strict=True)]
     if isinstance(amounts, str) or all(2 * p <= r for p, r in zip(amounts, reach, strict=True)):
         leaf = _executed(leaf, kernel, offset, factor)
@@ -67,9 +68,9 @@ def _convolution(
 def _transposed(
     op: Operation, x: Any, weight: Any, bias: Any, padding: Any, output_padding: Any, **given: Any
 ) -> Dependent:
-    kernel, _ = _weight(op, weight), _bias(op, bias)
+    kernel, _ = weight_of(op, weight), _bias(op, bias)
     kept = _kept(kernel, **given)
-    leaf = _leaf(op, kernel, transposed=True, **kept)
+    leaf = leaf_of(op, kernel, transposed=True, **kept)
     return _added(op, x, leaf, of=(per_axis(padding, kernel.ndim - 2), kept, kernel))
 
 
@@ -78,26 +79,26 @@ def _convolution_backward(
     op: Operation, grad_output: Any, weight: Any, transposed: Any, **given: Any
 ) -> Dependent:
     """The adjoint of a convolution with a constant weight; derivatives by weights are products."""
-    kernel = _weight(op, weight)
-    leaf = _leaf(op, kernel, transposed=transposed, **_kept(kernel, **given))
+    kernel = weight_of(op, weight)
+    leaf = leaf_of(op, kernel, transposed=transposed, **_kept(kernel, **given))
     return _added(op, grad_output, leaf)
 
 
 @register_operator("linear")
 def _dense(op: Operation, x: Any, weight: Any, bias: Any) -> Dependent:
-    return _matrix(op, x, _weight(op, weight), _bias(op, bias))
+    return _matrix(op, x, weight_of(op, weight), _bias(op, bias))
 
 
 @register_operator("addmm")
 def _addmm(op: Operation, x: Any, mat1: Any, mat2: Any) -> Dependent:
-    return _matrix(op, mat1, _weight(op, mat2).T, _bias(op, x))
+    return _matrix(op, mat1, weight_of(op, mat2).T, _bias(op, x))
 
 
 @register_operator("matmul mm bmm")
 def _matmul(op: Operation, x: Any, mat2: Any = None, other: Any = None) -> Dependent:
     right = mat2 if other is None else other
     image, constant = (x, right) if isinstance(x, Dependent) else (right, x)
-    matrix = _weight(op, constant)
+    matrix = weight_of(op, constant)
     if matrix.ndim == 2 and image is x:
         return _matrix(op, x, matrix.T, None)
     return _added(op, image, _leaf_of_stack(op, matrix, op.image(image).size))
@@ -106,19 +107,19 @@ def _matmul(op: Operation, x: Any, mat2: Any = None, other: Any = None) -> Depen
 def _leaf_of_stack(op: Operation, stack: Tensor, size: tuple[Any, ...]) -> Statement:
     """The largest norm of a stack of matrices, one for each of so many parts of the image."""
     if stack.ndim < 3:
-        return _leaf(op, stack if stack.ndim == 2 else stack[None])
+        return leaf_of(op, stack if stack.ndim == 2 else stack[None])
     beside = zip(stack.shape[:-2], size[-stack.ndim : -2], strict=False)
     if len(size) < stack.ndim or not all(n == 1 or is_equal(n, side) for n, side in beside):
         op.refuse(f"multiplies with {list(stack.shape)}, which repeats a tensor of shape {size}")
     blocks = stack.flatten(0, -3)
-    return _leaf(op, blocks.reshape(-1, stack.shape[-1], 1), groups=len(blocks))
+    return leaf_of(op, blocks.reshape(-1, stack.shape[-1], 1), groups=len(blocks))
 
 
 def _matrix(op: Operation, x: Any, matrix: Tensor, bias: Tensor | None) -> Dependent:
     """``x W^T`` along the last axis."""
     if matrix.ndim != 2:
         op.refuse(f"has a weight of {matrix.ndim} axes: expected a matrix")
-    leaf = _leaf(op, matrix)
+    leaf = leaf_of(op, matrix)
     if len(op.image(x).size) == 2:
         leaf = _executed(leaf, matrix, bias)
     return _added(op, x, leaf, own=((), {}, matrix), of=((), {}, matrix.T))
@@ -165,10 +166,16 @@ def _kept(kernel: Tensor, *, groups: int = 1, **given: Any) -> dict[str, Any]:
     return {**spread, "groups": groups}
 
 
-def _leaf(
+def leaf_of(
     op: Operation, weight: Tensor, factor: float = 1.0, transposed: bool = False, **kept: Any
 ) -> Statement:
-    """A convolution where arguments are given, otherwise a matrix; times the factor."""
+    """The norm of a convolution where arguments are given, otherwise of a matrix, times the factor.
+
+    Raises
+    ------
+    Refusal
+        NaN or infinity.
+    """
     settings = op.walk.settings
     if not torch.isfinite(weight).all():
         op.refuse("has a weight with NaN or infinity")
@@ -192,7 +199,21 @@ def _executed(
     return replace(leaf, execution=execution)
 
 
-def _weight(op: Operation, weight: Any) -> Tensor:
+def weight_of(op: Operation, weight: Any) -> Tensor:
+    """A constant tensor of real numbers.
+
+    Raises
+    ------
+    Refusal
+        it depends on the image, is not known, or is none.
+    """
+    """A constant tensor of real numbers.
+
+    Raises
+    ------
+    Refusal
+        it depends on the image, is not known, or is none.
+    """
     found = op.fixed(weight, "a weight")
     if not isinstance(found, Tensor) or not found.is_floating_point():
         op.refuse("has a weight that is no tensor of real numbers")

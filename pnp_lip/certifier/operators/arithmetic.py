@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from pnp_lip.certifier.operators.registry import Operation, named, register_operator
+from pnp_lip.certifier.aten import named
+from pnp_lip.certifier.operators.registry import Operation, register_operator
 from pnp_lip.certifier.values import Dependent
 from pnp_lip.rounding import sqrt_up
 

@@ -7,8 +7,9 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
+from pnp_lip.certifier.aten import named
 from pnp_lip.certifier.operators.affine import deferred_padding
-from pnp_lip.certifier.operators.registry import Operation, named, register_operator
+from pnp_lip.certifier.operators.registry import Operation, register_operator
 from pnp_lip.certifier.values import Dependent, Known, is_equal
 from pnp_lip.norms import padding_factor
 from pnp_lip.rounding import multiply_up, sqrt_up
@@ -18,7 +19,9 @@ __all__ = ["FILLED", "filled"]
 #: Operators whose result is one number everywhere, also where its size is not known.
 FILLED = named("zeros ones full zeros_like ones_like full_like new_zeros new_ones new_full")
 
-#: Operators that give every entry at most once, and nothing else that depends on the input.
+#: Nonexpansive operators of one tensor. Most give every entry at most once. Sorted values, and with them
+#: every order statistic, are nonexpansive because sorted sequences are the closest of all orders
+#: (rearrangement inequality); the gradient of log-sum-exp is a vector of probabilities.
 _ONCE = {
     "permutation of entries": (
         "view reshape _unsafe_view unflatten.int flatten.using_ints permute transpose.int t mT numpy_T "
@@ -30,11 +33,14 @@ _ONCE = {
     "constant padding": "constant_pad_nd",
     "largest or smallest of disjoint sets of entries": "amax amin",
     "largest or smallest along an axis": "max.dim min.dim",
+    "order statistics": "sort sort.stable topk median median.dim kthvalue",
+    "log-sum-exp": "logsumexp",
+    "entries on a diagonal": "diag_embed",
 }
 #: Operators whose results consist of entries of several tensors.
 _BESIDE = {
     "concatenation": "cat stack hstack vstack dstack",
-    "entries of two tensors": "slice_scatter select_scatter",
+    "entries of two tensors": "slice_scatter select_scatter diagonal_scatter",
 }
 
 

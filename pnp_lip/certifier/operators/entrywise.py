@@ -7,7 +7,8 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from pnp_lip.certifier.operators.registry import Operation, named, register_operator
+from pnp_lip.certifier.aten import named
+from pnp_lip.certifier.operators.registry import Operation, register_operator
 from pnp_lip.certifier.values import Dependent
 from pnp_lip.plain_modules import Refusal
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from pnp_lip.certifier.aten import named
 from pnp_lip.certifier.operators.operation import Operation
 from pnp_lip.certifier.registries import undone
 from pnp_lip.certifier.values import JUMPING, Dependent, Known
@@ -27,11 +28,12 @@ _REASONS = {
     "normalises by statistics of its input, which has no finite constant": (
         "native_group_norm group_norm layer_norm native_layer_norm instance_norm rms_norm "
         "_fused_rms_norm _batch_norm_with_update _native_batch_norm_legit_functional "
-        "linalg_vector_norm norm var std"
+        "var std"
     ),
     "multiplies tensors that depend on the input, which has no finite constant": (
-        "scaled_dot_product_attention square einsum"
+        "scaled_dot_product_attention square glu lstm gru_cell lstm_cell cdist addcmul"
     ),
+    "has slopes without a bound": "exp expm1 log log1p sqrt rsqrt pow reciprocal",
     "drops entries at random: call eval() first": "native_dropout",
     "jumps, so it has no finite constant": (
         "sign round floor ceil gt lt ge le eq ne argmax argmin hardshrink threshold heaviside"
@@ -42,15 +44,9 @@ _REASONS = {
     "returns indices, which jump: use return_indices=False": (
         "max_pool2d_with_indices max_pool3d_with_indices"
     ),
-    "indexes with tensors, which may repeat entries": "index gather index_select take",
+    "indexes with tensors, which may repeat entries": "gather take scatter grid_sampler",
 }
 _WHY = {name: reason for reason, names in _REASONS.items() for name in names.split()}
-
-
-def named(names: str) -> tuple[Any, ...]:
-    """Operators of aten by their names; the overload is ``default`` where none is named."""
-    pairs = [name.partition(".") for name in names.split()]
-    return tuple(getattr(getattr(torch.ops.aten, a), b or "default") for a, _, b in pairs)
 
 
 def register_operator(*operators: Any) -> Callable[[OperatorRule], OperatorRule]:

@@ -22,7 +22,7 @@ from pnp_lip.certifier.values import Dependent, is_equal
 from pnp_lip.norms import convolution_norm
 from pnp_lip.rounding import round_up, sqrt_up
 
-__all__: list[str] = []
+__all__ = ["over_windows", "whole_factor"]
 
 
 @register_operator("avg_pool1d avg_pool2d avg_pool3d")
@@ -74,11 +74,16 @@ def _largest_sums(n: int, windows: list[tuple[range, Fraction]]) -> tuple[Fracti
 @register_operator("max_pool1d max_pool2d max_pool3d")
 def _max_pool(op: Operation, x: Any, **given: Any) -> Dependent:
     """``|max_W a - max_W b|^2 <= sum_W (a - b)^2``, and a sample lies in at most ``m`` windows."""
-    windows = 1
-    for k, s, d in zip(*_windows(op, "dilation", **given), strict=True):
-        windows *= min(k, -(-(d * (k - 1) + 1) // s))
-    rule = f"max pooling, at most {windows} windows a sample"
-    return op.bounded(x, sqrt_up(Fraction(windows)), rule)
+    return over_windows(op, x, "max pooling, ", *_windows(op, "dilation", **given))
+
+
+def over_windows(
+    op: Operation, x: Any, what: str, size: Any, steps: Any, spacings: Any
+) -> Dependent:
+    """For every sample, windows that it lies in: its places in them differ by multiples of the step."""
+    pairs = zip(size, steps, spacings, strict=True)
+    most = math.prod(min(k, -(-(d * (k - 1) + 1) // s)) for k, s, d in pairs)
+    return op.bounded(x, sqrt_up(Fraction(most)), f"{what}at most {most} windows a sample")
 
 
 def _windows(op: Operation, third: str, **given: Any) -> list[tuple[int, ...]]:
@@ -106,7 +111,7 @@ def _adaptive_columns(op: Operation, source: Any, target: Any, average: bool) ->
     """
     if is_equal(source, target) or (average and is_equal(target, 1)):
         return Fraction(1)
-    whole = _whole_factor(source, target, 8)
+    whole = whole_factor(source, target, 8)
     if whole is not None:
         return whole if average else max(whole, Fraction(1))
     if not isinstance(target, int):
@@ -182,13 +187,13 @@ def _ratio(op: Operation, source: Any, target: Any) -> Fraction:
     """A quotient of numbers, or the whole factor between symbols."""
     if isinstance(source, int) and isinstance(target, int):
         return Fraction(target, source)
-    found = _whole_factor(source, target, 32)
+    found = whole_factor(source, target, 32)
     if found is None:
         op.refuse(f"resizes from {source} to {target}: expected a whole factor")
     return found
 
 
-def _whole_factor(source: Any, target: Any, largest: int) -> Fraction | None:
+def whole_factor(source: Any, target: Any, largest: int) -> Fraction | None:
     """``f`` or ``1/f`` where the target is so many times the source, for every image."""
     for factor in range(1, largest + 1):
         if is_equal(target, factor * source):
