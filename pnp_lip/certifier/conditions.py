@@ -50,10 +50,9 @@ def admits(
     for text in conditions:
         tree = ast.parse(text, mode="eval")
         for part in ast.walk(tree):
-            name = part.id if isinstance(part, ast.Name) else None
-            if not isinstance(part, _COMPARISON) or (name is not None and name not in known):
-                raise ValueError(f"expected a comparison of sizes, got {text!r}")
-            if isinstance(part, ast.Attribute) and part.attr not in _FUNCTIONS:
+            foreign = isinstance(part, ast.Name) and part.id not in known
+            foreign |= isinstance(part, ast.Attribute) and part.attr not in _FUNCTIONS
+            if foreign or not isinstance(part, _COMPARISON):
                 raise ValueError(f"expected a comparison of sizes, got {text!r}")
         if not eval(compile(tree, "<condition>", "eval"), {"__builtins__": {}}, known):
             return False

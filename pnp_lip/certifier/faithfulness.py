@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,7 @@ def fingerprint(module: nn.Module) -> str:
     return digest(module, unreadable=lambda value: str(id(value)))
 
 
+@torch.no_grad()
 def takes(module: nn.Module, call: Call) -> bool:
     """Whether the module can be called so at all."""
     try:
@@ -43,6 +44,7 @@ def takes(module: nn.Module, call: Call) -> bool:
     return True
 
 
+@torch.no_grad()
 def require_faithful(module: nn.Module, program: Program) -> None:
     """Refuse a graph that does not compute what the module computes.
 
@@ -68,7 +70,7 @@ def require_faithful(module: nn.Module, program: Program) -> None:
             again = _with_gradients(module, call, given)
             if not torch.equal(expected, again):
                 raise Refusal("gives two answers for one input, so there is no single map")
-            difference = _difference(program, given, expected)
+            difference = _relative(program.run(*_copied(given)), expected)
             if not difference <= _TOLERANCE:
                 raise Refusal(
                     f"has an exported graph that does not compute what the module does (relative "
@@ -88,29 +90,21 @@ def require_faithful(module: nn.Module, program: Program) -> None:
 
 
 def _calls(program: Program) -> list[Call]:
-    """Calls on small images that meet the conditions, and the one that was exported."""
-    shape = program.call.shape
-    found = []
+    """Calls on small images that meet the conditions, if these can be read, and the one exported."""
+    shape, found = program.call.shape, []
     for sides in _SIDES:
         small = (*shape[:2], *sides[: len(shape) - 2])
-        if _admitted(program, small):
-            found.append(replace(program.call, shape=small))
+        with suppress(ValueError):
+            if admits(program.conditions, small, program.call.like.dtype):
+                found.append(replace(program.call, shape=small))
     return [*found, program.call]
-
-
-def _admitted(program: Program, shape: tuple[int, ...]) -> bool:
-    """A condition that cannot be read leaves the shape that was exported."""
-    try:
-        return admits(program.conditions, shape)
-    except ValueError:
-        return False
 
 
 def _with_gradients(module: nn.Module, call: Call, given: tuple[Tensor, ...]) -> Tensor:
     """The answer again, with gradients unless they do not allow what the module does in place."""
     try:
         with torch.enable_grad():
-            return call.module(module)(*(tensor.clone() for tensor in given))
+            return _outcome(module, call, given)
     except RuntimeError:
         return _outcome(module, call, given)
 
@@ -132,14 +126,12 @@ def _in_double(module: nn.Module, call: Call, given: tuple[Tensor, ...], expecte
     return _relative(found, expected)
 
 
-@torch.no_grad()
 def _outcome(module: nn.Module, call: Call, given: tuple[Tensor, ...]) -> Tensor:
-    return call.module(module)(*(tensor.clone() for tensor in given))
+    return call.module(module)(*_copied(given))
 
 
-@torch.no_grad()
-def _difference(program: Program, given: tuple[Tensor, ...], expected: Any) -> float:
-    return _relative(program.run(*(tensor.clone() for tensor in given)), expected)
+def _copied(given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(tensor.clone() for tensor in given)
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:
