@@ -25,7 +25,7 @@ from pnp_lip.certifier.values import Dependent, Linear, Spectrum, is_equal
 from pnp_lip.norms import convolution_norm, matrix_norm, padding_factor
 from pnp_lip.rounding import multiply_up
 
-__all__ = ["deferred_padding", "leaf_of", "weight_of"]
+__all__ = ["added", "bias_of", "deferred_padding", "executed", "leaf_of", "weight_of"]
 
 
 def deferred_padding(node: fx.Node) -> tuple[str, tuple[int, ...]] | None:
@@ -50,28 +50,28 @@ def deferred_padding(node: fx.Node) -> tuple[str, tuple[int, ...]] | None:
 def _convolution(
     op: Operation, x: Any, weight: Any, bias: Any, padding: Any, **given: Any
 ) -> Dependent:
-    kernel, offset, source = weight_of(op, weight), _bias(op, bias), op.node.all_input_nodes[0]
+    kernel, offset, source = weight_of(op, weight), bias_of(op, bias), op.node.all_input_nodes[0]
     size, kept = tuple(kernel.shape[2:]), _kept(kernel, **given)
     deferred = deferred_padding(source)
-    added = padding if isinstance(padding, str) else per_axis(padding, len(size))
-    mode, amounts = deferred or ("zeros", added)
+    zeros = padding if isinstance(padding, str) else per_axis(padding, len(size))
+    mode, amounts = deferred or ("zeros", zeros)
     factor = padding_factor(mode, size, amounts, kept["dilation"], stride=kept["stride"])
     leaf = leaf_of(op, kernel, factor, **kept)
     reach = [d * (k - 1) for k, d in zip(size, kept["dilation"], strict=True)]
     if isinstance(amounts, str) or all(2 * p <= r for p, r in zip(amounts, reach, strict=True)):
-        leaf = _executed(leaf, kernel, offset, factor)
+        leaf = executed(leaf, kernel, offset, factor)
     written = deferred is None and not isinstance(amounts, str)
-    return _added(op, x, leaf, own=(amounts, kept, kernel) if written else None)
+    return added(op, x, leaf, own=(amounts, kept, kernel) if written else None)
 
 
 @register_operator("conv_transpose1d conv_transpose2d.input conv_transpose3d.input")
 def _transposed(
     op: Operation, x: Any, weight: Any, bias: Any, padding: Any, output_padding: Any, **given: Any
 ) -> Dependent:
-    kernel, _ = weight_of(op, weight), _bias(op, bias)
+    kernel, _ = weight_of(op, weight), bias_of(op, bias)
     kept = _kept(kernel, **given)
     leaf = leaf_of(op, kernel, transposed=True, **kept)
-    return _added(op, x, leaf, of=(per_axis(padding, kernel.ndim - 2), kept, kernel))
+    return added(op, x, leaf, of=(per_axis(padding, kernel.ndim - 2), kept, kernel))
 
 
 @register_operator("convolution_backward")
@@ -81,54 +81,13 @@ def _convolution_backward(
     """The adjoint of a convolution with a constant weight; derivatives by weights are products."""
     kernel = weight_of(op, weight)
     leaf = leaf_of(op, kernel, transposed=transposed, **_kept(kernel, **given))
-    return _added(op, grad_output, leaf)
-
-
-@register_operator("linear")
-def _dense(op: Operation, x: Any, weight: Any, bias: Any) -> Dependent:
-    return _matrix(op, x, weight_of(op, weight), _bias(op, bias))
-
-
-@register_operator("addmm")
-def _addmm(op: Operation, x: Any, mat1: Any, mat2: Any) -> Dependent:
-    return _matrix(op, mat1, weight_of(op, mat2).T, _bias(op, x))
-
-
-@register_operator("matmul mm bmm")
-def _matmul(op: Operation, x: Any, mat2: Any = None, other: Any = None) -> Dependent:
-    right = mat2 if other is None else other
-    image, constant = (x, right) if isinstance(x, Dependent) else (right, x)
-    matrix = weight_of(op, constant)
-    if matrix.ndim == 2 and image is x:
-        return _matrix(op, x, matrix.T, None)
-    return _added(op, image, _leaf_of_stack(op, matrix, op.image(image).size))
-
-
-def _leaf_of_stack(op: Operation, stack: Tensor, size: tuple[Any, ...]) -> Statement:
-    """The largest norm of a stack of matrices, one for each of so many parts of the image."""
-    if stack.ndim < 3:
-        return leaf_of(op, stack if stack.ndim == 2 else stack[None])
-    beside = zip(stack.shape[:-2], size[-stack.ndim : -2], strict=False)
-    if len(size) < stack.ndim or not all(n == 1 or is_equal(n, side) for n, side in beside):
-        op.refuse(f"multiplies with {list(stack.shape)}, which repeats a tensor of shape {size}")
-    blocks = stack.flatten(0, -3)
-    return leaf_of(op, blocks.reshape(-1, stack.shape[-1], 1), groups=len(blocks))
-
-
-def _matrix(op: Operation, x: Any, matrix: Tensor, bias: Tensor | None) -> Dependent:
-    """``x W^T`` along the last axis."""
-    if matrix.ndim != 2:
-        op.refuse(f"has a weight of {matrix.ndim} axes: expected a matrix")
-    leaf = leaf_of(op, matrix)
-    if len(op.image(x).size) == 2:
-        leaf = _executed(leaf, matrix, bias)
-    return _added(op, x, leaf, own=((), {}, matrix), of=((), {}, matrix.T))
+    return added(op, grad_output, leaf)
 
 
 _Written = tuple[Any, dict[str, Any], Tensor]
 
 
-def _added(
+def added(
     op: Operation,
     x: Any,
     leaf: Statement,
@@ -136,7 +95,7 @@ def _added(
     own: _Written | None = None,
     of: _Written | None = None,
 ) -> Dependent:
-    """With its spectrum, if it is the adjoint ``of`` what came before the nonlinearity."""
+    """The result with its spectrum, if it is the adjoint ``of`` what came before the nonlinearity."""
     source, norm = op.image(x), leaf.norm_upper
     atom = next(iter(source.terms)) if list(source.terms.values()) == [1] else ""
     origin = None if own is None or norm is None else Linear(own, atom, norm)
@@ -187,7 +146,7 @@ def leaf_of(
     return lipschitz(bound.rule, multiply_up(bound.upper, factor), bound=bound)
 
 
-def _executed(
+def executed(
     leaf: Statement, weight: Tensor, bias: Tensor | None, factor: float = 1.0
 ) -> Statement:
     """With what float32 arithmetic adds, onto no more pixels than there are."""
@@ -220,6 +179,7 @@ def weight_of(op: Operation, weight: Any) -> Tensor:
     return found.detach()
 
 
-def _bias(op: Operation, bias: Any) -> Tensor | None:
+def bias_of(op: Operation, bias: Any) -> Tensor | None:
+    """A constant tensor, if there is one."""
     found = None if bias is None else op.fixed(bias, "a bias")
     return found if isinstance(found, Tensor) else None
