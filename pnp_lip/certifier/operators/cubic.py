@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from pnp_lip.certifier.operators.registry import Operation, register_operator
-from pnp_lip.certifier.operators.resampling import whole_factor
+from pnp_lip.certifier.operators.resampling import ratio_of
 from pnp_lip.certifier.values import Dependent
 from pnp_lip.rounding import sqrt_up
 
@@ -55,10 +55,7 @@ def _factor(op: Operation, source: Any, target: Any, factor: Any) -> Fraction:
         if max(found.numerator, found.denominator) <= _LARGEST:
             return found
         op.refuse(f"interpolates by the factor {float(found):g}: expected a simple fraction")
-    whole = whole_factor(source, target, _LARGEST)
-    if whole is None:
-        op.refuse(f"resizes from {source} to {target}: expected a whole factor")
-    return whole
+    return ratio_of(op, source, target)
 
 
 @lru_cache(maxsize=64)

@@ -22,7 +22,7 @@ from pnp_lip.certifier.values import Dependent, is_equal
 from pnp_lip.norms import convolution_norm
 from pnp_lip.rounding import round_up, sqrt_up
 
-__all__ = ["over_windows", "whole_factor"]
+__all__ = ["over_windows", "ratio_of"]
 
 
 @register_operator("avg_pool1d avg_pool2d avg_pool3d")
@@ -111,7 +111,7 @@ def _adaptive_columns(op: Operation, source: Any, target: Any, average: bool) ->
     """
     if is_equal(source, target) or (average and is_equal(target, 1)):
         return Fraction(1)
-    whole = whole_factor(source, target, 8)
+    whole = _whole_factor(source, target, 8)
     if whole is not None:
         return whole if average else max(whole, Fraction(1))
     if not isinstance(target, int):
@@ -176,24 +176,30 @@ def _factors(op: Operation, x: Any, scale_factors: Any) -> list[Fraction]:
     """Target over source of every axis, or an upper bound of it."""
     if scale_factors is None:
         sides = zip(op.image(x).size[-op.axes :], op.size[-op.axes :], strict=True)
-        return [_ratio(op, source, target) for source, target in sides]
+        return [ratio_of(op, source, target) for source, target in sides]
     factors = [Fraction(float(op.fixed(factor, "a factor"))) for factor in scale_factors]
     if all(f.denominator == 1 or f.numerator == 1 or f < 1 for f in factors):
         return factors
     return [f if f.denominator == 1 or f < 1 else Fraction(math.ceil(f) + 1) for f in factors]
 
 
-def _ratio(op: Operation, source: Any, target: Any) -> Fraction:
-    """A quotient of numbers, or the whole factor between symbols."""
+def ratio_of(op: Operation, source: Any, target: Any) -> Fraction:
+    """A quotient of numbers, or the whole factor between symbols.
+
+    Raises
+    ------
+    Refusal
+        they have none.
+    """
     if isinstance(source, int) and isinstance(target, int):
         return Fraction(target, source)
-    found = whole_factor(source, target, 32)
+    found = _whole_factor(source, target, 32)
     if found is None:
         op.refuse(f"resizes from {source} to {target}: expected a whole factor")
     return found
 
 
-def whole_factor(source: Any, target: Any, largest: int) -> Fraction | None:
+def _whole_factor(source: Any, target: Any, largest: int) -> Fraction | None:
     """``f`` or ``1/f`` where the target is so many times the source, for every image."""
     for factor in range(1, largest + 1):
         if is_equal(target, factor * source):
