@@ -103,16 +103,12 @@ def exported(module: nn.Module, call: Call, *, fixed: bool = False) -> Program:
     free = dict.fromkeys(range(given[0].ndim), Dim.AUTO)
     sizes = None if fixed else (free, {0: Dim.AUTO})[: len(given)]
     root = call.module(module)
-    with quiet(), same_random_state(), torch.no_grad(), kept_whole(module) as problems:
+    with quiet(), same_random_state(), torch.no_grad(), kept_whole(module):
         try:
             first = export(root, given, dynamic_shapes=sizes, strict=False)
             program = first if made_functional(first) else first.run_decompositions({})
         except Exception as error:
-            if problems:
-                raise problems[0] from error
             raise NotExportable(_reason(error)) from error
-    if problems:
-        raise problems[0]
     _require_pure(program)
     constants, names = _constants(program)
     arguments = tuple(program.graph_signature.user_inputs)[: len(given)]

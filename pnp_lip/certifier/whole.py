@@ -82,23 +82,25 @@ def recorded_calls() -> Iterator[None]:
 
 
 @contextmanager
-def kept_whole(root: nn.Module) -> Iterator[list[Refusal]]:
+def kept_whole(root: nn.Module) -> Iterator[None]:
     """Replace the ``forward`` of every part of ``root`` that has a rule and is plain.
 
-    Yields
+    Raises
     ------
-    list[Refusal]
-        Refusals that were raised inside: a network may swallow an exception.
+    Refusal
+        the first that was raised inside, also where the network swallowed it.
     """
     problems: list[Refusal] = []
     replaced = list(_parts_with_rules(root))
     for path, module, rule in replaced:
         vars(module)["forward"] = _recorder(module, path, rule, problems)
     try:
-        yield problems
+        yield
     finally:
         for _, module, _ in replaced:
             vars(module).pop("forward", None)
+        if problems:
+            raise problems[0]
 
 
 def _parts_with_rules(
