@@ -15,7 +15,7 @@ from pnp_lip.certifier.digest import digest
 from pnp_lip.certifier.program import Program
 from pnp_lip.plain_modules import Refusal
 
-__all__ = ["fingerprint", "require_faithful", "takes"]
+__all__ = ["calls_like", "fingerprint", "require_faithful", "takes"]
 
 _SIDES = ((16, 24, 8), (15, 17, 9), (64, 96, 32), (5, 7, 6))
 _AMPLITUDES = (1.0, 0.1, 100.0)
@@ -58,7 +58,7 @@ def require_faithful(module: nn.Module, program: Program) -> None:
         they differ, the module gives two answers, or no example meets the conditions.
     """
     compared = 0
-    for call in _calls(program):
+    for call in calls_like(program):
         for seed, amplitude in enumerate(_AMPLITUDES if not compared else _AMPLITUDES[:1]):
             given = call.example(seed, amplitude)
             try:
@@ -89,7 +89,7 @@ def require_faithful(module: nn.Module, program: Program) -> None:
         raise Refusal("could not be compared with its graph: pass an input with example=")
 
 
-def _calls(program: Program) -> list[Call]:
+def calls_like(program: Program) -> list[Call]:
     """Calls on small images that meet the conditions, if these can be read, and the one exported."""
     shape, found = program.call.shape, []
     for sides in _SIDES:

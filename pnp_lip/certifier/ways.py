@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pnp_lip.certifier.calls import Call, calls_of, likely_shapes
 from pnp_lip.certifier.composition import worst
 from pnp_lip.certifier.conditions import of_type
-from pnp_lip.certifier.faithfulness import fingerprint, require_faithful, takes
+from pnp_lip.certifier.faithfulness import calls_like, fingerprint, require_faithful, takes
 from pnp_lip.certifier.graph import Bounder
 from pnp_lip.certifier.program import NotExportable, Program, exported, with_varying_level
 from pnp_lip.certifier.record import record_of
@@ -117,11 +117,13 @@ def _of_shape(
 
 
 def _exported(module: nn.Module, call: Call, *, optional: bool) -> Program | None:
-    """``None`` where the module does not take such a call, which is tried if the export fails."""
+    """``None`` where the module does not take such a call: an exporter may let through what cannot run."""
     problem: NotExportable | None = None
     for fixed in (False, True):
         try:
-            return exported(module, call, fixed=fixed)
+            program = exported(module, call, fixed=fixed)
+            taken = not optional or any(takes(module, one) for one in calls_like(program))
+            return program if taken else None
         except Refusal:
             if optional and not takes(module, call):
                 return None
