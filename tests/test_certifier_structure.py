@@ -424,7 +424,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "shrinking": (lambda: Network(lambda m, x: x + m.a(x), a=nn.Conv2d(2, 2, 3)), "size of tensor"),
     "gather": (
-        lambda: Network(lambda m, x: x[torch.zeros(9, dtype=torch.long)]),
+        lambda: Network(lambda m, x: x.gather(1, torch.zeros_like(x, dtype=torch.long))),
         "may repeat entries",
     ),
     "mask": (lambda: Network(lambda m, x: torch.where(x > 0, x, 5 * x)), "gt.*jumps"),

@@ -33,7 +33,9 @@ _REASONS = {
     "multiplies tensors that depend on the input, which has no finite constant": (
         "scaled_dot_product_attention square glu lstm gru_cell lstm_cell cdist addcmul"
     ),
-    "has slopes without a bound": "exp expm1 log log1p sqrt rsqrt pow reciprocal",
+    "has no rule; its slopes have no bound, so register one with pnp_lip.certifier.register_operator": (
+        "exp expm1 log log1p sqrt rsqrt pow reciprocal"
+    ),
     "drops entries at random: call eval() first": "native_dropout",
     "jumps, so it has no finite constant": (
         "sign round floor ceil gt lt ge le eq ne argmax argmin hardshrink threshold heaviside"
