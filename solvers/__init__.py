@@ -9,7 +9,7 @@ from pnp_lip.solvers import (  # noqa: F401  (these register the rules of norms)
 )
 from pnp_lip.solvers.admm import ADMM
 from pnp_lip.solvers.data_term import DataTerm, DataTermError, ObservationError
-from pnp_lip.solvers.discrepancy import StrengthChoice, solve_by_discrepancy
+from pnp_lip.solvers.discrepancy import solve_by_discrepancy
 from pnp_lip.solvers.forward_backward import ForwardBackward
 from pnp_lip.solvers.growth import Growth
 from pnp_lip.solvers.guide import Adaptive
@@ -24,6 +24,7 @@ from pnp_lip.solvers.primal_dual import PrimalDual
 from pnp_lip.solvers.schemes import Anderson, Halpern, KrasnoselskiiMann
 from pnp_lip.solvers.solution import FixedPointMap, Solution
 from pnp_lip.solvers.strength import DEFAULT_STRENGTH, stated_noise
+from pnp_lip.solvers.strength_choice import StrengthChoice
 from pnp_lip.solvers.theorems import Theorem
 
 __all__ = [

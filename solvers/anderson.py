@@ -8,8 +8,8 @@ exact one does (Combettes 2001, theorem 5.5). This is the safeguard of Zhang, O'
 Boyd 2020 and of Fu, Zhang and Boyd 2020, put on the correction itself.
 
 For ``m`` differences ``2 m`` images are kept, in the type of the image. The Gram matrix is small and in
-float64; one product with the kept residuals gives its new row and the right-hand side. A step reads
-every kept image once.
+float64. A step reads every kept image once: one product with the differences of residuals gives the
+right-hand side and the new row of the Gram matrix, one with those of steps the correction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pnp_lip.errors import InputError
-from pnp_lip.solvers.growth import norms
+from pnp_lip.solvers.growth import Numbers, norms, numbers
 from pnp_lip.solvers.steps import Distances, Scheme, Steps, require_share
 
 __all__ = ["Anderson"]
@@ -87,92 +87,100 @@ class _Mixing(Steps):
         super().__init__()
         count, memory, size = len(w), scheme.memory, w[0].numel()
         self.scheme = scheme
-        self.residuals = w.new_zeros(count, memory, size)
-        self.steps = w.new_zeros(count, memory, size)
-        #: The newest difference of residuals, and the residual.
-        self.newest = w.new_zeros(count, 2, size)
+        self.steps = w.new_empty(count, memory, size)
+        self.residuals = w.new_empty(count, memory, size)
         self.gram = np.zeros((count, memory, memory))
         self.target = np.zeros((count, memory))
         self.kept = np.zeros((count, memory), dtype=bool)
         self.taken = np.zeros(count)
         self.first = self.length = np.zeros(count)
-        self.slot = 0
-        self.started = False
+        self.noted = -1
+        self._now: tuple[Tensor, Tensor] | None = None
 
-    def note(self, w: Tensor, image: Tensor, residual: Tensor, length: Tensor) -> Distances | None:
-        last, self._last = self._last, (w, image, length)
-        before, self.length = self.length, length.double().cpu().numpy()
-        self.started = last is not None
+    @property
+    def filled(self) -> int:
+        """Differences that are stored."""
+        return min(self.noted, self.scheme.memory)
+
+    def note(self, w: Tensor, image: Tensor, residual: Tensor, length: Numbers) -> Distances | None:
+        share = self.scheme.relaxation
+        step = image if share == 1 else torch.add(w, residual, alpha=share)
+        last, self._now = self._now, (step.flatten(1), residual.flatten(1))
+        before, self.length = self.length, length
+        self.noted += 1
         if last is None:
-            self.first = self.length
-            self.newest[:, 1].copy_(residual.flatten(1))
+            self.first = length
             return None
-        slot, self.slot = self.slot, (self.slot + 1) % self.scheme.memory
-        moved = self._remember(slot, w, image, residual, last)
-        self._fit(slot, grown=self.length > self.scheme.restart * before)
-        return moved
+        slot = (self.noted - 1) % self.scheme.memory
+        moved, change = self.steps[:, slot], self.residuals[:, slot]
+        torch.sub(self._now[0], last[0], out=moved)
+        torch.sub(self._now[1], last[1], out=change)
+        self._fit(slot, grown=length > self.scheme.restart * before)
+        return self._distances(moved, change, self.gram[:, slot, slot])
 
     def following(self, w: Tensor, image: Tensor, residual: Tensor) -> Tensor:
-        relaxation = self.scheme.relaxation
-        step = image if relaxation == 1 else torch.add(w, residual, alpha=relaxation)
-        if not self.started:
-            return step
+        assert self._now is not None
+        step = self._now[0]
+        if self.noted == 0:
+            return step.view_as(w)
         weights = torch.from_numpy(self._coefficients()).to(w.device, w.dtype)
-        correction = torch.bmm(weights[:, None], self.steps)[:, 0]
+        correction = torch.bmm(weights[:, None], self.steps[:, : self.filled])[:, 0]
         allowed = self.scheme.safeguard * self.first * (self.taken + 1) ** -1.1
         # Also False for a correction that is not finite.
-        take = norms(correction).double().cpu().numpy() <= allowed
+        take = numbers(norms(correction)) <= allowed
         self.taken += take
         if not take.all():
             correction[torch.from_numpy(~take).to(w.device)] = 0
-        return torch.sub(step.flatten(1), correction, out=correction).view_as(w)
+        return torch.sub(step, correction, out=correction).view_as(w)
 
-    def _remember(
-        self, slot: int, w: Tensor, image: Tensor, residual: Tensor, last: tuple[Tensor, ...]
-    ) -> Distances:
-        """Put the last differences in the place of the oldest."""
-        change, step, now = self.newest[:, 0], self.steps[:, slot], residual.flatten(1)
-        torch.sub(now, self.newest[:, 1], out=change)
-        self.newest[:, 1].copy_(now)
-        self.residuals[:, slot].copy_(change)
-        if self.scheme.relaxation == 1:
-            torch.sub(image.flatten(1), last[1].flatten(1), out=step)
-            return _distances(step, change)
-        torch.sub(w.flatten(1), last[0].flatten(1), out=step)
-        apart, moved = norms(step), norms(image - last[1])
-        step.add_(change, alpha=self.scheme.relaxation)
-        return moved, apart
+    def keep(self, rows: list[int]) -> None:
+        for name in ("steps", "residuals", "gram", "target", "kept", "taken", "first", "length"):
+            setattr(self, name, getattr(self, name)[rows])
+        if self._now is not None:
+            self._now = self._now[0][rows], self._now[1][rows]
 
     def _fit(self, slot: int, grown: NDArray[np.bool_]) -> None:
-        """The new row of the Gram matrix, and the right-hand side."""
-        products = torch.bmm(self.newest, self.residuals.transpose(1, 2)).double().cpu().numpy()
-        self.gram[:, slot, :] = self.gram[:, :, slot] = products[:, 0]
-        self.target = products[:, 1]
+        r"""The right-hand side, and the new row of the Gram matrix.
+
+        One product with the stored differences gives both:
+        :math:`\langle\Delta g_k, \Delta g_j\rangle = \langle g_k, \Delta g_j\rangle -
+        \langle g_{k-1}, \Delta g_j\rangle`, and the second was the last right-hand side.
+        """
+        assert self._now is not None
+        stored = self.residuals[:, : self.filled]
+        products = numbers(torch.bmm(self._now[1][:, None], stored.transpose(1, 2))[:, 0])
+        row = products - self.target[:, : self.filled]
+        row[:, slot] = numbers(norms(self.residuals[:, slot])) ** 2
+        self.gram[:, slot, : self.filled] = self.gram[:, : self.filled, slot] = row
+        self.target[:, : self.filled] = products
         self.kept[grown] = False
         self.kept[:, slot] = ~grown
 
-    def _coefficients(self) -> NDArray[np.float64]:
-        """``c`` of every image ``[B, memory]``, from the normal equations with unit diagonal."""
-        diagonal = np.diagonal(self.gram, axis1=1, axis2=2) * self.kept
-        scale = np.where(diagonal > 0, 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1)), 0)
-        matrix = self.gram * scale[:, :, None] * scale[:, None, :]
-        index = np.arange(self.scheme.memory)
+    def _coefficients(self) -> Numbers:
+        """``c`` of every image, from the normal equations with unit diagonal."""
+        here = slice(self.filled)
+        gram, kept = self.gram[:, here, here], self.kept[:, here]
+        diagonal = np.diagonal(gram, axis1=1, axis2=2) * kept
+        scale = np.divide(1, np.sqrt(diagonal), out=np.zeros_like(diagonal), where=diagonal > 0)
+        matrix = gram * scale[:, :, None] * scale[:, None, :]
+        index = np.arange(self.filled)
         matrix[:, index, index] = 1 + 1e-10
         try:
-            solution = np.linalg.solve(matrix, (self.target * scale)[..., None])[..., 0]
+            solution = np.linalg.solve(matrix, (self.target[:, here] * scale)[..., None])[..., 0]
         except np.linalg.LinAlgError:
             solution = np.zeros_like(scale)
         return np.asarray(solution * scale)
 
+    def _distances(self, moved: Tensor, change: Tensor, square: Numbers) -> Distances | None:
+        r"""How far ``T(w)`` and ``w`` moved, if ``T(w)`` moved further.
 
-def _distances(step: Tensor, change: Tensor) -> Distances:
-    r""":math:`|\Delta s|` and :math:`|\Delta s - \Delta g|`, the change of ``T(w)`` and that of ``w``.
-
-    From :math:`|\Delta s|^2 - 2\langle\Delta s, \Delta g\rangle + |\Delta g|^2` in float64: the rounding
-    of the products is below that which a suspicion of growth allows for.
-    """
-    rows = torch.stack([step, change], dim=1)
-    products = torch.bmm(rows, rows.transpose(1, 2)).double()
-    moved, mixed, size = products[:, 0, 0], products[:, 0, 1], products[:, 1, 1]
-    apart = (moved - 2 * mixed + size).clamp(min=0)
-    return moved.sqrt().to(step.dtype), apart.sqrt().to(step.dtype)
+        :math:`\Delta Tw = \Delta s + (1-\lambda)\Delta g` is longer than
+        :math:`\Delta w = \Delta s - \lambda\Delta g` if and only if
+        :math:`2\langle\Delta s, \Delta g\rangle > (2\lambda - 1)\|\Delta g\|^2`.
+        """
+        share = self.scheme.relaxation
+        product = numbers(torch.linalg.vecdot(moved, change))
+        if (2 * product <= (2 * share - 1) * square).all():
+            return None
+        apart = torch.sub(moved, change, alpha=share)
+        return numbers(norms(apart + change)), numbers(norms(apart))

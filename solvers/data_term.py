@@ -3,15 +3,15 @@ r"""The data term :math:`f(x) = \frac12\|Ax - y\|_W^2` of one observation, :math
 .. math:: \nabla f(x) = A^*W(Ax - y), \qquad
           \mathrm{prox}_{\gamma f}(z) = (I + \gamma A^*WA)^{-1}(z + \gamma A^*Wy)
 
-:math:`A^*Wy` is computed once. The proximity operator is a closed form where deepinv diagonalises the
-physics; elsewhere it is computed by conjugate gradients, in the k-th call with an error of at most
-:math:`c\,k^{-1.1}`: these errors are summable, which is what the theorems about inexact proximity
-operators ask (Eckstein and Bertsekas 1992; Combettes 2004).
+:math:`A^*Wy` is computed once. The proximity operator is that of :mod:`pnp_lip.solvers.proximity`.
 """
 
 from __future__ import annotations
 
+import copy
 import math
+from functools import cached_property
+from typing import TypeGuard
 
 import torch
 from deepinv.optim.data_fidelity import DataFidelity
@@ -31,12 +31,11 @@ from deepinv.utils import TensorList
 from torch import Tensor
 
 from pnp_lip.errors import PnpLipError
-from pnp_lip.solvers.growth import norms
 from pnp_lip.solvers.images import to_native, to_real
-from pnp_lip.solvers.linear_system import solve_shifted
 from pnp_lip.solvers.measurements import Measurement, apply, parts_of
 from pnp_lip.solvers.noise_weights import DataTermError, noise_weights
 from pnp_lip.solvers.operator_norm import is_stock
+from pnp_lip.solvers.proximity import Diagonalised, Inexact
 
 __all__ = ["DataTerm", "DataTermError", "ObservationError"]
 
@@ -76,8 +75,6 @@ class DataTerm:
         the extreme entries of ``W``.
     adjoint_of_y
         :math:`A^*y`, as a real variable.
-    missed
-        calls of :meth:`prox` whose error could not be made as small as it has to be.
 
     Raises
     ------
@@ -115,10 +112,6 @@ class DataTerm:
             else to_real(physics.A_adjoint(self._weighted(self.y)))
         )
         self.prox_error = prox_error
-        self.missed = self._calls = 0
-        self._size: Tensor | None = None
-        self._last: Tensor | None = None
-        self._spectrum: Tensor | None = None
 
     @property
     def scalar(self) -> bool:
@@ -148,25 +141,32 @@ class DataTerm:
             return self.weight * (seen - self.adjoint_of_y)
         return self.normal(w) - self._pull
 
-    def prox(self, z: Tensor, gamma: float) -> Tensor:
-        r""":math:`\mathrm{prox}_{\gamma f}(z)`.
-
-        With :math:`A = U S V^*` and :math:`g = \gamma w s^2` the closed form is
-        :math:`z + V\,\mathrm{diag}(1 + g)^{-1}(\gamma w V^*A^*y - g V^*z)`, also where ``V`` has fewer
-        columns than rows.
-        """
+    @cached_property
+    def prox(self) -> Diagonalised | Inexact:
+        r""":math:`(z, \gamma) \mapsto \mathrm{prox}_{\gamma f}(z)`."""
         if self.exact_prox:
-            return self._closed_prox(z, gamma)
-        self._calls += 1
-        self._size = norms(z) if self._size is None else self._size
-        target = z + gamma * self._pull
-        floor = 8 * torch.finfo(z.dtype).eps * norms(target)
-        tolerance = torch.maximum(self.prox_error * self._size * self._calls**-1.1, floor)
-        start = z if self._last is None or self._last.shape != z.shape else self._last
-        found, error = solve_shifted(lambda x: gamma * self.normal(x), target, start, tolerance)
-        self.missed += bool((error > 4 * tolerance).any())
-        self._last = found.detach()
-        return found
+            return Diagonalised(self.physics, self.weight, self._pull, self.is_complex)
+        return Inexact(self.normal, self._pull, self.prox_error)
+
+    @property
+    def missed(self) -> int:
+        """Calls of :meth:`prox` whose error could not be made as small as it has to be."""
+        prox = vars(self).get("prox")
+        return prox.missed if isinstance(prox, Inexact) else 0
+
+    def of(self, rows: list[int]) -> DataTerm | None:
+        """That of some images of the batch; ``None`` where the observation is not one for each image."""
+        count = len(self.adjoint_of_y)
+        if any(len(part) != count for part in parts_of(self.y)):
+            return None
+        part = copy.copy(self)
+        part.y = apply(lambda observed: observed[rows], self.y)
+        part._weights = [w[rows] if _is_batch(w, count) else w for w in self._weights]
+        part.adjoint_of_y, part._pull = self.adjoint_of_y[rows], self._pull[rows]
+        prox = vars(part).pop("prox", None)
+        if isinstance(prox, Inexact):
+            part.prox = prox.of(rows, part.normal, part._pull)
+        return part
 
     def prox_residual(self, gamma: float = 1.0) -> float:
         r"""How far :meth:`prox` at :math:`z = A^*Wy` is from its optimality condition.
@@ -179,22 +179,16 @@ class DataTerm:
         size = float(torch.linalg.vector_norm(z))
         return float(defect) / size if size > 0 and math.isfinite(size) else float(defect)
 
-    def _closed_prox(self, z: Tensor, gamma: float) -> Tensor:
-        physics, x = self.physics, self.native(z)
-        if self._spectrum is None:
-            self._spectrum = physics.V_adjoint(self.native(self._pull))
-        mask = torch.as_tensor(physics.mask)
-        values = mask.to(z.dtype) if mask.dtype == torch.bool else mask.abs()
-        gains = gamma * self.weight * values.square()
-        spectrum = (gamma * self._spectrum - gains * physics.V_adjoint(x)) / (1 + gains)
-        return to_real(x + physics.V(spectrum))
-
     def _weighted(self, y: Measurement) -> Measurement:
         """``W y``."""
         if isinstance(y, Tensor):
             return self._weights[0] * y
         pairs = zip(self._weights, parts_of(y), strict=True)
         return TensorList([weight * part for weight, part in pairs])
+
+
+def _is_batch(weight: float | Tensor, count: int) -> TypeGuard[Tensor]:
+    return isinstance(weight, Tensor) and weight.ndim > 0 and len(weight) == count > 1
 
 
 def _finite(part: Tensor, dtype: torch.dtype | None) -> Tensor:

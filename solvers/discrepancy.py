@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -31,11 +30,12 @@ from torch import Tensor
 from pnp_lip.errors import InputError
 from pnp_lip.solvers.measurements import Measurement
 from pnp_lip.solvers.misfit import discrepancy
-from pnp_lip.solvers.root_search import RootSearch, Try
+from pnp_lip.solvers.root_search import RootSearch
 from pnp_lip.solvers.solution import Solution
 from pnp_lip.solvers.strength import DEFAULT_STRENGTH, required_noise
+from pnp_lip.solvers.strength_choice import StrengthChoice
 
-__all__ = ["TARGET", "StrengthChoice", "default_target", "solve_by_discrepancy"]
+__all__ = ["TARGET", "default_target", "solve_by_discrepancy"]
 
 #: Noise levels and the targets chosen for them on validation images.
 _TARGETS = ((0.01, 0.55), (0.03, 0.75), (0.05, 0.8))
@@ -61,65 +61,6 @@ class _Solver(Protocol):
         norm: float | None = None,
         callback: Callable[[int, Tensor], None] | None = None,
     ) -> Solution: ...
-
-
-@dataclass(frozen=True)
-class StrengthChoice:
-    r"""A solve at the strength that the discrepancy principle chose.
-
-    Attributes
-    ----------
-    solution
-        the last solve, to the solver's own tolerance.
-    sigma
-        the noise level of its denoiser, a number or one per image.
-    strength
-        ``sigma`` over the noise.
-    noise
-        standard deviation of the noise, a number or one per image.
-    target
-        :math:`\tau`.
-    discrepancy
-        :math:`\|Ax - y\|^2/(m s^2)` of the solution.
-    met
-        whether the search found a root; without one it took the nearer end of its range.
-    tries
-        the solves of the search.
-    """
-
-    solution: Solution
-    sigma: float | Tensor
-    strength: float
-    noise: float | Tensor
-    target: float
-    discrepancy: float
-    met: bool
-    tries: tuple[Try, ...]
-
-    @property
-    def message(self) -> str:
-        """What was chosen, in a sentence."""
-        found = f"the misfit is {self.discrepancy:.3g} times that of the noise"
-        if self.met:
-            return (
-                f"strength {self.strength:.3g} of the noise, by the discrepancy principle: {found}"
-            )
-        return (
-            f"strength {self.strength:.3g} of the noise, an end of the range of the discrepancy principle: "
-            f"{found}, not {self.target:.3g}; is the noise level right?"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and strings for a report."""
-        return {
-            "noise": torch.as_tensor(self.noise).tolist(),
-            "sigma": torch.as_tensor(self.sigma).tolist(),
-            "strength": self.strength,
-            "target": self.target,
-            "discrepancy": self.discrepancy,
-            "met": self.met,
-            "tries": [[one.strength, one.discrepancy, one.iterations] for one in self.tries],
-        }
 
 
 def solve_by_discrepancy(

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 
 from pnp_lip.certifier import Statement
 from pnp_lip.errors import InputError
-from pnp_lip.rounding import format_up, round_up
+from pnp_lip.rounding import round_up
 from pnp_lip.solvers import theorems
+from pnp_lip.solvers.admissible import expansive, step_violations
 from pnp_lip.solvers.data_term import DataTerm
 from pnp_lip.solvers.hypotheses import Applied, checked, made_firm, proved
 from pnp_lip.solvers.operator_norm import OperatorNorm
@@ -95,12 +96,12 @@ class ForwardBackward(PlugAndPlay):
         stepsize = self.stepsize or _SHARE * 2 * natural
         violations = [
             *applied.missing,
-            *_step_violations(stepsize, data, bounds),
+            *step_violations(stepsize, data, bounds),
             *wrong,
         ]
         q = contraction_factor(stepsize, data, bounds, statement, self.anchor)
         if statement is not None and statement.upper > 1 and not q < 1:
-            violations.insert(0, _expansive(statement))
+            violations.insert(0, expansive(statement))
         averaged = statement is not None and (statement.averagedness or 1) < 1
         unit = torch.finfo(self.kernels or x.dtype).eps / 2
         named = q if q < 1 and theorems.is_far_from_one(q, unit) and not violations else None
@@ -169,34 +170,6 @@ class ForwardBackward(PlugAndPlay):
         if averaged:
             return theorems.averaged(box, unique=q < 1)
         return theorems.nonexpansive(box)
-
-
-def _step_violations(stepsize: float, data: DataTerm, norm: OperatorNorm) -> list[str]:
-    """``gamma < 2/L``, with an ``L`` that is proved."""
-    if not norm.source.proved:
-        return [
-            "the norm of this physics is only estimated: pass norm= with an upper bound of |A|, or use "
-            "ADMM, which needs none"
-        ]
-    smooth = Fraction(data.weight) * Fraction(norm.upper) ** 2
-    if Fraction(stepsize) * smooth < 2:
-        return []
-    return [
-        f"the stepsize must be below 2/L = {_format_down(float(2 / smooth))}, got {stepsize:.6g}: "
-        f"lower it, or use ADMM, which converges with every stepsize"
-    ]
-
-
-def _format_down(value: float) -> str:
-    """Decimal text of six digits that is not above a positive ``value``."""
-    return format_up(-value).lstrip("-")
-
-
-def _expansive(statement: Statement) -> str:
-    return (
-        f"the denoiser must be nonexpansive, but only Lip <= {format_up(statement.upper)} is proved: use "
-        f"a LipschitzDenoiser, or divide the network's layers by their norms"
-    )
 
 
 def _identity(x: Tensor) -> Tensor:

@@ -15,12 +15,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Growth", "Watch", "norms"]
+__all__ = ["Growth", "Numbers", "Watch", "norms", "numbers"]
 
 Map = Callable[[Tensor], Tensor]
+#: One number for every image of a batch, ``[B]``.
+Numbers = NDArray[np.float64]
 
 #: Units of eps (|w| + |T w|) that an excess has to exceed to be looked at.
 _SUSPICIOUS = 64
@@ -71,23 +75,31 @@ class Watch:
         self.growth: Growth | None = None
 
     def look(
-        self, iteration: int, pair: tuple[Tensor, Tensor], moved: Tensor, apart: Tensor
+        self,
+        iteration: int,
+        pair: Callable[[], tuple[Tensor, Tensor]],
+        moved: Numbers,
+        apart: Numbers,
     ) -> None:
-        """Compare ``moved`` with ``apart`` (``[B]``), for the iterates ``pair`` before the map."""
-        if self._looks == 0 or not bool((moved > apart).any()):
+        """Compare ``moved`` with ``apart``, for the iterates before the map that ``pair`` makes."""
+        if self._looks == 0 or not (moved > apart).any():
             return
         if self.growth is not None and self.growth.proved:
             return
-        size = norms(pair[0]) + norms(pair[1]) + moved
-        share = (moved - apart) / size.clamp(min=torch.finfo(size.dtype).tiny)
-        if not bool((share > _SUSPICIOUS * torch.finfo(moved.dtype).eps).any()):
+        points = pair()
+        size = numbers(norms(points[0]) + norms(points[1])) + moved
+        limits = torch.finfo(points[0].dtype)
+        with np.errstate(invalid="ignore"):
+            share = (moved - apart) / np.maximum(size, limits.tiny)
+        share = np.nan_to_num(share, nan=-np.inf)
+        if not (share > _SUSPICIOUS * limits.eps).any():
             return
-        image = int(share.nan_to_num(nan=-torch.inf).argmax())
-        if float(share[image]) <= 2 * self._explained:
+        image = int(share.argmax())
+        if share[image] <= 2 * self._explained:
             return
         self._looks -= 1
         self._explained = float(share[image])
-        self._decide(Growth(iteration, image, float(moved[image] / apart[image]), False), pair)
+        self._decide(Growth(iteration, image, float(moved[image] / apart[image]), False), points)
 
     def _decide(self, suspicion: Growth, pair: tuple[Tensor, Tensor]) -> None:
         points = tuple(part.double() for part in pair)
@@ -119,3 +131,8 @@ class Watch:
 def norms(w: Tensor) -> Tensor:
     """The Euclidean norm of every image of a batch, ``[B]``."""
     return torch.linalg.vector_norm(w.flatten(1), dim=1)
+
+
+def numbers(values: Tensor) -> Numbers:
+    """The values ``[B]`` in float64, outside of the device."""
+    return values.detach().cpu().double().numpy()

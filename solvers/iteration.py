@@ -2,19 +2,21 @@ r"""The one loop: apply a nonexpansive ``T`` until its residual is small, whatev
 
 Every image of a batch runs by itself. One that has converged keeps the result of that step, whatever the
 others need, so that its result does not depend on its companions; one that became infinite or NaN keeps its
-last finite iterate, and the others go on.
+last finite iterate, and the others go on, without it where the map can be made for them alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from pnp_lip.errors import PnpLipError
-from pnp_lip.solvers.growth import Watch, norms
+from pnp_lip.solvers.growth import Numbers, Watch, norms, numbers
+from pnp_lip.solvers.part import MakePart, Part, agreeing
 from pnp_lip.solvers.schemes import KrasnoselskiiMann, Scheme
 from pnp_lip.solvers.stopping import Iteration, Status, StoppingRule
 from pnp_lip.solvers.trace import Trace
@@ -34,6 +36,7 @@ def iterate(
     scheme: Scheme | None = None,
     exact: Callable[[], Callable[[Tensor], Tensor]] | None = None,
     measure: Callable[[Tensor], Tensor] | None = None,
+    part: MakePart | None = None,
     callback: Callable[[int, Tensor], None] | None = None,
     progress: str | None = None,
 ) -> Iteration:
@@ -54,6 +57,9 @@ def iterate(
         is its own.
     measure
         the norm ``[B]`` in which ``T`` is nonexpansive; the Euclidean one without it.
+    part
+        makes the map for some images of the batch, so that those that have ended cost nothing; what
+        it makes is used only if it agrees with the map.
     callback
         called with the iteration (from 1) and ``T`` of the iterate.
     progress
@@ -69,19 +75,22 @@ def iterate(
     watch = Watch(exact, measure or norms)
     steps = (scheme or KrasnoselskiiMann()).start(w)
     trace = Trace(rule, w)
+    now = Part(fixed_point_map, measure)
     last: tuple[Tensor, Tensor] | None = None
     bar = tqdm(total=rule.max_iter, desc=progress, disable=None if progress else True, leave=False)
     with bar:
         for iteration in range(1, rule.max_iter + 1):
-            image = _apply(fixed_point_map, w)
+            image = _apply(now.step, w)
             residual = image - w
             if not trace.add(w, image, residual):
                 break
-            distances = steps.note(w, image, residual, trace.lengths[-1])
-            if last is not None and measure is not None:
-                distances = measure(image - last[1]), measure(w - last[0])
-            if last is not None and distances is not None:
-                watch.look(iteration, (last[0], w), *distances)
+            distances = steps.note(w, image, residual, trace.length())
+            if last is not None:
+                if now.measure is not None:
+                    distances = _measured(now.measure, image - last[1], w - last[0])
+                if distances is not None:
+                    pair = partial(_pair, trace, last[0], w)
+                    watch.look(iteration, pair, *map(trace.spread, distances))
             if callback is not None:
                 callback(iteration, trace.image)
             bar.update()
@@ -89,9 +98,28 @@ def iterate(
                 bar.set_postfix_str(f"residual {trace.worst:.1e}")
             if trace.ends(watch.growth):
                 break
-            last = (w, image)
-            w = trace.held(steps.following(w, image, residual))
+            last, w = (w, image), steps.following(w, image, residual)
+            going = trace.going()
+            if part is not None and len(going) < len(w):
+                smaller = agreeing(part, trace.indices(going), last[0][going], image[going])
+                if smaller is None:
+                    part = None
+                else:
+                    now, last, w = smaller, (last[0][going], image[going]), w[going]
+                    steps.keep(going)
+                    trace.keep(going)
+            w = trace.held(w)
     return trace.result(watch.growth)
+
+
+def _measured(
+    measure: Callable[[Tensor], Tensor], moved: Tensor, apart: Tensor
+) -> tuple[Numbers, Numbers]:
+    return numbers(measure(moved)), numbers(measure(apart))
+
+
+def _pair(trace: Trace, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    return trace.whole(first), trace.whole(second)
 
 
 def _apply(fixed_point_map: Callable[[Tensor], Tensor], w: Tensor) -> Tensor:

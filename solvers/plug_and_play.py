@@ -2,168 +2,46 @@
 
 from __future__ import annotations
 
-import copy
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal, Self
+from functools import partial
+from typing import Any, Literal
 
 import torch
-from deepinv.models import Reconstructor
-from deepinv.optim.data_fidelity import DataFidelity
 from deepinv.physics import Physics
 from torch import Tensor, nn
 
-from pnp_lip.certifier import Statement
 from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.relaxed import Relaxed
 from pnp_lip.errors import InputError
 from pnp_lip.solvers.arguments import first_variable
+from pnp_lip.solvers.configured import Configured
 from pnp_lip.solvers.data_term import DataTerm
 from pnp_lip.solvers.discrepancy import solve_by_discrepancy
-from pnp_lip.solvers.execution import in_double, real_type, unfolded
-from pnp_lip.solvers.guide import Adaptive, guide_named
-from pnp_lip.solvers.hypotheses import proved
+from pnp_lip.solvers.execution import real_type
+from pnp_lip.solvers.forms import Forms
 from pnp_lip.solvers.images import Blocks
 from pnp_lip.solvers.implicit import attach_gradient
-from pnp_lip.solvers.iteration import StoppingRule
 from pnp_lip.solvers.measurements import Measurement
 from pnp_lip.solvers.plan import Plan
 from pnp_lip.solvers.preparation import prepared
 from pnp_lip.solvers.running import Callback, Denoise, continued, run
-from pnp_lip.solvers.schemes import Scheme, scheme_named
 from pnp_lip.solvers.solution import FixedPointMap, Solution
 from pnp_lip.solvers.staging import LOOSE, Staging
-from pnp_lip.solvers.strength import Level
 
 __all__ = ["PlugAndPlay"]
 
 
-class PlugAndPlay(Reconstructor, ABC):
+class PlugAndPlay(Configured, ABC):
     r"""A deepinv reconstructor that runs a fixed-point map whose hypotheses it has checked.
 
-    Parameters
-    ----------
-    denoiser
-        a denoiser ``D(x, sigma)`` with rules known to the certifier.
-    sigma
-        noise level given to the denoiser, a number or one per image ``[B]``; without it
-        ``strength`` times the noise that the physics states.
-    strength
-        share of the noise, see :mod:`pnp_lip.solvers.strength`; ``"auto"`` chooses it for each
-        observation by the discrepancy principle.
-    stepsize
-        of the method; ``None`` takes it from the norm of the physics.
-    data_fidelity
-        deepinv's ``L2``, with weight 1 by default.
-    max_iter
-        most iterations.
-    tol
-        relative fixed-point residual at which to stop.
-    scheme
-        how steps are made: ``"anderson"``, ``"krasnoselskii-mann"``, ``"halpern"``, or an object
-        of :mod:`pnp_lip.solvers.schemes`.
-    anchor
-        :math:`\rho` in [0, 1): iterate :math:`(1-\rho)T + \rho x_\mathrm{ref}`, which contracts for
-        every physics, so that the solution is unique and its distance certified.
-    kernels
-        type of the folded kernels of a frozen denoiser; ``torch.bfloat16`` is faster and
-        ends near a residual of 1e-3.
-    differentiable
-        let gradients flow through a call, by implicit differentiation at the fixed
-        point; :meth:`solve` never has any.
-    guide
-        how a :class:`~pnp_lip.GuidedDenoiser` gets its guide: ``"stages"`` (plain solve, guide,
-        guided solve), or ``"adaptive"`` for one loop whose guide follows the image, which needs a
-        box; see :mod:`pnp_lip.solvers.guide`.
-    guide_updates
-        number of guides of the stages, at least 1.
-    memory
-        most bytes that the denoiser may need at once; larger images are denoised in tiles, which
-        is the same function. A quarter of what is free by default.
-    unproved
-        run even though a hypothesis fails or cannot be checked. The plan then says so.
-    verbose
-        show a progress bar.
-
-    Raises
-    ------
-    InputError
-        a parameter out of range.
+    Parameters are those of :class:`~pnp_lip.solvers.configured.Configured`.
     """
 
     #: How the field calls the method.
     method: str
     #: The interval in which the method keeps the images, if it does.
     box: tuple[float, float] | None = None
-
-    def __init__(
-        self,
-        denoiser: nn.Module,
-        sigma: float | Tensor | None = None,
-        *,
-        strength: float | Literal["auto"] | None = None,
-        stepsize: float | None = None,
-        data_fidelity: DataFidelity | None = None,
-        max_iter: int = 300,
-        tol: float = 1e-5,
-        scheme: str | Scheme = "anderson",
-        anchor: float = 0.0,
-        kernels: torch.dtype | None = None,
-        differentiable: bool = False,
-        guide: str | Adaptive = "stages",
-        guide_updates: int = 1,
-        memory: float | None = None,
-        unproved: bool = False,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__()
-        if stepsize is not None and not (math.isfinite(stepsize) and stepsize > 0):
-            raise InputError(
-                f"stepsize must be positive, or None for the theorem's, got {stepsize}"
-            )
-        if memory is not None and not memory > 0:
-            raise InputError(f"memory must be a positive number of bytes, got {memory}")
-        if not 0 <= anchor < 1:
-            raise InputError(f"anchor must lie in [0, 1), got {anchor}")
-        self.denoiser = denoiser
-        self.level = Level.of(sigma, strength)
-        self.stepsize = stepsize
-        self.data_fidelity = data_fidelity
-        self.rule = StoppingRule(max_iter, tol, stop_on_growth=not unproved)
-        self.scheme = scheme_named(scheme)
-        self.anchor = anchor
-        self.kernels = kernels
-        self.differentiable = differentiable
-        self.guide = guide_named(guide)
-        self.guide_updates = guide_updates
-        self.memory = memory
-        self.unproved = unproved
-        self.verbose = verbose
-
-    @property
-    def sigma(self) -> float | Tensor | None:
-        """The noise level of the denoiser; ``None`` where it comes from the noise of the physics."""
-        return self.level.sigma
-
-    def altered(
-        self,
-        *,
-        denoiser: nn.Module | None = None,
-        sigma: float | Tensor | None = None,
-        tol: float | None = None,
-    ) -> Self:
-        """The same solver with another denoiser, another level of it, or another tolerance."""
-        other = copy.copy(self)
-        other._modules = self._modules.copy()
-        if denoiser is not None:
-            other.denoiser = denoiser
-        if sigma is not None:
-            other.level = Level.of(sigma, None)
-        if tol is not None:
-            other.rule = replace(self.rule, tol=tol)
-        return other
 
     def forward(self, y: Measurement, physics: Physics, **kwargs: Any) -> Tensor:
         """The reconstruction of the observation ``y``; see :meth:`solve`.
@@ -246,14 +124,15 @@ class PlugAndPlay(Reconstructor, ABC):
             plan.require_guarantee()
         start = first_variable(data, plan.norm, init)
         denoiser, plan = prepared(self.denoiser, plan, start, self.kernels, self.memory)
-        fixed_point = self.anchored_map(data, plan, start, denoiser=denoiser)
+        forms = Forms(self.anchored_map, data, self.data_fidelity, plan, start)
         return run(
-            continued(fixed_point, init),
+            continued(forms.build(data, plan, start, denoiser=denoiser), init),
             data,
             plan,
             self.rule,
             start=start,
-            exact=self._exact(data, plan, start),
+            exact=partial(forms.exact, self.denoiser),
+            part=None if callback else partial(forms.part, denoiser=denoiser),
             callback=callback,
             progress=self.method if self.verbose else None,
         )
@@ -296,16 +175,8 @@ class PlugAndPlay(Reconstructor, ABC):
     ) -> FixedPointMap:
         """The map ``T`` of the method with the parameters of ``plan``.
 
-        Parameters
-        ----------
-        data
-            the data term.
-        plan
-            the parameters.
-        start
-            the first image, as a real variable.
-        denoiser
-            the denoiser as it is to be run; the solver's own without it.
+        ``start`` is the first image, as a real variable; ``denoiser`` the denoiser as it is to be run, the
+        solver's own without it.
         """
 
     def anchored_map(
@@ -323,20 +194,3 @@ class PlugAndPlay(Reconstructor, ABC):
         inner = denoiser or self.denoiser
         applied = inner if plan.firm == 1 else Relaxed(inner, plan.firm).to(w.device)
         return Blocks.of(applied, plan.sigma, w)
-
-    def statement(self) -> Statement | None:
-        """What is proved of the denoiser as it is now; ``None`` if there is no rule."""
-        return proved(self.denoiser, real_type(self.denoiser) or torch.float32).statement
-
-    def _exact(self, data: DataTerm, plan: Plan, start: Tensor) -> Callable[[], Denoise]:
-        """Makes the map for float64, of the denoiser that the certificate is about."""
-
-        def make() -> Denoise:
-            physics = in_double(data.physics)
-            twin = DataTerm(
-                data.y, physics, self.data_fidelity, dtype=torch.float64, prox_error=1e-14
-            )
-            denoiser = in_double(unfolded(self.denoiser))
-            return self.anchored_map(twin, plan, start.double(), denoiser=denoiser).step
-
-        return make

@@ -12,6 +12,7 @@ from torch import Tensor
 from pnp_lip.solvers.data_term import DataTerm, ObservationError
 from pnp_lip.solvers.distance import certified_distance
 from pnp_lip.solvers.iteration import Iteration, Status, StoppingRule, iterate
+from pnp_lip.solvers.part import MakePart
 from pnp_lip.solvers.plan import Plan
 from pnp_lip.solvers.solution import FixedPointMap, Solution
 
@@ -50,6 +51,7 @@ def run(
     *,
     start: Tensor,
     exact: Callable[[], Denoise],
+    part: MakePart | None = None,
     callback: Callback | None = None,
     progress: str | None = None,
 ) -> Solution:
@@ -69,6 +71,8 @@ def run(
         the first image, as a real variable.
     exact
         makes the map for float64.
+    part
+        makes the map for some images of the batch.
     callback
         called with the iteration and the current image.
     progress
@@ -81,6 +85,7 @@ def run(
         scheme=plan.scheme,
         exact=exact,
         measure=fixed_point.measure,
+        part=part,
         callback=_on_images(callback, fixed_point, data),
         progress=progress,
     )

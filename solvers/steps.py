@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pnp_lip.errors import InputError
-from pnp_lip.solvers.growth import norms
+from pnp_lip.solvers.growth import Numbers, norms, numbers
 
 __all__ = [
     "Distances",
@@ -30,17 +30,17 @@ __all__ = [
     "require_share",
 ]
 
-#: ``|T(w) - T(v)|`` and ``|w - v|`` of two iterates, ``[B]`` each.
-Distances = tuple[Tensor, Tensor]
+#: ``|T(w) - T(v)|`` and ``|w - v|`` of two iterates.
+Distances = tuple[Numbers, Numbers]
 
 
 class Steps(ABC):
     """The steps of one run: every iterate is noted, then the next one is asked for."""
 
     def __init__(self) -> None:
-        self._last: tuple[Tensor, Tensor, Tensor] | None = None
+        self._last: tuple[Tensor, Tensor, Numbers] | None = None
 
-    def note(self, w: Tensor, image: Tensor, residual: Tensor, length: Tensor) -> Distances | None:
+    def note(self, w: Tensor, image: Tensor, residual: Tensor, length: Numbers) -> Distances | None:
         """Take note of an iterate, and say how far it and its image are from the last ones.
 
         Parameters
@@ -57,7 +57,7 @@ class Steps(ABC):
         Returns
         -------
         tuple or None
-            ``None`` for the first iterate.
+            ``None`` for the first iterate, and where no image moved further than its iterate.
         """
         last, self._last = self._last, (w, image, length)
         if last is None:
@@ -65,7 +65,13 @@ class Steps(ABC):
         if w is last[1]:
             # A Picard step: the change of T(w) is the residual, that of w the one before.
             return length, last[2]
-        return norms(image - last[1]), norms(w - last[0])
+        return numbers(norms(image - last[1])), numbers(norms(w - last[0]))
+
+    def keep(self, rows: list[int]) -> None:
+        """Go on with these images of the batch only."""
+        if self._last is not None:
+            w, image, length = self._last
+            self._last = w[rows], image[rows], length[rows]
 
     @abstractmethod
     def following(self, w: Tensor, image: Tensor, residual: Tensor) -> Tensor:
@@ -134,6 +140,10 @@ class _Anchored(Steps):
     def __init__(self, anchor: Tensor) -> None:
         super().__init__()
         self.anchor, self.step = anchor, 0
+
+    def keep(self, rows: list[int]) -> None:
+        super().keep(rows)
+        self.anchor = self.anchor[rows]
 
     def following(self, w: Tensor, image: Tensor, residual: Tensor) -> Tensor:
         self.step += 1

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pnp_lip.solvers.iteration import Status, StoppingRule, iterate
+from pnp_lip.solvers.part import Part
 from pnp_lip.solvers.schemes import Anderson, Halpern, KrasnoselskiiMann, Scheme
 
 RULE = StoppingRule(max_iter=200, tol=1e-8)
@@ -142,6 +143,70 @@ def test_an_image_of_a_batch_ends_as_it_would_alone(scheme: Scheme) -> None:
         torch.testing.assert_close(together.w[index], alone.w[0], rtol=1e-10, atol=1e-10)
         assert float(together.residuals[-1][index]) == pytest.approx(float(alone.residuals[-1]))
     assert len(set(together.steps)) > 1
+
+
+@pytest.mark.parametrize("scheme", [KrasnoselskiiMann(), Anderson(3), Halpern()])
+def test_images_that_have_ended_are_dropped_and_the_others_end_as_without(scheme: Scheme) -> None:
+    factors, rule = (0.2, 0.9, 0.5, 0.8), StoppingRule(4000, 1e-3)
+    start = torch.zeros(4, 7, dtype=torch.float64)
+    start[:, 0] = torch.arange(4.0)
+    sizes: list[int] = []
+
+    def part(rows: list[int]) -> Part:
+        step = contractions(*(factors[row] for row in rows))
+
+        def counted(w: Tensor) -> Tensor:
+            sizes.append(len(w))
+            return step(w)
+
+        return Part(counted)
+
+    without = iterate(contractions(*factors), start, rule, scheme=scheme)
+    dropped = iterate(contractions(*factors), start, rule, scheme=scheme, part=part)
+    assert set(sizes) >= {3, 1}
+    assert dropped.steps == without.steps
+    assert dropped.statuses == without.statuses
+    torch.testing.assert_close(dropped.w, without.w, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(dropped.residuals, without.residuals, rtol=1e-7, atol=0)
+    torch.testing.assert_close(dropped.lengths, without.lengths, rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("fault", ["another map", "another shape", "an error", "none"])
+def test_a_part_that_is_not_the_same_map_is_not_used(fault: str) -> None:
+    factors, rule = (0.2, 0.9, 0.5), StoppingRule(4000, 1e-6)
+    start = torch.zeros(3, 7, dtype=torch.float64)
+    calls: list[int] = []
+
+    def part(rows: list[int]) -> Part | None:
+        def step(w: Tensor) -> Tensor:
+            calls.append(1)
+            if fault == "an error":
+                raise RuntimeError("made for three images")
+            return w[:1] if fault == "another shape" else contractions(*factors[: len(rows)])(w)
+
+        return None if fault == "none" else Part(step)
+
+    ended = iterate(contractions(*factors), start, rule, part=part)
+    assert len(calls) <= 1
+    assert ended.w.equal(iterate(contractions(*factors), start, rule).w)
+
+
+def test_a_growth_after_others_have_ended_names_the_image_of_the_batch() -> None:
+    calls: list[int] = []
+
+    def step(w: Tensor) -> Tensor:
+        calls.append(1)
+        late = 1.2 if len(calls) > 8 else 0.9
+        return torch.stack([0.0 * w[0], late * w[1]]) if len(w) == 2 else late * w
+
+    start = torch.ones(2, 3, dtype=torch.float64)
+    growing = lambda w: torch.stack([0.0 * w[0], 1.2 * w[1]])  # noqa: E731
+    ended = iterate(
+        step, start, StoppingRule(40, 1e-12), exact=lambda: growing, part=lambda rows: Part(step)
+    )
+    assert ended.statuses == (Status.CONVERGED, Status.EXPANSION)
+    assert ended.growth is not None
+    assert ended.growth.image == 1
 
 
 def test_an_image_that_becomes_nan_does_not_end_the_others() -> None:

@@ -6,6 +6,7 @@ import copy
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from deepinv.optim.data_fidelity import L2
@@ -113,7 +114,7 @@ def test_few_suspicions_are_looked_at() -> None:
     watch = Watch(lambda: exact)
     for k in range(100):
         pair = (torch.zeros(1, 4), torch.ones(1, 4))
-        watch.look(k, pair, torch.tensor([2.0 + 0.001 * k]), torch.tensor([1.0]))
+        watch.look(k, lambda: pair, np.array([2.0 + 0.001 * k]), np.array([1.0]))  # noqa: B023
     assert len(calls) <= 16
     assert watch.growth is None
 
@@ -314,7 +315,7 @@ def test_a_proximity_operator_that_misses_its_accuracy_withdraws_the_claim(
     y = noisy(physics, image)
     assert ADMM(small_denoiser, 0.05, max_iter=30).solve(y, physics).guaranteed
     lazy = lambda normal, b, start, tolerance, **_: (start, norms(b - start - normal(start)))  # noqa: E731
-    monkeypatch.setattr("pnp_lip.solvers.data_term.solve_shifted", lazy)
+    monkeypatch.setattr("pnp_lip.solvers.proximity.solve_shifted", lazy)
     solution = ADMM(small_denoiser, 0.05, max_iter=30).solve(y, physics)
     assert solution.plan.guaranteed
     assert not solution.guaranteed

@@ -34,6 +34,7 @@ from pnp_lip.solvers import (
     Status,
 )
 from pnp_lip.solvers.data_term import DataTerm
+from pnp_lip.solvers.images import Blocks
 
 Solver = type[ForwardBackward] | type[ADMM]
 BOTH = pytest.mark.parametrize("kind", [ForwardBackward, ADMM])
@@ -127,6 +128,49 @@ def test_the_batch_gives_what_its_images_give_alone(
     alone = solver.solve(y[1:], physics)
     assert torch.allclose(together.x[1:], alone.x, atol=1e-5)
     assert torch.allclose(together.residuals[:, 1], alone.residuals[:, 0], rtol=1e-2)
+
+
+def per_image_masks() -> Inpainting:
+    """Half of the pixels, other ones for every image of a batch of three."""
+    return Inpainting((1, 40, 48), mask=(torch.rand(3, 1, 40, 48) > 0.5).float())
+
+
+@pytest.mark.parametrize(
+    ("physics", "dropped"),
+    [
+        (box_blur(), True),
+        (Blur(torch.ones(1, 1, 3, 3) / 9, padding="valid"), True),
+        (per_image_masks(), False),
+    ],
+    ids=["periodic blur", "valid blur", "other masks"],
+)
+@BOTH
+def test_converged_images_are_dropped_and_the_others_end_as_they_would_alone(
+    kind: Solver,
+    physics: LinearPhysics,
+    dropped: bool,
+    small_denoiser: LipschitzDenoiser,
+    image: Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x = torch.cat([image, image.flip(-1), 0.5 + 0.1 * image])
+    y, sizes = physics.A(x), []
+    levels = torch.tensor([0.02, 0.3, 0.1])
+    blocks = Blocks.__call__
+
+    def counted(self: Blocks, w: Tensor) -> Tensor:
+        sizes.append(len(w))
+        return blocks(self, w)
+
+    monkeypatch.setattr(Blocks, "__call__", counted)
+    solver = kind(small_denoiser, levels, tol=1e-4, max_iter=400)
+    together = solver.solve(y, physics)
+    assert together.status.name == "CONVERGED"
+    assert len(set(together.steps)) > 1
+    # One evaluation finds that the map for fewer images is another one.
+    assert (sum(size < 3 for size in sizes) > 1) == dropped
+    with_callback = solver.solve(y, physics, callback=lambda iteration, shown: None)
+    torch.testing.assert_close(together.x, with_callback.x, rtol=0, atol=2e-3)
 
 
 def test_the_map_of_forward_backward_is_averaged_in_pairs(
