@@ -9,16 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from deepinv.physics import BlurFFT, LinearPhysics
+from deepinv.physics import BlurFFT, LinearPhysics, LinearPhysicsMultiScaler
 from torch import Tensor
 
 from pnp_lip.solvers.absolute_operators import Forward, absolute_operator
 from pnp_lip.solvers.nonnegative import collatz_wielandt
 
-__all__ = ["absolute_norm"]
+__all__ = ["ROUNDINGS", "absolute_norm"]
 
 #: More than the roundings on the path of one term in any of these operators.
-_ROUNDINGS = 10**6
+ROUNDINGS = 10**6
 
 
 def absolute_norm(physics: LinearPhysics, x: Tensor) -> tuple[float, float, bool] | None:
@@ -30,7 +30,7 @@ def absolute_norm(physics: LinearPhysics, x: Tensor) -> tuple[float, float, bool
     if forward is None:
         return None
     v = torch.ones(x.shape, dtype=torch.float64, device=x.device)
-    upper, value = collatz_wielandt(lambda u: _normal(forward, u), v, roundings=_ROUNDINGS)
+    upper, value = collatz_wielandt(lambda u: _normal(forward, u), v, roundings=ROUNDINGS)
     return upper, value, _is_nonnegative(physics)
 
 
@@ -50,8 +50,12 @@ _FACTORS = ("mask", "filter", "filters", "multipliers", "M", "srf")
 
 def _is_nonnegative(physics: Any) -> bool:
     """Whether no stored factor is negative, so that ``|A|`` is ``A``."""
-    parts = getattr(physics, "physics_list", None) or [getattr(physics, "base", None) or physics]
-    if list(parts) != [physics]:
+    parts = list(
+        getattr(physics, "physics_list", None) or [getattr(physics, "base", None) or physics]
+    )
+    if type(physics) is LinearPhysicsMultiScaler and physics.scale:
+        parts.append(physics.upsamplings[physics.scale - 1])
+    if parts != [physics]:
         return all(_is_nonnegative(part) for part in parts)
     stored = [getattr(physics, name, None) for name in _FACTORS]
     if type(physics) is BlurFFT:

@@ -61,11 +61,12 @@ def unfolded(denoiser: nn.Module) -> nn.Module:
 
 
 def in_double(module: Any) -> Any:
-    """A copy in float64, with the parts of a stacked physics, which are no submodules."""
+    """A copy in float64, with the parts of a physics in lists, which are no submodules."""
     twin = copy.deepcopy(module).double()
-    parts = vars(twin).get("physics_list")
-    if isinstance(parts, list):
-        twin.physics_list = [in_double(part) for part in parts]
+    for name in ("physics_list", "upsamplings"):
+        parts = vars(twin).get(name)
+        if isinstance(parts, list):
+            setattr(twin, name, [in_double(part) for part in parts])
     return twin
 
 

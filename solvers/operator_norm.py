@@ -19,11 +19,14 @@ from deepinv.physics import LinearPhysics
 from torch import Tensor
 
 from pnp_lip.certifier import digest
+from pnp_lip.solvers.dense import dense_norm
 
 __all__ = ["NormSource", "OperatorNorm", "is_stock", "norm_rule", "operator_norm", "power_method"]
 
 #: What a power method is multiplied with before it is shown as if it were an upper bound.
 _MARGIN = 1.05
+#: A bound that exceeds the norm as computed by more than this factor is tried again on a dense matrix.
+_LOOSE = 1.01
 
 
 class NormSource(Enum):
@@ -33,6 +36,7 @@ class NormSource(Enum):
     SYMBOL = "proved bound of the blur's symbol, for every image size"
     NONNEGATIVE = "Collatz-Wielandt bound of the operator of absolute values, rounding included"
     MATRIX = "proved norm of the stored matrix"
+    DENSE = "proved norm of the dense matrix of a small operator"
     COILS = "largest sum of squared coil sensitivities, times the mask"
     PARTS = "composed of proved norms of the parts"
     ESTIMATE = "power method times 1.05: an estimate, not proved"
@@ -114,7 +118,12 @@ def _bound(physics: LinearPhysics, x: Tensor) -> OperatorNorm:
     if bound is None:
         value = power_method(physics, x)
         return OperatorNorm(_MARGIN * value, NormSource.ESTIMATE, value=value)
-    return bound
+    if bound.upper <= _LOOSE * bound.value:
+        return bound
+    small = dense_norm(physics, x)
+    if small is None or small[0] >= bound.upper:
+        return bound
+    return OperatorNorm(small[0], NormSource.DENSE, bound.lower, small[1])
 
 
 #: What decides the function of a physics besides its parameters.

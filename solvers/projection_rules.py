@@ -8,8 +8,9 @@ from typing import Any
 from deepinv.physics import Tomography, UltrasoundPlaneWave
 from torch import Tensor
 
-from pnp_lip.norms import convolution_norm
-from pnp_lip.rounding import multiply_up
+from pnp_lip.norms import convolution_norm, matrix_norm
+from pnp_lip.rounding import add_up, multiply_up
+from pnp_lip.solvers.dense import MOST, columns
 from pnp_lip.solvers.nonnegative import collatz_wielandt
 from pnp_lip.solvers.operator_norm import NormSource, OperatorNorm, norm_rule, power_method
 
@@ -39,4 +40,15 @@ def _echoes(physics: Any, x: Tensor) -> OperatorNorm | None:
     # One rounding for each term of the convolution, in float32.
     room = 1 + (len(physics.pulse) + 2) * 2.0**-23
     whole = multiply_up(upper, pulse.upper) * room
-    return OperatorNorm(whole, NormSource.PARTS, value=min(power_method(physics, x), whole))
+    product = OperatorNorm(whole, NormSource.PARTS, value=min(power_method(physics, x), whole))
+    return _with_pulse(physics, x, upper, roundings + len(physics.pulse) + 2) or product
+
+
+def _with_pulse(physics: Any, x: Tensor, echoes: float, roundings: int) -> OperatorNorm | None:
+    r"""Of a small image, as a dense matrix: :math:`\|A\| \le \|\hat A\| + nu\sum|p|\,\|B\|`, in float32."""
+    if x[0].numel() > MOST:
+        return None
+    bound = matrix_norm(columns(physics, x[:1]))
+    largest = multiply_up(float(physics.pulse.double().abs().sum()) * (1 + 1e-9), echoes)
+    upper = add_up(bound.upper, multiply_up(roundings * 2.0**-23, largest))
+    return OperatorNorm(upper, NormSource.DENSE, value=bound.lower)
