@@ -7,6 +7,7 @@ from fractions import Fraction
 from pnp_lip.certifier import Statement
 from pnp_lip.rounding import format_up
 from pnp_lip.solvers.data_term import DataTerm
+from pnp_lip.solvers.grounds import format_down
 from pnp_lip.solvers.operator_norm import OperatorNorm
 
 __all__ = ["expansive", "step_violations"]
@@ -23,14 +24,9 @@ def step_violations(stepsize: float, data: DataTerm, norm: OperatorNorm) -> list
     if Fraction(stepsize) * smooth < 2:
         return []
     return [
-        f"the stepsize must be below 2/L = {_format_down(float(2 / smooth))}, got {stepsize:.6g}: "
+        f"the stepsize must be below 2/L = {format_down(float(2 / smooth))}, got {stepsize:.6g}: "
         f"lower it, or use ADMM, which converges with every stepsize"
     ]
-
-
-def _format_down(value: float) -> str:
-    """Decimal text of six digits that is not above a positive ``value``."""
-    return format_up(-value).lstrip("-")
 
 
 def expansive(statement: Statement) -> str:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from pnp_lip.certifier import Statement
 from pnp_lip.solvers import theorems
 from pnp_lip.solvers.data_term import DataTerm
+from pnp_lip.solvers.grounds import about_denoiser, about_physics, anchored
 from pnp_lip.solvers.hypotheses import checked, made_firm
 from pnp_lip.solvers.operator_norm import OperatorNorm
 from pnp_lip.solvers.plan import Plan
@@ -27,6 +27,7 @@ __all__ = ["ADMM"]
 
 #: Largest relative defect of a closed proximity operator's optimality condition that is accepted.
 _PROX_TOLERANCE = 1e-3
+_MAP = "w + prox_(gamma f)(2 D(w) - w) - D(w)"
 
 
 class ADMM(PlugAndPlay):
@@ -75,7 +76,14 @@ class ADMM(PlugAndPlay):
             norm=bounds,
             scheme=self.scheme,
             violations=tuple(violations),
-            remarks=_remarks(statement, applied.weight, bounds, data),
+            iteration=anchored(_MAP, self.anchor),
+            hypotheses=(
+                about_denoiser(statement, applied.weight),
+                f"f(x) = {data.formula} is convex",
+                f"gamma = {stepsize:.6g} > 0, which may be of any size",
+                about_physics(bounds),
+            ),
+            remarks=_remarks(bounds, data),
             contraction=contraction,
             exists=contraction is not None,
             firm=applied.weight,
@@ -108,12 +116,8 @@ def _prox_violations(data: DataTerm, stepsize: float) -> list[str]:
     ]
 
 
-def _remarks(
-    applied: Statement | None, weight: float, norm: OperatorNorm, data: DataTerm
-) -> tuple[str, ...]:
+def _remarks(norm: OperatorNorm, data: DataTerm) -> tuple[str, ...]:
     remarks = []
-    if applied is not None and weight != 1:
-        remarks.append(f"the denoiser is applied as {applied.rule}, which is firmly nonexpansive")
     if not data.exact_prox:
         remarks.append(
             "the proximity operator is computed by conjugate gradients, in step k with an error of at "

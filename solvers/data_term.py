@@ -123,6 +123,11 @@ class DataTerm:
         """Whether :meth:`prox` is a closed form."""
         return type(self.physics) in _DIAGONALISED and is_stock(self.physics) and self.scalar
 
+    @property
+    def formula(self) -> str:
+        """``f(x)`` in words."""
+        return "|A x - y|^2 / 2" if self.scalar and self.weight == 1 else "|A x - y|_W^2 / 2"
+
     def native(self, w: Tensor) -> Tensor:
         """The image that a real variable stands for."""
         return to_native(w, self.is_complex)

@@ -30,6 +30,7 @@ from pnp_lip.rounding import round_up
 from pnp_lip.solvers import theorems
 from pnp_lip.solvers.admissible import expansive, step_violations
 from pnp_lip.solvers.data_term import DataTerm
+from pnp_lip.solvers.grounds import about_denoiser, about_physics, about_step, anchored
 from pnp_lip.solvers.hypotheses import Applied, checked, made_firm, proved
 from pnp_lip.solvers.operator_norm import OperatorNorm
 from pnp_lip.solvers.plan import Plan
@@ -123,6 +124,12 @@ class ForwardBackward(PlugAndPlay):
             sigma=self.level.at(data.physics),
             anchor=self.anchor,
             scale=min(1.0, stepsize / natural),
+            iteration=anchored(self._map(data), self.anchor),
+            hypotheses=(
+                about_denoiser(statement, applied.weight),
+                about_step(stepsize, data, bounds),
+                about_physics(bounds),
+            ),
             rate=None if violations else self._rate(scheme, statement, stepsize, data, bounds, x),
             stability=stability_bound(stepsize, data, bounds, statement, named, self.anchor),
         )
@@ -143,6 +150,11 @@ class ForwardBackward(PlugAndPlay):
         if self.firm:
             return made_firm(self.denoiser, dtype, self.method)
         return proved(self.denoiser, dtype, "the denoiser must be nonexpansive")
+
+    def _map(self, data: DataTerm) -> str:
+        """The map in words."""
+        step = f"D(x - gamma A*{'' if data.scalar else 'W'}(A x - y))"
+        return step if self.box is None else f"P_[{self.box[0]:g}, {self.box[1]:g}] {step}"
 
     def _rate(
         self,
@@ -168,7 +180,7 @@ class ForwardBackward(PlugAndPlay):
         if named is not None:
             return theorems.contraction(named)
         if averaged:
-            return theorems.averaged(box, unique=q < 1)
+            return theorems.averaged(box, q)
         return theorems.nonexpansive(box)
 
 

@@ -44,6 +44,10 @@ class Plan:
         how steps are made.
     violations
         hypotheses that fail, each with its remedy; empty if the theorem applies.
+    iteration
+        the map, as a formula.
+    hypotheses
+        those of the theorem that were checked, each with the numbers that meet it.
     remarks
         what a reader should know besides.
     contraction
@@ -83,6 +87,8 @@ class Plan:
     norm: OperatorNorm
     scheme: Scheme = field(default_factory=KrasnoselskiiMann)
     violations: tuple[str, ...] = ()
+    iteration: str = ""
+    hypotheses: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     contraction: float | None = None
     exists: bool = False
@@ -114,13 +120,15 @@ class Plan:
 
     def summary(self) -> str:
         """The plan in a few lines; bounds are rounded up."""
-        lines = [f"{self.method}, stepsize {self.stepsize:.4g}, {self.scheme.name} steps"]
+        of_map = f" of {self.iteration}" if self.iteration else ""
+        lines = [f"{self.method}, stepsize {self.stepsize:.4g}, {self.scheme.name} steps{of_map}"]
         if self.relaxation != 1:
             lines.append(f"relaxation {self.relaxation:.4g}")
         if self.theorem is not None and self.guaranteed:
+            because = f", because {'; '.join(self.hypotheses)}" if self.hypotheses else ""
             lines += [
                 f"theorem: {self.theorem.name} ({self.theorem.reference})",
-                self.theorem.conclusion,
+                f"{self.theorem.conclusion}{because}",
             ]
         else:
             lines += ["NO GUARANTEE: " + "; ".join(self.violations)]
@@ -152,6 +160,8 @@ class Plan:
             "operator_norm_upper": self.norm.upper,
             "operator_norm_value": self.norm.value,
             "operator_norm_source": self.norm.source.value,
+            "iteration": self.iteration,
+            "hypotheses": list(self.hypotheses) if named else [],
             "violations": list(self.violations),
             "remarks": list(self.remarks),
             "contraction": self.contraction,

@@ -30,6 +30,7 @@ from pnp_lip.solvers import theorems
 from pnp_lip.solvers.data_term import DataTerm
 from pnp_lip.solvers.execution import real_type
 from pnp_lip.solvers.fidelities import proximity_operators
+from pnp_lip.solvers.grounds import about_denoiser, about_physics, about_product
 from pnp_lip.solvers.hypotheses import checked, made_firm
 from pnp_lip.solvers.measurements import Measurement, parts_of
 from pnp_lip.solvers.pair import Pair
@@ -41,6 +42,7 @@ __all__ = ["PrimalDual"]
 
 #: The share of the largest product of steps, 1/|A|^2, with the norm as computed.
 _SHARE = 0.9
+_MAP = "x+ = D(x - tau A*u), u+ = prox_(sigma g*)(u + sigma A(2 x+ - x))"
 
 
 class PrimalDual(PlugAndPlay):
@@ -114,7 +116,14 @@ class PrimalDual(PlugAndPlay):
             norm=bounds,
             scheme=self.scheme,
             violations=tuple(violations),
-            remarks=(f"data term {type(self.data_fidelity).__name__}, dual step {dual:.4g}",),
+            iteration=_MAP,
+            hypotheses=(
+                about_denoiser(statement, applied.weight),
+                f"g is convex with a known proximity operator: {self._term()}",
+                about_product(stepsize, dual, bounds),
+                about_physics(bounds),
+            ),
+            remarks=(f"dual step {dual:.4g}",),
             firm=applied.weight,
             sigma=sigma,
         )
@@ -149,6 +158,12 @@ class PrimalDual(PlugAndPlay):
 
         at_rest = [torch.zeros_like(part) for part in pack.forward(start)]
         return FixedPointMap(step, lambda w: pack.open(w)[0], pack.close(start, at_rest), measure)
+
+    def _term(self) -> str:
+        """The data term by the names of deepinv."""
+        fidelity: Any = self.data_fidelity
+        parts = getattr(fidelity, "data_fidelity_list", [fidelity])
+        return ", ".join(type(part).__name__ for part in parts)
 
     def _natural_step(self, data: DataTerm, norm: float, sigma: float | Tensor) -> float:
         fidelity: Any = self.data_fidelity

@@ -49,22 +49,23 @@ _EXISTENCE = {
 
 DOUGLAS_RACHFORD = Theorem(
     "Douglas-Rachford for a firmly nonexpansive map",
-    "converges if a fixed point exists, for every stepsize",
+    "the images converge to a solution of 0 in (D^-1 - I)x + gamma grad f(x), if there is one",
     "Lions and Mercier 1979; Eckstein and Bertsekas 1992",
 )
 
 PRIMAL_DUAL = Theorem(
     "Condat-Vu primal-dual splitting for a firmly nonexpansive denoiser",
-    "converges if a zero of the inclusion exists, for every convex data term",
+    "the images converge to a solution of 0 in (D^-1 - I)x + tau A* dg(A x), if there is one",
     "Chambolle and Pock 2011; Condat 2013; Vu 2013",
 )
 
 
-def averaged(box: bool, unique: bool = False) -> Theorem:
-    """Of an averaged map, on a box or not; ``unique`` says that it contracts besides."""
+def averaged(box: bool, q: float = 1.0) -> Theorem:
+    """Of an averaged map, on a box or not, that contracts besides if ``q < 1``."""
     conclusion = (
-        "the iterates converge to the only fixed point (the map contracts, but too weakly to count on)"
-        if unique
+        f"the iterates converge to the only fixed point (the map contracts, but with 1 - q = {1 - q:.0e} "
+        f"too weakly to count on)"
+        if q < 1
         else _EXISTENCE[box]
     )
     return Theorem(
