@@ -3,14 +3,13 @@
     PNP_LIP_DATA=... python -m benchmarks.poisson
 
 A photograph is blurred and counted, with so many photons at white. All terms get the same denoiser; its
-level, over the deviation of a mean count, and the step of each (its weight against the data) are the best
-on validation images, and the rows are about other images. "weighted squares" knows the variance of every
-count, from the counts.
+level, over the deviation of a mean count, and the step of each (its weight against the data) are chosen on
+validation images, each by a search that moves to a better neighbour on a grid until there is none, and the
+rows are about other images. "weighted squares" knows the variance of every count, from the counts.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -30,11 +29,13 @@ from benchmarks.strength import images as validation
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.quality import psnr
 from pnp_lip.recipes.deblur import motion_kernel
-from pnp_lip.solvers import ForwardBackward, PlugAndPlay, PrimalDual
+from pnp_lip.solvers import ADMM, ForwardBackward, PlugAndPlay, PrimalDual
 
-PHOTONS = (10.0, 30.0, 100.0)
-LEVELS = (0.2, 0.3, 0.45, 0.7)
-WEIGHTS = (0.1, 0.3, 1.0)
+PHOTONS = (3.0, 10.0, 30.0, 100.0)
+LEVELS = (0.06, 0.09, 0.14, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5)
+WEIGHTS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+#: Where each search begins, as places in the two grids.
+_MIDDLE = (4, 3)
 
 Build = Callable[[LipschitzDenoiser, float, float, float, Tensor], PlugAndPlay]
 
@@ -42,8 +43,10 @@ Build = Callable[[LipschitzDenoiser, float, float, float, Tensor], PlugAndPlay]
 def squares(
     denoiser: LipschitzDenoiser, level: float, weight: float, photons: float, y: Tensor
 ) -> PlugAndPlay:
-    """Squares with one weight; forward-backward allows no longer step than 2/L."""
+    """Squares with one weight; forward-backward allows no longer step than 2/L, ADMM does."""
     options: dict[str, Any] = {"tol": 1e-4, "max_iter": 200, "stepsize": 0.63 * weight}
+    if weight > 1:
+        return ADMM(denoiser, level, **options)
     return ForwardBackward(denoiser, level, firm=True, box=(0.0, 1.0), **options)
 
 
@@ -117,30 +120,52 @@ def compared(photons: float, chosen_on: list[Tensor], shown_on: list[Tensor]) ->
     denoiser = LipschitzDenoiser(1).requires_grad_(False)
     rows: dict[str, Row] = {}
     for name, build in TERMS.items():
-        grid = itertools.product(LEVELS, WEIGHTS)
-        tried = {
-            setting: quality(build, denoiser, *setting, photons, chosen_on) for setting in grid
-        }
-        level, weight = max(tried, key=lambda setting: tried[setting])
+
+        def tried(level: float, weight: float, build: Build = build) -> float:
+            return quality(build, denoiser, level, weight, photons, chosen_on)
+
+        level, weight, reached = climbed(tried)
         rows[name] = {
             "level": level,
             "weight": weight,
-            "validation": tried[level, weight],
+            "inside": LEVELS[0] < level < LEVELS[-1] and WEIGHTS[0] < weight < WEIGHTS[-1],
+            "validation": reached,
             "psnr": quality(build, denoiser, level, weight, photons, shown_on),
         }
     return rows
+
+
+def climbed(value: Callable[[float, float], float]) -> tuple[float, float, float]:
+    """Level, weight and value where no neighbour on the grid is better."""
+    known: dict[tuple[int, int], float] = {}
+
+    def at(place: tuple[int, int]) -> float:
+        if place not in known:
+            known[place] = value(LEVELS[place[0]], WEIGHTS[place[1]])
+        return known[place]
+
+    here, best = None, _MIDDLE
+    while best != here:
+        here = best
+        moves = ((here[0] + i, here[1] + j) for i, j in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)))
+        near = [(i, j) for i, j in moves if 0 <= i < len(LEVELS) and 0 <= j < len(WEIGHTS)]
+        best = max(near, key=at)
+    return LEVELS[best[0]], WEIGHTS[best[1]], at(best)
 
 
 def poisson_table(rows: Rows) -> str:
     """A line for each number of photons."""
     counts = list(dict.fromkeys(names[0] for names in rows))
     return table(
-        ["photons at white", *TERMS, "gain over squares"],
+        ["photons at white", *TERMS, "gain over squares", "on the validation images"],
         [
             [
                 count,
                 *(fixed(rows[count, term]["psnr"], 2) for term in TERMS),
-                fixed(rows[count, "Kullback-Leibler"]["psnr"] - rows[count, "squares"]["psnr"], 2),
+                *(
+                    fixed(rows[count, "Kullback-Leibler"][on] - rows[count, "squares"][on], 2)
+                    for on in ("psnr", "validation")
+                ),
             ]
             for count in counts
         ],
