@@ -17,7 +17,7 @@ import deepinv as dinv
 import torch
 from deepinv.optim.data_fidelity import L2
 from deepinv.optim.optimizers import AndersonAccelerationConfig
-from deepinv.physics import MRI, LinearPhysics
+from deepinv.physics import MRI, LinearPhysics, Tomography
 from torch import Tensor, nn
 
 from benchmarks.harness import Benchmark, Recording, timed
@@ -27,7 +27,7 @@ from pnp_lip.data.photographs import photograph
 from pnp_lip.denoisers import Frozen, LipschitzDenoiser, firmly_nonexpansive
 from pnp_lip.quality import psnr
 from pnp_lip.recipes import deblur, inpaint
-from pnp_lip.solvers import ADMM, ForwardBackward
+from pnp_lip.solvers import ADMM, DEFAULT_STRENGTH, ForwardBackward, operator_norm
 from pnp_lip.solvers.growth import norms
 from pnp_lip.solvers.iteration import StoppingRule, iterate
 from pnp_lip.solvers.schemes import Anderson
@@ -181,6 +181,30 @@ def anchored(size: int) -> Iterator[tuple[str, dict[str, Any]]]:
         )
 
 
+def started(size: int = 64) -> Iterator[tuple[str, str, dict[str, float | int]]]:
+    """Tomography without normalisation from both starts: PSNR there, after 30 steps, at the end."""
+    x = photograph("camera", size=size)
+    physics = Tomography(img_width=size, angles=40, normalize=False)
+    clean = physics.A(x)
+    noise = 0.01 * float(clean.abs().mean())
+    y = clean + noise * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
+    denoiser = LipschitzDenoiser(1).requires_grad_(False)
+    level = DEFAULT_STRENGTH * noise / operator_norm(physics, x).value
+    for scheme in ("krasnoselskii-mann", "anderson"):
+        for start in (None, "dagger"):
+            seen: list[float] = []
+            solver = ForwardBackward(denoiser, level, tol=TOLERANCE, max_iter=300, scheme=scheme)
+            solution = solver.solve(
+                y,
+                physics,
+                init=start,
+                callback=lambda _, image: seen.append(float(psnr(image, x))),  # noqa: B023
+            )
+            first = float(psnr(solution.start, x))
+            found = {"start": first, "30 steps": seen[min(29, len(seen) - 1)], "end": seen[-1]}
+            yield scheme, start or "adjoint", found | {"iterations": solution.iterations}
+
+
 def overhead(size: int, steps: int = 40) -> dict[str, float]:
     """Seconds of the loop over those of a bare loop, for a network and for a trivial denoiser."""
     x = photograph("camera", size=size)
@@ -284,6 +308,22 @@ def overhead_table(rows: Rows) -> str:
     )
 
 
+def start_table(rows: Rows) -> str:
+    """A line for each scheme and start."""
+    lines = [(names, row) for names, row in rows.items() if names[0] == "start"]
+    return table(
+        ["steps", "start", "its PSNR", "after 30 steps", "at the end", "iterations"],
+        [
+            [
+                *names[1:],
+                *(fixed(row[key], 2) for key in ("start", "30 steps", "end")),
+                str(row["iterations"]),
+            ]
+            for names, row in lines
+        ],
+    )
+
+
 def ratios(rows: Rows) -> str:
     """Seconds of the default deblurring over those of plain steps with a denoiser that is not frozen."""
     shipped = {
@@ -315,6 +355,7 @@ BENCHMARK = Benchmark(
         "solvers-ratios": ratios,
         "solvers-overhead": overhead_table,
         "solvers-anchor": anchor_table,
+        "solvers-starts": start_table,
     },
     selecting=("problems", "methods", "parts"),
     packages=("deepinv",),
@@ -327,7 +368,9 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", help="only these")
     parser.add_argument("--size", type=int, default=128, help="pixels of a side")
     parser.add_argument("--most", type=int, default=400, help="most iterations")
-    parser.add_argument("--parts", nargs="+", default=["solve", "shipped", "overhead", "anchor"])
+    parser.add_argument(
+        "--parts", nargs="+", default=["solve", "shipped", "overhead", "anchor", "starts"]
+    )
     options = parser.parse_args()
     recording = BENCHMARK.start(options, tolerance=TOLERANCE, stepsize=STEP)
     with torch.no_grad():
@@ -342,6 +385,9 @@ def main() -> None:
         if "anchor" in options.parts:
             for name, row in anchored(options.size):
                 recording.add("anchor", name, row=row)
+        if "starts" in options.parts:
+            for scheme, start, row in started():
+                recording.add("start", scheme, start, row=row)
         if "overhead" in options.parts:
             recording.add("overhead", row=overhead(256))
     recording.close()
