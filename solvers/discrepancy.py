@@ -74,6 +74,7 @@ def solve_by_discrepancy(
     norm: float | None = None,
     callback: Callable[[int, Tensor], None] | None = None,
     misfit: Callable[[Tensor], float] | None = None,
+    least: float | None = None,
 ) -> StrengthChoice:
     r"""Solve at the strength for which :math:`\|Ax - y\|^2 = \tau m s^2`.
 
@@ -99,6 +100,8 @@ def solve_by_discrepancy(
     misfit
         of an image, in place of :math:`\|Ax - y\|^2/(ms^2)`: for noise that is not Gaussian
         (:func:`pnp_lip.solvers.misfit.count_discrepancy`).
+    least
+        the least strength to try; an eighth of the noise by default.
 
     Returns
     -------
@@ -115,7 +118,8 @@ def solve_by_discrepancy(
     if not 0 < target < math.inf:
         raise InputError(f"expected a positive target, got {target}")
     left = misfit or (lambda x: discrepancy(physics, x, y, level))
-    search, start = RootSearch(target, DEFAULT_STRENGTH), init
+    ends = {} if least is None else {"least": least}
+    search, start = RootSearch(target, DEFAULT_STRENGTH, **ends), init
     while search.next is not None:
         solver = build(search.next * level).altered(tol=_LOOSE)
         solution = solver.solve(y, physics, init=start, norm=norm)

@@ -33,10 +33,12 @@ class RootSearch:
         what the function is to be.
     first
         where to look first.
+    least
+        the least strength to try.
     """
 
-    def __init__(self, target: float, first: float) -> None:
-        self.target = target
+    def __init__(self, target: float, first: float, least: float = _RANGE[0]) -> None:
+        self.target, self.least = target, least
         self.tries: list[Try] = []
         self.next: float | None = first
 
@@ -67,7 +69,7 @@ class RootSearch:
         high = min((t for t in self.tries if self._height(t) >= 0), key=_strength, default=None)
         if low is not None and high is not None:
             return self._between(low, high)
-        end = _RANGE[0] if low is None else _RANGE[1]
+        end = self.least if low is None else _RANGE[1]
         last = self.tries[-1].strength
         if last == end:
             return None
