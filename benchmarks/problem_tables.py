@@ -66,6 +66,17 @@ def gains_table(rows: Rows) -> str:
     return table(heading, lines)
 
 
+def levin_line(rows: Rows) -> str:
+    """Means over the kernels of the published deblurring protocol, in a few words."""
+    groups = [of for name, of in _grouped(rows).items() if name.startswith(TITLES["deblurring"])]
+    plain, guided = (
+        " / ".join(f"{_psnr(tasks, method):.2f}" for tasks in groups) for method in (PLAIN, GUIDED)
+    )
+    counts = [len(_shared(of)) for tasks in groups for of in tasks]
+    counted = "–".join(str(count) for count in dict.fromkeys((min(counts), max(counts))))
+    return f"{plain} dB, with a guide {guided} ({counted} of 68 images)"
+
+
 def kernels_table(part: str) -> Table:
     """One column for each kernel, one line for each method and level of noise."""
 
@@ -149,6 +160,7 @@ def _mean(found: Sequence[Row], name: str) -> float:
 TABLES: dict[str, Table] = {
     "problems": problems_table,
     "guided-restoration": gains_table,
+    "levin-line": levin_line,
     "problem-kernels": kernels_table("deblurring"),
     "problem-kernels-set3c": kernels_table("set3c"),
     "problem-strengths": strengths_table,
