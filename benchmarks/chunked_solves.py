@@ -2,9 +2,9 @@
 
     python -m benchmarks.chunked_solves
 
-The packaged photograph, 256 x 256 pixels, blurred by the trace of a shaking camera of 15 pixels, noise 0.01, is
-deblurred as a whole and in four chunks by :func:`pnp_lip.denoisers.chunks.map_chunks`, each with its
-neighbours' pixels up to the overlap, to a residual of 1e-5 (forward-backward; only the frame is known).
+The packaged photograph, 256 x 256 pixels, blurred by the trace of a shaking camera of 15 pixels, noise
+0.01, is deblurred as a whole and in four chunks by :func:`pnp_lip.denoisers.chunks.map_chunks`, each with
+its neighbours' pixels up to the overlap, to a residual of 1e-5 (forward-backward; only the frame is known).
 """
 
 from __future__ import annotations
@@ -72,10 +72,14 @@ def overlap_table(rows: Rows) -> str:
     """A line for each overlap."""
     heading = ["overlap in pixels", "relative distance to the whole", "largest", "PSNR"]
     lines = [
-        [names[0], f"{row['relative']:.1e}", f"{row['largest']:.1e}", fixed(row["psnr"], 2)]
+        [names[0], *(_shown(row[key]) for key in ("relative", "largest")), fixed(row["psnr"], 2)]
         for names, row in rows.items()
     ]
     return table(heading, lines)
+
+
+def _shown(distance: float) -> str:
+    return f"{distance:.1e}" if distance else "–"
 
 
 BENCHMARK = Benchmark(
