@@ -17,7 +17,7 @@ from deepinv.optim.data_fidelity import L1
 from skimage import io
 from torch import Tensor
 
-from pnp_lip import LipschitzDenoiser
+from pnp_lip import GuidedDenoiser, LipschitzDenoiser
 from pnp_lip.cli import main
 from pnp_lip.data.images import write_image
 from pnp_lip.data.photographs import photograph
@@ -340,6 +340,10 @@ def test_time_and_memory_of_a_large_image_are_said(
     assert found is not None
     assert found.iteration > 0
     assert found.memory == 4 * (estimate._HELD + 20) * image.numel()
+    guided = estimated(problem, replace(options, guided=True))
+    assert guided is not None
+    filters = sum(GuidedDenoiser(1).denoiser.filters)
+    assert guided.memory == found.memory + 8 * filters * image.numel()
     assert "for 30 iterations" in found.sentence()
     volume = torch.rand(1, 1, 8, 24, 24)
     assert estimated(deconvolve.observed(volume, torch.ones(1, 1, 3, 3, 3)), options) is not None
