@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import protocols
-from benchmarks.problem_methods import Method, methods, richardson, start
+from benchmarks.problem_methods import TIKHONOV, Method, methods, richardson, start, tikhonov
 from pnp_lip.data.patches import read_folder
 from pnp_lip.data.phantoms import phantom
 from pnp_lip.recipes import ct, deblur, mri, photons
@@ -96,7 +96,8 @@ def deblurring_tasks() -> Iterator[Task]:
         }
         for name, pose in blurred.items():
             key = ("deblurring", f"{level:g}", name)
-            compared = methods(level / 255, scale=0.8)
+            linear = Method(TIKHONOV, tikhonov, (4, 8, 16, 32))
+            compared = [*methods(level / 255, scale=0.8), linear]
             yield Task(key, images, pose, validation_parts(3), compared, blurred["k1"])
 
 
