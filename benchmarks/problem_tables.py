@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.harness import Table
 from benchmarks.markdown import fixed, table
-from benchmarks.problem_methods import CLASSICAL, GUIDED, PLAIN, TIKHONOV, TV
+from benchmarks.problem_methods import CLASSICAL, DENOISED, GUIDED, PLAIN, TIKHONOV, TV
 from benchmarks.record import Key, Row, Rows
 
 __all__ = ["TABLES"]
@@ -78,15 +78,15 @@ def levin_line(rows: Rows) -> str:
 
 
 def levin_ease(rows: Rows) -> str:
-    """How easy the measured images of the deblurring protocol are, by a filter that ran on all."""
-    groups = [of for name, of in _grouped(rows).items() if name.startswith(TITLES["deblurring"])]
-    own = " / ".join(f"{_psnr(tasks, TIKHONOV):.2f}" for tasks in groups)
-    whole = " / ".join(
-        f"{np.mean([psnr for of in tasks for psnr in of[TIKHONOV]['psnr'].values()]):.2f}"
-        for tasks in groups
-    )
-    counts = {len(of[TIKHONOV]["psnr"]) for tasks in groups for of in tasks}
-    return f"{own} dB on the images of this table and {whole} on {max(counts)}"
+    """How easy the measured images of the deblurring protocol are, by what ran on all of them."""
+    own, whole, count = [], [], 0
+    for level in dict.fromkeys(key[1] for key in rows if key[0] == "deblurring"):
+        found = _methods(rows, ("deblurring", level, "k1"))
+        quick = found[DENOISED]["psnr"]
+        own.append(f"{np.mean([quick[number] for number in found[PLAIN]['psnr']]):.2f}")
+        whole.append(f"{np.mean(list(quick.values())):.2f}")
+        count = len(quick)
+    return f"{' / '.join(own)} dB on the images of k1 here and {' / '.join(whole)} on all {count}"
 
 
 def kernels_table(part: str) -> Table:
@@ -140,12 +140,12 @@ def _methods(rows: Rows, task: Key) -> dict[str, Row]:
 
 def _common(tasks: Sequence[dict[str, Row]]) -> list[str]:
     """Methods that every task has."""
-    return [method for method in tasks[0] if all(method in of for of in tasks)]
+    return [m for m in tasks[0] if m != DENOISED and all(m in of for of in tasks)]
 
 
 def _shared(of: dict[str, Row]) -> list[str]:
     """Images that every method of a task has."""
-    first, *others = (row["psnr"] for row in of.values())
+    first, *others = (row["psnr"] for name, row in of.items() if name != DENOISED)
     return [number for number in first if all(number in psnr for psnr in others)]
 
 

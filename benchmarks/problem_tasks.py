@@ -13,7 +13,16 @@ import torch
 from torch import Tensor
 
 from benchmarks import protocols
-from benchmarks.problem_methods import TIKHONOV, Method, methods, richardson, start, tikhonov
+from benchmarks.problem_methods import (
+    DENOISED,
+    TIKHONOV,
+    Method,
+    denoised_once,
+    methods,
+    richardson,
+    start,
+    tikhonov,
+)
 from pnp_lip.data.patches import read_folder
 from pnp_lip.data.phantoms import phantom
 from pnp_lip.recipes import ct, deblur, mri, photons
@@ -96,8 +105,11 @@ def deblurring_tasks() -> Iterator[Task]:
         }
         for name, pose in blurred.items():
             key = ("deblurring", f"{level:g}", name)
-            linear = Method(TIKHONOV, tikhonov, (4, 8, 16, 32))
-            compared = [*methods(level / 255, scale=0.8), linear]
+            compared = [
+                *methods(level / 255, scale=0.8),
+                Method(TIKHONOV, tikhonov, (4, 8, 16, 32)),
+                Method(DENOISED, denoised_once, (0.07, 0.1, 0.14, 0.2)),
+            ]
             yield Task(key, images, pose, validation_parts(3), compared, blurred["k1"])
 
 
