@@ -13,7 +13,9 @@ out.
 Rows hold the PSNR of every image by its number in the folder, so a row grows: a later call measures only
 images that are missing. Tables compare means over the images that all methods of a problem have.
 
-deblurring, super-resolution: the protocol of benchmarks.protocols on CBSD68.
+deblurring, super-resolution: the protocol of benchmarks.protocols on CBSD68. Tikhonov regularisation and
+one application of the denoiser to its result are quick enough for all images (--methods Tikhonov ...), and
+say how easy those are that the slow methods have.
 set3c: the eight kernels of Levin et al. 2009 on Set3C at noise 0.01 and 0.03.
 scans: MRI of one of four lines, noise 0.005, one coil and eight of known maps, beside the zero-filled
 image; CT of 60 views, noise 0.005 of the largest projection, beside filtered back-projection. Set12 is the
