@@ -21,10 +21,22 @@ from pnp_lip.errors import InputError
 from pnp_lip.recipes.coils import centred_ifft, estimated_maps, ring_of_coils
 from pnp_lip.recipes.problem import Problem, as_truth, gaussian_noise, require_noise
 
-__all__ = ["STRENGTH", "cartesian_mask", "observed", "simulated", "strength", "undersampled"]
+__all__ = [
+    "DETERMINED_STRENGTH",
+    "STRENGTH",
+    "cartesian_mask",
+    "is_determined",
+    "observed",
+    "simulated",
+    "strength",
+    "undersampled",
+]
 
-#: Strength of the denoiser, this much for the missing lines, and at least this many times the noise.
-STRENGTH = (0.02, 1.5)
+#: Least strength of the denoiser, and in units of the noise: for missing lines or estimated maps, and where
+#: given maps of many coils leave nothing missing.
+STRENGTH, DETERMINED_STRENGTH = (0.02, 1.5), (0.003, 1.0)
+#: Numbers that are measured for each pixel, from which on nothing is missing.
+_PLENTY = 2
 
 #: Share of the lines about the middle that are always measured, times the acceleration.
 _CENTRE = 0.32
@@ -34,9 +46,22 @@ _HEADROOM = 1.25
 _NEAR = 0.125
 
 
-def strength(noise: float) -> float:
-    """The strength chosen on validation images for a noise level."""
-    return max(STRENGTH[0], STRENGTH[1] * noise)
+def strength(noise: float, *, determined: bool = False) -> float:
+    """The strength chosen on validation images for a noise level; ``determined`` is said of the problem."""
+    least, factor = DETERMINED_STRENGTH if determined else STRENGTH
+    return max(least, factor * noise)
+
+
+def is_determined(problem: Problem) -> bool:
+    """Whether the maps of the coils were given, and twice as many numbers measured as pixels are sought.
+
+    Parameters
+    ----------
+    problem
+        of :func:`simulated`, :func:`observed` or :func:`undersampled`.
+    """
+    said = problem.settings
+    return said["maps"] == "given" and said["coils"] * said["sampled"] >= _PLENTY
 
 
 def cartesian_mask(size: tuple[int, int], acceleration: float, seed: int) -> Tensor:

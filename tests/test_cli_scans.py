@@ -96,6 +96,22 @@ def test_given_maps_and_masks_are_used(folder: Path, capsys: pytest.CaptureFixtu
     assert "their last axes must agree" in capsys.readouterr().err
 
 
+def test_with_given_maps_of_many_coils_the_strength_follows_the_noise() -> None:
+    truth = phantom("tissue", 96)
+    few, many, estimated = (
+        mri.simulated(truth, 4, 0.01, seed=0, coils=n, estimate=estimate)
+        for n, estimate in ((2, False), (12, False), (12, True))
+    )
+    assert [mri.is_determined(problem) for problem in (few, many, estimated)] == [
+        False,
+        True,
+        False,
+    ]
+    assert mri.strength(0.01, determined=True) == 0.01
+    assert mri.strength(0.0, determined=True) > 0
+    assert mri.strength(0.01) == 0.02
+
+
 def test_a_full_scan_is_undersampled_and_compared(folder: Path) -> None:
     np.save("scan.npy", kspace(acceleration=1))
     assert run("mri", "scan.npy", "--acceleration", "2", *GREY, *QUICK) == 0

@@ -31,7 +31,10 @@ def _mri(options: argparse.Namespace) -> dict[str, Any]:
         problems = [_simulated(scan.numbers, options)]
     else:
         problems = _observed(_as_slices(scan.numbers, options), options)
-    return solve_scan(scan, problems, imaging.strength, options)
+    noise = max(problem.noise for problem in problems)
+    determined = all(imaging.is_determined(problem) for problem in problems)
+    strength = imaging.strength(noise, determined=determined)
+    return solve_scan(scan, problems, lambda _: strength, options)
 
 
 def _simulated(truth: Tensor, options: argparse.Namespace) -> Problem:
