@@ -180,7 +180,7 @@ def limited_outcome(build: Callable[[], nn.Module], limit: int) -> dict[str, Any
 
 def _work(build: Callable[[], nn.Module], limit: int, sender: Connection) -> None:
     """Send the outcome, unless the system ends the process before."""
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 5))
     sender.send(outcome(build))
 
 

@@ -34,6 +34,7 @@ def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
     """
     before = fingerprint(module)
     with attributes_restored(module), recorded_calls():
+        _refuse_early(module, name, settings)
         programs = list(_programs_of(module, settings))
         _require_same(before, module)
         statements = []
@@ -68,6 +69,29 @@ def _require_same(before: str, module: nn.Module) -> None:
             "changes attributes of its own whenever it is called, so it is no map of its input alone: "
             "keep its state outside of it"
         )
+
+
+def _refuse_early(module: nn.Module, name: str, settings: Settings) -> None:
+    """What has no rule at one size has none for all, and one size is exported ten times as fast.
+
+    Whether the module can be exported at all is left to those that follow.
+
+    Raises
+    ------
+    Refusal
+        an operator without a rule, or attributes that change.
+    """
+    like = next(module.parameters(), torch.zeros((), dtype=settings.dtype))
+    shapes = likely_shapes(module, settings.inputs.get(id(module)))
+    calls = (call for shape in shapes for call in calls_of(module, shape, like))
+    before, call = fingerprint(module), next((one for one in calls if takes(module, one)), None)
+    try:
+        program = None if call is None else exported(module, call, fixed=True)
+    except (Refusal, NotExportable):
+        return
+    if program is not None:
+        _require_same(before, module)
+        Bounder(program, name, settings).run()
 
 
 def _programs_of(module: nn.Module, settings: Settings) -> Iterator[Program]:
