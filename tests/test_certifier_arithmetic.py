@@ -20,6 +20,7 @@ from pnp_lip.certifier import (
     lipschitz,
 )
 from pnp_lip.certifier.execution import gamma32
+from pnp_lip.certifier.walk import _better
 from pnp_lip.checker.composition import Claim, in_sequence, of_gradient_step, of_relaxation
 from pnp_lip.rounding import add_up, divide_up, multiply_up, round_up, sqrt_up
 
@@ -127,6 +128,14 @@ def test_combinations_of_averaged_matrices_are_bounded_as_claimed(
 def test_a_reflection_of_a_firmly_nonexpansive_map_is_nonexpansive() -> None:
     reflected = averaged_with_identity(Statement("projection", 1.0, 0.5), 2.0)
     assert (reflected.upper, reflected.averagedness) == (1.0, 1.0)
+
+
+def test_of_two_bounds_of_one_map_the_better_numbers_hold_together() -> None:
+    small, averaged = Statement("small", 0.5, 0.75), Statement("averaged", 0.75, 0.5)
+    for one, other in ((small, averaged), (averaged, small)):
+        found = _better(one, other)
+        assert (found.upper, found.averagedness) == (0.5, 0.5)
+    assert _better(lipschitz("wide", 2.0), small) == small
 
 
 def test_the_identity_is_neutral() -> None:

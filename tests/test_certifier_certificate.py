@@ -303,3 +303,16 @@ def test_no_execution_error_is_stated_for_an_unknown_activation() -> None:
     register_slope(Cube, lambda _: (0.0, 1.0))
     step = GradientStep(3, 3, Cube())  # type: ignore[arg-type]
     assert prove(step).execution is None
+
+
+def test_no_execution_error_is_stated_for_a_step_uphill_or_in_float64() -> None:
+    assert prove(_step(0.1)).execution is not None
+    assert prove(_step(-0.1)).execution is None
+    assert prove(_step(0.1).double()).execution is None
+
+
+def _step(tau: float) -> GradientStep:
+    torch.manual_seed(0)
+    step = GradientStep(3, 4).requires_grad_(False)
+    step.tau.fill_(tau)
+    return step
