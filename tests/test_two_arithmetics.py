@@ -1,16 +1,29 @@
-"""The prover's arithmetic of statements and the checker's, written apart, give the same numbers."""
+"""The prover's arithmetic of bounds and of rounding and the checker's, written apart, agree."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pnp_lip.certifier.composition import averaged_with_identity, combine, compose, worst
+from pnp_lip.certifier.execution import (
+    Execution,
+    affine_execution,
+    compose_executions,
+    relaxed_execution,
+    sizes_of,
+    step_execution,
+)
 from pnp_lip.certifier.statement import Statement, lipschitz, symmetric
 from pnp_lip.checker import composition as second
+from pnp_lip.checker import execution as again
 from pnp_lip.checker.composition import Claim
 from pnp_lip.rounding import round_up
 
@@ -66,3 +79,44 @@ def test_of_scalar_maps(one: Fraction, other: Fraction) -> None:
 @given(st.lists(statements, min_size=1, max_size=4))
 def test_of_the_worst_of_several_maps(parts: Sequence[Statement]) -> None:
     _require_same(worst(parts), second.worst([_claim(part) for part in parts]))
+
+
+def _require_near(proved: Execution | None, exact: again.Error | None) -> None:
+    """The prover's numbers are not below the checker's, and hardly above."""
+    assert proved is not None
+    assert exact is not None
+    for name in ("relative", "offset", "growth", "shift"):
+        value = getattr(exact, name)
+        assert value <= Fraction(getattr(proved, name)) <= value * (1 + Fraction(1, 10**8))
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 3, 3), (2, 4, 5), (4, 3), (1, 1, 1, 1)])
+@pytest.mark.parametrize("roundings", [0, 7])
+def test_of_rounding_in_a_layer(shape: tuple[int, ...], roundings: int) -> None:
+    torch.manual_seed(0)
+    weight, bias, norm = torch.randn(shape), torch.randn(shape[0]), 1.75
+    absolute, size, terms = sizes_of(weight, bias)
+    shared: dict[str, Any] = {"norm": norm, "absolute_norm": absolute, "bias": size}
+    proved = step_execution(**shared, tau=0.375, growth=1.0, terms=terms, roundings=roundings)
+    step: Any = SimpleNamespace(weight=weight, bias=bias, tau=Fraction(3, 8), roundings=roundings)
+    _require_near(proved, again.of_step(step, Fraction(norm), Fraction(1)))
+    affine = affine_execution(**shared, terms=terms[0])
+    _require_near(affine, again.of_affine(weight, bias, Fraction(norm), Fraction(1)))
+
+
+errors = st.tuples(*[st.integers(0, 24).map(lambda n: n / 8)] * 4)
+
+
+@given(st.lists(st.tuples(st.integers(0, 24).map(lambda n: n / 8), errors), min_size=1, max_size=3))
+def test_of_rounding_in_a_chain(parts: Sequence[tuple[float, tuple[float, ...]]]) -> None:
+    proved = compose_executions([(stretch, Execution(*error)) for stretch, error in parts])
+    exact = again.in_turn(
+        [(Fraction(stretch), again.Error(*map(Fraction, error))) for stretch, error in parts]
+    )
+    _require_near(proved, exact)
+
+
+@given(errors, st.integers(0, 24).map(lambda n: n / 8))
+def test_of_rounding_in_a_relaxation(error: tuple[float, ...], weight: float) -> None:
+    exact = again.of_blend(again.Error(*map(Fraction, error)), Fraction(weight))
+    _require_near(relaxed_execution(Execution(*error), weight), exact)
