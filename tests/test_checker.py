@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import pnp_lip.checker
-from pnp_lip import LipschitzDenoiser, Tiled, certify
+from pnp_lip import LipschitzDenoiser, Relaxed, Tiled, certify
 from pnp_lip.certifier.certificate import FORMAT as WRITTEN
 from pnp_lip.checker import CertificateRejected, check_certificate
+from pnp_lip.checker.architecture import keeps_shape
 from pnp_lip.checker.file import FORMAT as READ
 
 pytest.importorskip("flint", reason="checking a certificate needs python-flint")
@@ -227,3 +228,10 @@ def test_tiles_that_are_another_function_are_rejected(made: tuple[LipschitzDenoi
     small.halo = 1
     with pytest.raises(CertificateRejected, match="that is another function"):
         check_certificate(value, small)
+
+
+def test_wrappers_keep_shapes_where_what_they_wrap_does(
+    made: tuple[LipschitzDenoiser, Data],
+) -> None:
+    assert keeps_shape(Relaxed(made[0], 0.5))
+    assert not keeps_shape(Relaxed(torch.nn.Conv2d(1, 1, 3), 0.5))
