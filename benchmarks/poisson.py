@@ -147,7 +147,7 @@ def climbed(value: Callable[[float, float], float]) -> tuple[float, float, float
     here, best = None, _MIDDLE
     while best != here:
         here = best
-        moves = ((here[0] + i, here[1] + j) for i, j in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)))
+        moves = ((here[0] + i, here[1] + j) for i in (0, 1, -1) for j in (0, 1, -1))
         near = [(i, j) for i, j in moves if 0 <= i < len(LEVELS) and 0 <= j < len(WEIGHTS)]
         best = max(near, key=at)
     return LEVELS[best[0]], WEIGHTS[best[1]], at(best)
