@@ -55,8 +55,9 @@ def about_product(stepsize: float, dual: float, norm: OperatorNorm) -> str:
 
 def about_physics(norm: OperatorNorm) -> str:
     """What was tried of the physics."""
-    bound = ", and the bound of |A|" if norm.source is not NormSource.ESTIMATE else ""
-    return f"A is linear and A* its adjoint{bound} (tried on seeded vectors)"
+    if norm.source is NormSource.ESTIMATE:
+        return "A is linear and A* its adjoint (tried on seeded vectors)"
+    return "A is linear, A* its adjoint and |A| below its bound (tried on seeded vectors)"
 
 
 def anchored(step: str, rho: float) -> str:

@@ -125,11 +125,12 @@ class Plan:
         if self.relaxation != 1:
             lines.append(f"relaxation {self.relaxation:.4g}")
         if self.theorem is not None and self.guaranteed:
-            because = f", because {'; '.join(self.hypotheses)}" if self.hypotheses else ""
             lines += [
                 f"theorem: {self.theorem.name} ({self.theorem.reference})",
-                f"{self.theorem.conclusion}{because}",
+                self.theorem.conclusion,
             ]
+            if self.hypotheses:
+                lines.append(f"because {'; '.join(self.hypotheses)}")
         else:
             lines += ["NO GUARANTEE: " + "; ".join(self.violations)]
         if self.stability is not None:

@@ -53,7 +53,7 @@ def test_forward_backward_states_map_step_theorem_and_hypotheses(
     )
     assert step == pytest.approx(found.stepsize, rel=1e-5)
     assert step < limit <= 2 / found.norm.upper**2
-    assert "A is linear and A* its adjoint, and the bound of |A| (tried on seeded vectors)" in text
+    assert "A is linear, A* its adjoint and |A| below its bound (tried on seeded vectors)" in text
 
 
 @pytest.mark.parametrize("name", ["CT", "MRI", "super-resolution"])
