@@ -21,7 +21,7 @@ def estimated_noise(y: Tensor) -> float:
     .. math:: \mathrm{median}\,|d| \,/\, \Phi^{-1}(3/4)
 
     is the standard deviation if nothing but noise is that fine (Donoho and Johnstone 1994); the mean over
-    the channels, by :func:`skimage.restoration.estimate_sigma`. Fine texture counts as noise, so a clean
+    the channels, by ``skimage.restoration.estimate_sigma``. Fine texture counts as noise, so a clean
     photograph does not give 0. What removed fine noise, as JPEG does, removes it from the estimate.
 
     Parameters
