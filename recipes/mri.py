@@ -32,8 +32,8 @@ __all__ = [
     "undersampled",
 ]
 
-#: Least strength of the denoiser and its multiple of the noise, for missing lines or estimated maps; the second
-#: pair where given maps of many coils leave nothing missing.
+#: Least strength of the denoiser and its multiple of the noise, for missing lines or estimated maps; the
+#: second pair where given maps of many coils leave nothing missing.
 STRENGTH, DETERMINED_STRENGTH = (0.02, 1.5), (0.003, 1.0)
 #: Numbers that are measured for each pixel, from which on nothing is missing.
 _PLENTY = 2
