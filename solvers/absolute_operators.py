@@ -38,6 +38,7 @@ from deepinv.physics import functional as dF
 from torch import Tensor
 
 from pnp_lip.solvers.local_kernels import LocalKernels
+from pnp_lip.solvers.stock import is_stock
 
 __all__ = ["Forward", "absolute_operator"]
 
@@ -45,9 +46,12 @@ Forward = Callable[[Tensor], Any]
 
 
 def absolute_operator(physics: LinearPhysics) -> Forward | None:
-    """:math:`|A|` on images in float64; ``None`` where a part is of a class without an entry here."""
+    """:math:`|A|` on images in float64.
+
+    ``None`` where a part is of a class without an entry here, or one of its functions was replaced.
+    """
     build = _FORWARDS.get(type(physics))
-    return None if build is None else build(physics)
+    return None if build is None or not is_stock(physics) else build(physics)
 
 
 def _size(stored: Any) -> Tensor:
@@ -144,8 +148,8 @@ def _scaled(physics: Any) -> Forward | None:
     inner = absolute_operator(physics.base)
     if inner is None or physics.scale == 0:
         return inner
-    finer = _upsampled(physics.upsamplings[physics.scale - 1])
-    return lambda x: inner(finer(x))
+    finer = absolute_operator(physics.upsamplings[physics.scale - 1])
+    return None if finer is None else lambda x: inner(finer(x))
 
 
 def _composed(physics: Any) -> Forward | None:

@@ -34,8 +34,8 @@ from pnp_lip.errors import PnpLipError
 from pnp_lip.solvers.images import to_native, to_real
 from pnp_lip.solvers.measurements import Measurement, apply, parts_of
 from pnp_lip.solvers.noise_weights import DataTermError, noise_weights
-from pnp_lip.solvers.operator_norm import is_stock
 from pnp_lip.solvers.proximity import Diagonalised, Inexact
+from pnp_lip.solvers.stock import is_stock
 
 __all__ = ["DataTerm", "DataTermError", "ObservationError"]
 

@@ -34,6 +34,7 @@ from pnp_lip.rounding import add_up, multiply_up
 from pnp_lip.solvers.absolute_values import ROUNDINGS, absolute_norm
 from pnp_lip.solvers.execution import in_double
 from pnp_lip.solvers.measurements import parts_of
+from pnp_lip.solvers.stock import is_stock
 
 __all__ = ["MOST", "columns", "dense_norm"]
 
@@ -74,7 +75,9 @@ def columns(physics: Any, x: Tensor) -> Tensor:
 
 
 def _is_direct(physics: Any) -> bool:
-    """Whether every part computes sums of products of stored factors."""
+    """Whether every part computes sums of products of stored factors, as its class defines it."""
+    if not is_stock(physics):
+        return False
     if type(physics) in _FACTORS:
         return True
     if type(physics) not in _COMPOUNDS:

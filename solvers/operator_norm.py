@@ -20,8 +20,9 @@ from torch import Tensor
 
 from pnp_lip.certifier import digest
 from pnp_lip.solvers.dense import dense_norm
+from pnp_lip.solvers.stock import is_stock
 
-__all__ = ["NormSource", "OperatorNorm", "is_stock", "norm_rule", "operator_norm", "power_method"]
+__all__ = ["NormSource", "OperatorNorm", "norm_rule", "operator_norm", "power_method"]
 
 #: What a power method is multiplied with before it is shown as if it were an upper bound.
 _MARGIN = 1.05
@@ -124,22 +125,6 @@ def _bound(physics: LinearPhysics, x: Tensor) -> OperatorNorm:
     if small is None or small[0] >= bound.upper:
         return bound
     return OperatorNorm(small[0], NormSource.DENSE, bound.lower, small[1])
-
-
-#: What decides the function of a physics besides its parameters.
-_FUNCTIONS = ("A", "A_adjoint", "A_adjoint_A", "U", "V", "U_adjoint", "V_adjoint")
-
-
-def is_stock(physics: LinearPhysics) -> bool:
-    """Whether no function of this object was replaced after the class was defined."""
-    if any(name in vars(physics) for name in _FUNCTIONS):
-        return False
-    given = (vars(physics).get(f"_{name}") for name in ("U", "V", "U_adjoint", "V_adjoint"))
-    return all(
-        function is None
-        or getattr(function, "__qualname__", "").startswith("DecomposablePhysics.__init__")
-        for function in given
-    )
 
 
 def power_method(physics: LinearPhysics, x: Tensor, steps: int = 200, tol: float = 1e-6) -> float:

@@ -6,6 +6,7 @@ import copy
 import warnings
 from typing import Any
 
+import deepinv as dinv
 import pytest
 import torch
 from deepinv.physics import (
@@ -254,6 +255,21 @@ def test_a_transformation_that_interpolates_is_not_trusted() -> None:
     for physics in (turned, moved(Scale(factors=[0.5]))):
         bound = operator_norm(physics, torch.zeros(1, 1, N, N))
         assert bound.source is NormSource.ESTIMATE
+
+
+@pytest.mark.parametrize("kind", ["stacked", "composed", "cropped"])
+def test_a_function_replaced_on_a_part_is_not_trusted(kind: str) -> None:
+    part = dinv.physics.Blur(filter=torch.randn(1, 1, 3, 3), padding="reflect")
+    x = torch.zeros(1, 1, 8, 8)
+    whole = {
+        "stacked": lambda: dinv.physics.stack(part, dinv.physics.Denoising()),
+        "composed": lambda: dinv.physics.Inpainting((1, 8, 8), mask=0.5) * part,
+        "cropped": lambda: dinv.physics.PhysicsCropper(part, (1, 1)),
+    }[kind]()
+    assert operator_norm(whole, x).source.proved
+    original = part.A
+    part.A = lambda x, **kwargs: 50 * original(x)
+    assert not operator_norm(whole, x).source.proved
 
 
 def test_a_function_replaced_on_the_object_is_not_trusted() -> None:
