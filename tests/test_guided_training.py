@@ -193,6 +193,24 @@ def test_a_mask_network_for_colour_starts_with_the_blocks_of_a_grey_one(
     assert not mask.head.weight.any()
 
 
+def test_a_guided_denoiser_is_trained_further_from_where_it_ended(
+    config: GuidedConfig, tmp_path: Path
+) -> None:
+    first = GuidedTraining(config, tmp_path / "first")
+    list(first.run())
+    again = replace(config, initial=str(first.weights), mask_channels=9, unfreeze=0)
+    further = GuidedTraining(again, tmp_path / "further")
+    kept = first.average.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in state(further).items())
+    list(further.run())
+    moved = further.model.state_dict()
+    assert {name for name in kept if not torch.equal(kept[name], moved[name])} >= {
+        "mask.head.weight",
+        "denoiser.layers.0.weight",
+    }
+    assert all(torch.equal(kept[n], moved[n]) for n in kept if n.startswith("plain."))
+
+
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
@@ -200,7 +218,7 @@ def test_a_mask_network_for_colour_starts_with_the_blocks_of_a_grey_one(
         ("restored_share", 1.5, r"restored_share must be in \[0, 1\], got 1.5"),
         ("dial_share", float("nan"), r"dial_share must be in \[0, 1\], got nan"),
         ("mask_rate", -1.0, r"mask_rate must be at least 0, got -1.0"),
-        ("initial", "", "initial must name the weights of a plain denoiser"),
+        ("initial", "", "initial must name the weights of a plain or guided denoiser"),
         ("patch", 0, "patch must be at least 1, got 0"),
     ],
 )

@@ -60,13 +60,7 @@ class GuidedTraining(ResumableRun):
         self.config, self.folder = config, Path(folder)
         self.processes = Processes()
         torch.manual_seed(config.seed)  # the mask network starts at random
-        plain = LipschitzDenoiser.from_weights(config.initial, config.in_channels)
-        sizes = (config.mask_channels, config.mask_blocks, config.mask_limit)
-        self.model = GuidedDenoiser.starting_from(
-            plain, channels=sizes[0], blocks=sizes[1], limit=sizes[2]
-        )
-        if config.mask_initial:
-            _lend(config.mask_initial, self.model)
+        self.model = _started(config).train()
         self.model.plain.requires_grad_(False)
         self.optimizer = _optimizer(self.model, config)
         hold(self.model.denoiser, self.optimizer, averagedness=config.averagedness)
@@ -93,6 +87,22 @@ class GuidedTraining(ResumableRun):
         loss.backward()
         self.optimizer.step()
         return float(loss.detach())
+
+
+def _started(config: GuidedConfig) -> GuidedDenoiser:
+    """A guided denoiser that is trained further, or a new one made of a plain denoiser."""
+    path = shipped(config.in_channels, "guided") if config.initial == "guided" else config.initial
+    if "mask" in read_weights(path, config.in_channels).architecture:
+        return GuidedDenoiser(config.in_channels, pretrained=path)
+    model = GuidedDenoiser.starting_from(
+        LipschitzDenoiser.from_weights(path, config.in_channels),
+        channels=config.mask_channels,
+        blocks=config.mask_blocks,
+        limit=config.mask_limit,
+    )
+    if config.mask_initial:
+        _lend(config.mask_initial, model)
+    return model
 
 
 def _lend(source: str, model: GuidedDenoiser) -> None:

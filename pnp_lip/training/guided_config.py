@@ -15,14 +15,15 @@ __all__ = ["GuidedConfig"]
 class GuidedConfig(TrainingConfig):
     """Everything the run of a guided denoiser depends on; read from TOML by :meth:`read`.
 
-    The attributes of :class:`TrainingConfig` have the same meaning. Sizes of the layers come from
-    ``initial``; ``depth``, ``nf``, ``kernel_size``, ``inner_channels``, ``compile`` and
+    The attributes of :class:`TrainingConfig` have the same meaning, but for ``initial``, which names
+    the weights of a plain denoiser of which both stages are made, or a guided denoiser that is trained
+    further: a file, or ``"guided"`` for the shipped one. Sizes come from there; ``depth``, ``nf``, ``kernel_size``, ``inner_channels``, ``compile`` and
     ``channels_last`` have none. ``precision`` is meant for the mask network.
 
     Attributes
     ----------
     mask_channels, mask_blocks, mask_limit
-        sizes of the mask network.
+        sizes of the mask network, where it is new.
     mask_initial
         file of a guided denoiser, perhaps for other images, whose mask network lends
         what fits, or ``"guided"`` for the shipped grey one; random if empty.
@@ -70,4 +71,4 @@ class GuidedConfig(TrainingConfig):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0):
                 raise InputError(f"{name} must be at least 0, got {getattr(self, name)}")
         if not self.initial:
-            raise InputError("initial must name the weights of a plain denoiser, got ''")
+            raise InputError("initial must name the weights of a plain or guided denoiser, got ''")
