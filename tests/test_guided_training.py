@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from skimage import io
 
 from pnp_lip import GuidedDenoiser, LipschitzDenoiser, write_weights
 from pnp_lip.certifier import prove
+from pnp_lip.cli.train import train as train_command
 from pnp_lip.constraints import project
-from pnp_lip.errors import InputError
+from pnp_lip.errors import InputError, MissingFileError
 from pnp_lip.training import GuidedConfig, GuidedTraining
 from pnp_lip.training.guided_samples import GuidedSamples
 from pnp_lip.training.restored import RestoredCrops, restore_crops
@@ -231,3 +233,13 @@ def test_the_committed_configurations_are_read() -> None:
     folder = Path(__file__).resolve().parent.parent / "pnp_lip" / "weights"
     for name, channels in (("grey", 1), ("colour", 3)):
         assert GuidedConfig.read(folder / f"{name}_guided.toml").in_channels == channels
+
+
+def test_a_configuration_with_any_key_of_guided_runs_is_one(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text('initial = "guided"\nunfreeze = 0\ntrain = ["nowhere"]\n')
+    with pytest.raises(MissingFileError, match="nowhere"):
+        train_command(
+            argparse.Namespace(
+                config=str(tmp_path / "run.toml"), folder=str(tmp_path / "run"), device="cpu"
+            )
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 from pnp_lip.cli.door import require_device
@@ -20,6 +21,7 @@ from pnp_lip.weights import shipped_configurations
 
 __all__ = ["train"]
 
+_GUIDED_KEYS = {f.name for f in fields(GuidedConfig)} - {f.name for f in fields(TrainingConfig)}
 _WRITTEN, _CHECKPOINT = ("weights.safetensors", "curve.json"), "checkpoint.safetensors"
 
 
@@ -72,7 +74,7 @@ def _config(given: str) -> TrainingConfig:
         )
     try:
         with Path(path).open("rb") as file:
-            guided = "mask_channels" in tomllib.load(file)
+            guided = bool(_GUIDED_KEYS & tomllib.load(file).keys())
         return (GuidedConfig if guided else TrainingConfig).read(path)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is not TOML: {error}") from error

@@ -15,10 +15,11 @@ __all__ = ["GuidedConfig"]
 class GuidedConfig(TrainingConfig):
     """Everything the run of a guided denoiser depends on; read from TOML by :meth:`read`.
 
-    The attributes of :class:`TrainingConfig` have the same meaning, but for ``initial``, which names
-    the weights of a plain denoiser of which both stages are made, or a guided denoiser that is trained
-    further: a file, or ``"guided"`` for the shipped one. Sizes come from there; ``depth``, ``nf``, ``kernel_size``, ``inner_channels``, ``compile`` and
-    ``channels_last`` have none. ``precision`` is meant for the mask network.
+    The attributes of :class:`TrainingConfig` have the same meaning, but for ``initial``: weights of a
+    plain denoiser, of which both stages are made, or of a guided one, which is trained further, in a
+    file or ``"guided"`` for the shipped ones. Sizes of the layers come from there; ``depth``, ``nf``,
+    ``kernel_size``, ``inner_channels``, ``compile`` and ``channels_last`` have none. ``precision`` is
+    meant for the mask network.
 
     Attributes
     ----------
