@@ -115,9 +115,21 @@ class RidgeDescent(nn.Module):
             u = self.ridge.synthesise(slopes[:, None, None] * self.ridge.analyse(u))
         return torch.linalg.vector_norm(u)
 
+    @property
+    def smoothness(self) -> float:
+        """Of the regulariser, at every level."""
+        return self.bound * self.strength * self.scale
+
+    def regularise(self, x: Tensor, ratio: float) -> Tensor:
+        """The gradient of the regulariser for noise ``ratio`` times that of the training, each channel by
+        itself: ``ratio^2 R(x / ratio)`` is what a denoiser ``ratio D(x / ratio)`` minimises."""
+        channels = x.reshape(-1, 1, *x.shape[-2:])
+        found = self.ridge.gradient(channels * (self.scale / ratio))
+        return self.strength * ratio * found.reshape(x.shape)
+
     def forward(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         x = y - 2 / (self.bound * self.scale) * self.ridge.gradient(self.scale * y)
-        size = 2 / (1 + self.bound * self.strength * self.scale)
+        size = 2 / (1 + self.smoothness)
         for _ in range(self.steps - 1):
             step = x - y + self.strength * self.ridge.gradient(self.scale * x)
             x = x - size * step

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -15,18 +18,23 @@ from skimage.restoration import richardson_lucy
 from torch import Tensor, nn
 
 from benchmarks.harness import timed
+from benchmarks.peer_models import RidgeDescent
 from benchmarks.record import Row
 from pnp_lip import GuidedDenoiser
 from pnp_lip.recipes.options import Options, network_of, plain_solver
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.solvers import GuidedPlugAndPlay, GuidedSolution, PlugAndPlay, Solution
+from pnp_lip.solvers.data_term import DataTerm
+from pnp_lip.solvers.operator_norm import operator_norm
 
 __all__ = [
     "CLASSICAL",
     "DENOISED",
     "GUIDED",
     "MOST",
+    "PEERS",
     "PLAIN",
+    "RIDGE",
     "TIKHONOV",
     "TOLERANCE",
     "TV",
@@ -35,13 +43,14 @@ __all__ = [
     "denoised_once",
     "methods",
     "richardson",
+    "ridge",
     "start",
     "tikhonov",
 ]
 
 TOLERANCE, MOST = 1e-4, 400
 PLAIN, GUIDED, TV = "plain", "guided", "total variation"
-TIKHONOV, DENOISED = "Tikhonov", "Tikhonov, denoised once"
+TIKHONOV, DENOISED, RIDGE = "Tikhonov", "Tikhonov, denoised once", "CRR-NN"
 CLASSICAL = (
     TIKHONOV,
     "bicubic",
@@ -49,13 +58,18 @@ CLASSICAL = (
     "filtered back-projection",
     "Richardson-Lucy",
     "observation",
+    RIDGE,
 )
+#: Folder of the clones that :mod:`benchmarks.peer_models` names.
+PEERS = Path(os.environ.get("PNP_LIP_PEERS", "peers"))
 #: Strengths to begin with, in units of the noise or of a number that stands for it.
 _FACTORS = (0.6, 0.72, 0.86, 1.04)
 #: The same for total variation, whose weight is not a standard deviation.
 _WEIGHTS = (0.35, 0.5, 0.7, 1.0)
 #: Primal step of total variation with a quadratic data term, and the most iterations.
-_PRIMAL, _MOST_OF_PDCP = 10.0, 2000
+_PRIMAL, _MOST_OF_PEERS = 10.0, 2000
+#: Which CRR-NN (noise level and unrolled steps of its training), and the move at which its solve ends.
+_RIDGE_LEVEL, _RIDGE_STEPS, _RIDGE_TOLERANCE = 25, 10, 1e-5
 #: Pixels by which a periodic image is continued for a method that knows no periodic images.
 _MARGIN = 32
 #: Plain results that are kept: those of all validation images and strengths.
@@ -82,8 +96,10 @@ class Method:
     tries: Sequence[float] = ()
 
 
-def methods(noise: float, solver: str = "forward-backward", scale: float = 1.0) -> list[Method]:
-    """Guided, plain, total variation, with strengths about ``scale`` times the noise."""
+def methods(
+    noise: float, solver: str = "forward-backward", scale: float = 1.0, weight: float = 0.5
+) -> list[Method]:
+    """Guided and plain with strengths about ``scale`` times the noise, total variation with ``weight``."""
     unit = scale * noise
     tries = [factor * unit for factor in _FACTORS]
     ours = Ours(solver)
@@ -91,7 +107,7 @@ def methods(noise: float, solver: str = "forward-backward", scale: float = 1.0) 
     return [
         Method(GUIDED, ours.guided, tries),
         Method(PLAIN, ours.plain, tries),
-        Method(TV, smooth, [weight * unit for weight in _WEIGHTS]),
+        Method(TV, smooth, [share * weight * noise for share in _WEIGHTS]),
     ]
 
 
@@ -168,7 +184,7 @@ def variation(problem: Problem, weight: float) -> Restored:
         stepsize=_PRIMAL,
         stepsize_dual=1 / (8 * _PRIMAL),
         g_first=True,
-        max_iter=_MOST_OF_PDCP,
+        max_iter=_MOST_OF_PEERS,
         early_stop=True,
         thres_conv=TOLERANCE,
         custom_init=lambda y, physics: {
@@ -202,6 +218,42 @@ def variation_of_counts(problem: Problem, weight: float) -> Restored:
         "converged": solution.status.name == "CONVERGED",
     }
     return problem.in_frame(solution.x).clamp(0, 1), row
+
+
+@torch.no_grad()
+def ridge(problem: Problem, sigma: float) -> Restored:
+    """The convex regulariser CRR-NN, made for noise ``sigma``, by FISTA with restarts."""
+    model = _regulariser()
+    ratio = sigma * 255 / _RIDGE_LEVEL
+    data = DataTerm(problem.y, problem.physics)
+    seconds, (found, iterations) = timed(lambda: _descend(problem, data, model, ratio))
+    return problem.in_frame(found).clamp(0, 1), {"iterations": iterations, "seconds": seconds}
+
+
+@cache
+def _regulariser() -> RidgeDescent:
+    return RidgeDescent(PEERS, _RIDGE_LEVEL, _RIDGE_STEPS)
+
+
+def _descend(
+    problem: Problem, data: DataTerm, model: RidgeDescent, ratio: float
+) -> tuple[Tensor, int]:
+    norm = operator_norm(problem.physics, problem.start).upper
+    step = 1 / (norm**2 + model.smoothness)
+    x, z, t = problem.start, problem.start, 1.0
+    iterations = 0
+    while iterations < _MOST_OF_PEERS:
+        iterations += 1
+        gradient = data.gradient(z) + model.regularise(z, ratio)
+        new = z - step * gradient
+        moved = new - x
+        restart = float((gradient * moved).sum()) > 0
+        following = 1.0 if restart else (1 + (1 + 4 * t * t) ** 0.5) / 2
+        z = new if restart else new + (t - 1) / following * moved
+        x, t = new, following
+        if float(moved.norm()) < _RIDGE_TOLERANCE * float(x.norm()):
+            break
+    return x, iterations
 
 
 def start(problem: Problem, _: float) -> Restored:

@@ -27,7 +27,7 @@ _KERNELS = ("deblurring", "set3c")
 
 def problems_table(rows: Rows) -> str:
     """A line for each problem, means over its kernels and over the images that all methods have."""
-    heading = ["problem", "images", PLAIN, GUIDED, TV, "classical"]
+    heading = ["problem", "images", PLAIN, GUIDED, TV, "others"]
     heading += ["iterations", "seconds", "theorem and tolerance met"]
     lines = []
     for name, tasks in _grouped(rows).items():

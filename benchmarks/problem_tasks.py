@@ -15,11 +15,14 @@ from torch import Tensor
 from benchmarks import protocols
 from benchmarks.problem_methods import (
     DENOISED,
+    PEERS,
+    RIDGE,
     TIKHONOV,
     Method,
     denoised_once,
     methods,
     richardson,
+    ridge,
     start,
     tikhonov,
 )
@@ -141,14 +144,26 @@ def scan_tasks() -> Iterator[Task]:
     chosen = [phantom("tissue", SIDE), *validation_parts(1, 3, SIDE)]
     for coils in (1, 8):
         scan = partial(mri.simulated, acceleration=4, noise=0.005, seed=0, coils=coils)
-        compared = [*methods(0.005, scale=3.0), Method("zero-filled", start)]
+        compared = [
+            *methods(0.005, scale=3.0, weight=0.2),
+            *_ridges(0.005),
+            Method("zero-filled", start),
+        ]
         for name, images in objects.items():
             key = ("mri", f"{coils} coils" if coils > 1 else "1 coil", name)
             yield Task(key, images, scan, chosen, compared, scan)
     project = partial(ct.simulated, angles=ct.evenly(60), noise=0.005, seed=0)
-    compared = [*methods(0.005, scale=0.6), Method("filtered back-projection", start)]
+    back_projected = Method("filtered back-projection", start)
+    compared = [*methods(0.005, scale=0.6, weight=0.2), *_ridges(0.005), back_projected]
     for name, images in objects.items():
         yield Task(("ct", "60 views", name), images, project, chosen, compared, project)
+
+
+def _ridges(noise: float) -> list[Method]:
+    """CRR-NN, where its weights are."""
+    tries = [share * noise for share in (0.5, 1.0, 2.0, 4.0)]
+    found = (PEERS / "convex_ridge_regularizers").is_dir()
+    return [Method(RIDGE, ridge, tries)] if found else []
 
 
 def poisson_tasks() -> Iterator[Task]:

@@ -7,8 +7,10 @@ the rows "validation" record; where the best was the first or the last that was 
 Reporting images are used for nothing else. "plain" is the shipped denoiser in the solver that the plan
 names, to a residual of 1e-4; "guided" is the same with a guide from the plain result. Their rows say
 whether the theorem applied and the tolerance was met in every solve. "total variation" is the minimiser
-that deepinv's primal-dual iteration finds, for photons its TVDenoiser in our iteration. deepinv's learned
-denoisers load public weights at run time and are left out.
+that deepinv's primal-dual iteration finds, for photons its TVDenoiser in our iteration. CRR-NN
+is its authors' convex regulariser, minimised to its fixed point, where PNP_LIP_PEERS is a folder with the
+clone that benchmarks.peer_models names. deepinv's learned denoisers load public weights at run time and are
+left out.
 
 Rows hold the PSNR of every image by its number in the folder, so a row grows: a later call measures only
 images that are missing. Tables compare means over the images that all methods of a problem have.
