@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.harness import Table
 from benchmarks.markdown import fixed, table
-from benchmarks.problem_methods import CLASSICAL, DENOISED, GUIDED, PLAIN, TIKHONOV, TV
+from benchmarks.problem_methods import DENOISED, GUIDED, OTHERS, PLAIN, TIKHONOV, TV
 from benchmarks.record import Key, Row, Rows
 
 __all__ = ["TABLES"]
@@ -37,13 +37,13 @@ def problems_table(rows: Rows) -> str:
         own = [method for method in (PLAIN, GUIDED) if method in found]
         means = {method: _psnr(tasks, method) for method in found}
         met = all(row["proved"] and row["converged"] for method in own for row in found[method])
-        classical = [f"{method} {means[method]:.2f}" for method in CLASSICAL if method in means]
+        others = [f"{method} {means[method]:.2f}" for method in OTHERS if method in means]
         lines.append(
             [
                 name,
                 _images(tasks),
                 *(fixed(means.get(method), 2) for method in (PLAIN, GUIDED, TV)),
-                ", ".join(classical) or "–",
+                ", ".join(others) or "–",
                 " / ".join(f"{_mean(found[method], 'iterations'):.0f}" for method in own),
                 " / ".join(f"{_mean(found[method], 'seconds'):.1f}" for method in own),
                 "all" if met else "not all",

@@ -13,18 +13,16 @@ import torch
 from torch import Tensor
 
 from benchmarks import protocols
-from benchmarks.problem_methods import (
-    DENOISED,
+from benchmarks.problem_methods import DENOISED, GUIDED, PLAIN, RIDGE, TIKHONOV, TV, Method, Ours
+from benchmarks.problem_peers import (
     PEERS,
-    RIDGE,
-    TIKHONOV,
-    Method,
     denoised_once,
-    methods,
     richardson,
     ridge,
     start,
     tikhonov,
+    variation,
+    variation_of_counts,
 )
 from pnp_lip.data.patches import read_folder
 from pnp_lip.data.phantoms import phantom
@@ -35,6 +33,10 @@ __all__ = ["PARTS", "SIDE", "VALIDATION", "Task"]
 
 #: Sides of the middle parts of photographs that are reported (grey) and of those to choose on.
 SIDE, VALIDATION = 128, 192
+#: Strengths to begin with, in units of the noise or of a number that stands for it.
+_FACTORS = (0.6, 0.72, 0.86, 1.04)
+#: The same for total variation, whose weight is not a standard deviation.
+_WEIGHTS = (0.35, 0.5, 0.7, 1.0)
 _TEMPLATE = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
 
 
@@ -96,6 +98,21 @@ def brain() -> dict[int, Tensor]:
         frame[top : top + image.shape[0], left : left + image.shape[1]] = image
         slices[height] = (frame / frame.max()).clamp(0, 1)[None, None]
     return slices
+
+
+def methods(
+    noise: float, solver: str = "forward-backward", scale: float = 1.0, weight: float = 0.5
+) -> list[Method]:
+    """Guided and plain with strengths about ``scale`` times the noise, total variation with ``weight``."""
+    unit = scale * noise
+    tries = [factor * unit for factor in _FACTORS]
+    ours = Ours(solver)
+    smooth = variation_of_counts if solver == "primal-dual" else variation
+    return [
+        Method(GUIDED, ours.guided, tries),
+        Method(PLAIN, ours.plain, tries),
+        Method(TV, smooth, [share * weight * noise for share in _WEIGHTS]),
+    ]
 
 
 def deblurring_tasks() -> Iterator[Task]:

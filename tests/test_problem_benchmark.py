@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmarks.choice import best_inside
 from benchmarks.problem_methods import Ours
+from benchmarks.problem_peers import variation
 from benchmarks.problem_tables import kernels_table, problems_table
 from benchmarks.problems import grown
 from benchmarks.record import Key, Row
@@ -79,3 +80,27 @@ def test_the_plain_result_of_a_guided_solve_is_the_plain_solve() -> None:
     alone, alone_row = Ours("forward-backward").plain(problem, 0.02)
     torch.testing.assert_close(kept, alone, rtol=0, atol=1e-4)
     assert abs(kept_row["iterations"] - alone_row["iterations"]) <= 1
+
+
+def test_total_variation_is_minimised() -> None:
+    """No image on a segment to the observation, the truth or a random one has a smaller cost."""
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.zeros(1, 1, 24, 24)
+    truth[..., 6:18, 4:12] = 0.6
+    kernel = torch.tensor([[0.1, 0.2, 0.1], [0.0, 0.5, 0.1], [0.0, 0.0, 0.0]])
+    problem = deblur.simulated(truth + 0.2, kernel, noise=0.05, seed=0)
+    weight = 0.03
+
+    def cost(x: Tensor) -> float:
+        rows, columns = x.diff(dim=-2), x.diff(dim=-1)
+        squares = torch.zeros_like(x)
+        squares[..., :-1, :] += rows**2
+        squares[..., :-1] += columns**2
+        fit = (problem.physics.A(x) - problem.y).square().sum() / 2
+        return float(fit + weight * squares.sqrt().sum())
+
+    found, _ = variation(problem, weight)
+    others = [problem.y, truth + 0.2, torch.rand(truth.shape, generator=generator)]
+    for other in others:
+        for share in (0.003, 0.03, 0.3, 1.0):
+            assert cost(found) < cost(found + share * (other - found)) + 1e-5

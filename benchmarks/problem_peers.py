@@ -1,0 +1,161 @@
+"""Peers on the problems of :mod:`benchmarks.problems`, each with one number to choose."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from deepinv.models import TVDenoiser
+from deepinv.optim import L2, PDCP, L12Prior, TVPrior
+from skimage.restoration import richardson_lucy
+from torch import Tensor, nn
+
+from benchmarks.harness import timed
+from benchmarks.peer_models import RidgeDescent
+from benchmarks.problem_methods import MOST, TOLERANCE, Restored
+from pnp_lip.recipes.options import Options, network_of
+from pnp_lip.recipes.problem import Problem
+from pnp_lip.solvers.data_term import DataTerm
+from pnp_lip.solvers.operator_norm import operator_norm
+
+__all__ = [
+    "PEERS",
+    "denoised_once",
+    "richardson",
+    "ridge",
+    "start",
+    "tikhonov",
+    "variation",
+    "variation_of_counts",
+]
+
+#: Folder of the clones that :mod:`benchmarks.peer_models` names.
+PEERS = Path(os.environ.get("PNP_LIP_PEERS", "peers"))
+#: Primal step of total variation with a quadratic data term, and the most iterations.
+_PRIMAL, _MOST_OF_PEERS = 10.0, 2000
+#: Which CRR-NN (noise level and unrolled steps of its training), and the move at which its solve ends.
+_RIDGE_LEVEL, _RIDGE_STEPS, _RIDGE_TOLERANCE = 25, 10, 1e-5
+#: Pixels by which a periodic image is continued for a method that knows no periodic images.
+_MARGIN = 32
+#: Of the linear result that is denoised once.
+_GAMMA = 16.0
+
+
+@torch.no_grad()
+def variation(problem: Problem, weight: float) -> Restored:
+    """Total variation with a quadratic data term: deepinv's primal-dual iteration to its fixed point."""
+    differences, first = TVPrior(), problem.start
+    solver = PDCP(
+        K=differences.nabla,
+        K_adjoint=differences.nabla_adjoint,
+        data_fidelity=L2(),
+        prior=L12Prior(l2_axis=-1),
+        lambda_reg=weight,
+        stepsize=_PRIMAL,
+        stepsize_dual=1 / (8 * _PRIMAL),
+        g_first=True,
+        max_iter=_MOST_OF_PEERS,
+        early_stop=True,
+        thres_conv=TOLERANCE,
+        custom_init=lambda y, physics: {
+            "est": (first, first, torch.zeros_like(differences.nabla(first)))
+        },
+    )
+    seconds, found = timed(lambda: solver(problem.y, problem.physics))
+    return problem.in_frame(found).clamp(0, 1), {"seconds": seconds}
+
+
+class _Variation(nn.Module):
+    """deepinv's proximity operator of total variation, every call from the same start."""
+
+    def __init__(self, channels: int, steps: int = 25) -> None:
+        super().__init__()
+        self.steps, self.in_channels = steps, channels
+
+    def forward(self, x: Tensor, sigma: float) -> Tensor:
+        found: Tensor = TVDenoiser(n_it_max=self.steps)(x, sigma)
+        return found
+
+
+def variation_of_counts(problem: Problem, weight: float) -> Restored:
+    """Total variation in our iteration for photons, whose hypotheses nobody checks for it."""
+    options = Options(weight, "primal-dual", max_iter=MOST, tol=TOLERANCE, unproved=True)
+    found = options.build(problem, _Variation(problem.channels))
+    seconds, solution = timed(lambda: found.solve(problem.y, problem.physics, init=problem.start))
+    row = {
+        "iterations": solution.iterations,
+        "seconds": seconds,
+        "converged": solution.status.name == "CONVERGED",
+    }
+    return problem.in_frame(solution.x).clamp(0, 1), row
+
+
+@torch.no_grad()
+def ridge(problem: Problem, sigma: float) -> Restored:
+    """The convex regulariser CRR-NN, made for noise ``sigma``, by FISTA with restarts."""
+    model = _regulariser()
+    ratio = sigma * 255 / _RIDGE_LEVEL
+    data = DataTerm(problem.y, problem.physics)
+    seconds, (found, iterations) = timed(lambda: _descend(problem, data, model, ratio))
+    return problem.in_frame(found).clamp(0, 1), {"iterations": iterations, "seconds": seconds}
+
+
+@cache
+def _regulariser() -> RidgeDescent:
+    return RidgeDescent(PEERS, _RIDGE_LEVEL, _RIDGE_STEPS)
+
+
+def _descend(
+    problem: Problem, data: DataTerm, model: RidgeDescent, ratio: float
+) -> tuple[Tensor, int]:
+    norm = operator_norm(problem.physics, problem.start).upper
+    step = 1 / (norm**2 + model.smoothness)
+    x, z, t = problem.start, problem.start, 1.0
+    iterations = 0
+    while iterations < _MOST_OF_PEERS:
+        iterations += 1
+        gradient = data.gradient(z) + model.regularise(z, ratio)
+        new = z - step * gradient
+        moved = new - x
+        restart = float((gradient * moved).sum()) > 0
+        following = 1.0 if restart else (1 + (1 + 4 * t * t) ** 0.5) / 2
+        z = new if restart else new + (t - 1) / following * moved
+        x, t = new, following
+        if float(moved.norm()) < _RIDGE_TOLERANCE * float(x.norm()):
+            break
+    return x, iterations
+
+
+def start(problem: Problem, _: float) -> Restored:
+    """The image that the iteration starts from."""
+    return problem.observation.clamp(0, 1), {"iterations": 0, "seconds": 0.0}
+
+
+def richardson(problem: Problem, steps: float) -> Restored:
+    """Richardson and Lucy's iteration, stopped after some steps; the periodic image is continued for it."""
+    kernel = np.array(problem.settings["kernel"])
+    image = np.pad(problem.y[0, 0].double().numpy(), _MARGIN, mode="wrap")
+    seconds, found = timed(lambda: richardson_lucy(image, kernel, num_iter=round(steps)))
+    inner = found[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+    pixels = torch.from_numpy(inner).float().clamp(0, 1)[None, None]
+    return pixels, {"iterations": round(steps), "seconds": seconds}
+
+
+def tikhonov(problem: Problem, gamma: float) -> Restored:
+    """The minimiser of ``gamma |Ax - y|^2 + |x - mean(y)|^2``, by Fourier transforms."""
+    mean = problem.y.mean(dim=(-2, -1), keepdim=True).expand_as(problem.start)
+    seconds, found = timed(lambda: problem.physics.prox_l2(mean, problem.y, gamma))
+    return found.clamp(0, 1), {"iterations": 0, "seconds": seconds}
+
+
+def denoised_once(problem: Problem, sigma: float) -> Restored:
+    """One application of the plain denoiser to a linear result: quick enough for all images."""
+    options = Options(sigma)
+    denoiser = network_of(problem, options).denoiser
+    blurry, row = tikhonov(problem, _GAMMA)
+    with torch.no_grad():
+        found: Tensor = denoiser(blurry, sigma)
+    return found.clamp(0, 1), row
