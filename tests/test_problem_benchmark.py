@@ -87,7 +87,7 @@ def test_total_variation_is_minimised() -> None:
     generator = torch.Generator().manual_seed(0)
     truth = torch.zeros(1, 1, 24, 24)
     truth[..., 6:18, 4:12] = 0.6
-    kernel = torch.tensor([[0.1, 0.2, 0.1], [0.0, 0.5, 0.1], [0.0, 0.0, 0.0]])
+    kernel = torch.tensor([[[[0.1, 0.2, 0.1], [0.0, 0.5, 0.1], [0.0, 0.0, 0.0]]]])
     problem = deblur.simulated(truth + 0.2, kernel, noise=0.05, seed=0)
     weight = 0.03
 
