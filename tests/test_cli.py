@@ -94,7 +94,8 @@ def test_a_shipped_configuration_is_found_by_its_name(folder: Path) -> None:
     from pnp_lip.weights import shipped_configurations
 
     names = shipped_configurations()
-    assert set(names) == {"grey", "colour", "grey_guided", "colour_guided"}
+    guided = {"grey_guided", "colour_guided", "colour_guided_further"}
+    assert set(names) == {"grey", "colour", *guided}
     for name, path in names.items():
         kind = GuidedConfig if "guided" in name else TrainingConfig
         assert _config(name) == kind.read(path)

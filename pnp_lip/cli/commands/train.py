@@ -22,7 +22,8 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "config",
-        help="TOML file, or the name of a shipped one: grey, colour, grey_guided, colour_guided",
+        help="TOML file, or the name of a shipped one: grey, colour, grey_guided, colour_guided, "
+        "colour_guided_further",
     )
     parser.add_argument("--folder", default="runs/train", help="of the run (default runs/train)")
     parser.add_argument("--device", default="cpu", help="where to train (default cpu)")
