@@ -15,6 +15,7 @@ from pnp_lip.denoisers.volume import VolumeDenoiser
 from pnp_lip.recipes.networks import network
 from pnp_lip.recipes.options import Options
 from pnp_lip.recipes.problem import Problem
+from pnp_lip.solvers.memory import maps_memory
 
 __all__ = ["Estimate", "estimated"]
 
@@ -63,11 +64,9 @@ def estimated(problem: Problem, options: Options) -> Estimate | None:
     if variable.numel() < _LARGE:
         return None
     named = network(problem.channels, options.weights, options.device, guided=options.guided)
-    maps, used = 0, named.denoiser
-    if isinstance(used, GuidedDenoiser):
-        # The maps of all filters, as they are checked and as they are laid out for speed; a guided
-        # application takes as long as a plain one.
-        maps, used = 2 * sum(used.denoiser.filters) * variable.shape[-2:].numel(), used.plain
+    maps, used = 0.0, named.denoiser
+    if isinstance(used, GuidedDenoiser):  # whose applications take as long as plain ones
+        maps, used = maps_memory(used, (*variable.shape[:2], *variable.shape[-2:]), 4), used.plain
     part = variable[..., :_PART, :_PART].contiguous()
     frozen: torch.nn.Module = Frozen(used, options.sigma)
     if variable.ndim == 5:
@@ -77,7 +76,7 @@ def estimated(problem: Problem, options: Options) -> Estimate | None:
     denoiser = _seconds(lambda: frozen(part, options.sigma)) * variable.numel() / part.numel()
     physics = _seconds(lambda: problem.physics.A_adjoint_A(variable))
     held = _HELD + 2 * options.memory_of(variable)
-    return Estimate(denoiser + physics, 4.0 * (held * variable.numel() + maps), options.max_iter)
+    return Estimate(denoiser + physics, 4.0 * held * variable.numel() + maps, options.max_iter)
 
 
 def _seconds(action: Callable[[], Tensor]) -> float:

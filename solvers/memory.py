@@ -4,6 +4,9 @@ A network with at most ``c`` filters in a layer needs about :math:`(2c + 4C)` nu
 image of ``C`` channels: the responses of a layer, their clipped copy, and a few images. Tiles compute the
 same function (:mod:`pnp_lip.denoisers.tiled`), so that the choice changes neither the theorem nor, beyond
 rounding, the result.
+
+A denoiser with a fixed guide is folded and works in strips of rows, so it needs no tiles. Its maps are the
+same at every application and stay in memory: a number for each filter and each block of 2 x 2 pixels.
 """
 
 from __future__ import annotations
@@ -14,12 +17,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.denoisers.frozen import Frozen
+from pnp_lip.denoisers.frozen import WHOLE_BYTES, Frozen
+from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.relaxed import Relaxed
 from pnp_lip.denoisers.tiled import Tiled, receptive_radius
 
-__all__ = ["fitted", "free_memory", "needed_memory"]
+__all__ = ["fitted", "free_memory", "maps_memory", "needed_memory"]
 
 #: The share of the free memory that a denoiser may take.
 _SHARE = 0.25
@@ -60,6 +64,18 @@ def needed_memory(denoiser: LipschitzDenoiser, shape: tuple[int, ...], size: int
     filters = max(len(cast(Tensor, layer.weight)) for layer in denoiser.layers)
     count, channels, height, width = shape
     return float(count * height * width * size * (2 * filters + 4 * channels))
+
+
+def maps_memory(guided: GuidedDenoiser, shape: tuple[int, ...], size: int) -> float:
+    """The bytes of the maps of a fixed guide for images ``[N, C, H, W]`` of numbers of ``size`` bytes.
+
+    Those of a small image are laid out whole besides.
+    """
+    count, _, height, width = shape
+    filters = size * count * sum(guided.denoiser.filters)
+    whole = filters * height * width
+    stored = filters * -(-height // 2) * -(-width // 2)
+    return float(stored + (whole if whole <= WHOLE_BYTES else 0))
 
 
 def free_memory(device: torch.device) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import cast
 
 import pytest
@@ -24,10 +25,11 @@ from pnp_lip.certifier.guided_rules import change_of_guide
 from pnp_lip.constraints import project
 from pnp_lip.denoisers import GuideError, Tiled, pruned
 from pnp_lip.denoisers.distributed import HaloTiling
+from pnp_lip.errors import InputError
 from pnp_lip.layers import ConvGradientStep, NoiseClip, ReLU
 from pnp_lip.layers.folding import FoldedStep
 from pnp_lip.layers.guided import guided_step
-from pnp_lip.layers.half_maps import HalfMaps
+from pnp_lip.layers.maps import Maps
 
 SIGMA = 0.1
 
@@ -200,9 +202,9 @@ def test_the_rule_refuses_a_bias_and_other_activations() -> None:
 def test_maps_that_are_not_positive_and_finite_are_refused(value: float) -> None:
     guided = small()
     fixed = guided.at(image(), SIGMA)
-    fixed.scales[1][0, 0, 0, 0] = value
+    cast(Tensor, fixed.scale_1)[0, 0, 0, 0] = value
     with pytest.raises(GuideError, match="layer 1 are not all positive and finite"):
-        FixedGuide(guided.denoiser, fixed.scales)
+        FixedGuide(guided.denoiser, fixed.maps)
     with pytest.raises(Refusal, match=r"not all positive and finite|NaN or infinity"):
         prove(fixed)
 
@@ -260,17 +262,20 @@ def test_frozen_with_its_guide_it_is_the_same_function(
     with torch.no_grad():
         exact = fixed(x, SIGMA)
         assert not torch.allclose(exact, guided.denoiser(x, SIGMA), atol=1e-3)
-        for strip_bytes in (2**11, 2**30):
+        for strip_bytes, whole_bytes in itertools.product((2**11, 2**30), (0, 2**30)):
             with pytest.MonkeyPatch.context() as patch:
                 defaults = cast("dict[str, int]", FoldedStep.combine.__kwdefaults__)
                 patch.setitem(defaults, "strip_bytes", strip_bytes)
+                patch.setattr("pnp_lip.denoisers.frozen.WHOLE_BYTES", whole_bytes)
                 frozen = Frozen(fixed, SIGMA)
                 torch.testing.assert_close(frozen(x), exact, rtol=0, atol=2e-6)
         coarse = Frozen(fixed, SIGMA, dtype=torch.bfloat16)(x)
     assert 0 < float((coarse - exact).abs().max()) < 0.02
 
 
-def test_a_frozen_guide_is_certified_and_its_maps_are_checked() -> None:
+def test_a_frozen_guide_is_certified_and_its_maps_are_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     fixed = small().float().at(image().float(), SIGMA)
     frozen = Frozen(fixed, SIGMA)
     assert prove(frozen).averagedness == prove(fixed).averagedness
@@ -279,6 +284,12 @@ def test_a_frozen_guide_is_certified_and_its_maps_are_checked() -> None:
     cast(Tensor, frozen.scale_1).mul_(1.5)
     with pytest.raises(Refusal, match="is not what its denoiser folds to"):
         prove(frozen)
+    monkeypatch.setattr("pnp_lip.denoisers.frozen.WHOLE_BYTES", 0)
+    small_one = Frozen(fixed, SIGMA)
+    assert prove(small_one).averagedness == prove(fixed).averagedness
+    cast(Tensor, fixed.scale_1)[0, 0, 0, 0] = -1.0
+    with pytest.raises(Refusal, match="not all positive and finite"):
+        prove(small_one)
 
 
 def test_in_tiles_a_guided_denoiser_is_the_same_function_and_odd_tiles_are_refused() -> None:
@@ -328,7 +339,7 @@ def test_maps_interpolated_row_by_row_are_the_same_numbers(height: int, width: i
     generator = torch.Generator().manual_seed(0)
     stored = torch.rand(2, 6, -(-height // 2), -(-width // 2), generator=generator)
     for part in stored.split([1, 5], dim=1):
-        maps = HalfMaps(part, height, width)
+        maps = Maps(part, (height, width))
         expected = torch.nn.functional.interpolate(part, scale_factor=2.0, mode="bilinear")
         expected = expected[..., :height, :width]
         torch.testing.assert_close(maps.whole(), expected)
@@ -336,6 +347,65 @@ def test_maps_interpolated_row_by_row_are_the_same_numbers(height: int, width: i
             for count in range(1, height + 2):
                 rows = expected[:, :, top : top + count]
                 torch.testing.assert_close(maps.rows(top, count), rows)
+
+
+@pytest.mark.parametrize("size", [(19, 23), (64, 40), (1, 1)])
+def test_a_guide_keeps_a_quarter_of_its_maps_and_maps_of_ones_own_are_the_same_function(
+    size: tuple[int, int],
+) -> None:
+    guided = small(3)
+    z, x = torch.rand(2, 2, 3, *size, generator=torch.Generator().manual_seed(2)).double()
+    fixed = guided.at(z, SIGMA)
+    half = -(-size[0] // 2), -(-size[1] // 2)
+    assert all(maps.stored.shape[-2:] == half for maps in fixed.maps)
+    levels = torch.full((2,), SIGMA, dtype=torch.float64)
+    whole = [maps.detach() for maps in guided.mask(z, levels)]
+    own = FixedGuide(guided.denoiser, whole)
+    for interpolated, expected in zip(fixed.scales, whole, strict=True):
+        torch.testing.assert_close(interpolated, expected)
+    torch.testing.assert_close(own(x, SIGMA), fixed(x, SIGMA), rtol=0, atol=1e-12)
+    with pytest.raises(GuideError, match="expected maps"):
+        FixedGuide(guided.denoiser, [fixed.maps[0], guided.at(z[:1], SIGMA).maps[1]])
+    with pytest.raises(InputError, match=r"expected maps \[B, K, H, W\], or half of them"):
+        FixedGuide(guided.denoiser, [whole[0][0], whole[1]])
+
+
+@pytest.mark.parametrize("value", [1e-38, 3e38])
+def test_stored_numbers_whose_interpolation_might_leave_the_range_are_refused(value: float) -> None:
+    guided = small().float()
+    stored = [torch.ones(1, 5, 4, 4) for _ in range(2)]
+    stored[1][0, 0, 2, 2] = value
+    with pytest.raises(GuideError, match="layer 1 are not all positive and finite"):
+        FixedGuide(guided.denoiser, [Maps(one, (8, 8)) for one in stored])
+    assert Maps(stored[1]).are_positive()
+
+
+@pytest.mark.parametrize("size", [(19, 24), (70, 9)])
+def test_maps_computed_in_bands_of_rows_are_the_same(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guided = small()
+    z = torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(3)).double()
+    levels = torch.tensor([0.1, 0.2], dtype=torch.float64)
+    with torch.no_grad():
+        whole = guided.mask(z, levels, 0.5)
+        monkeypatch.setattr("pnp_lip.denoisers.mask._BAND", 1)
+        monkeypatch.setattr("pnp_lip.denoisers.mask._LEAST_ROWS", 3)
+        banded = guided.mask(z, levels, 0.5)
+    differentiable = guided.mask(z, levels, 0.5)
+    for one, two, three in zip(whole, banded, differentiable, strict=True):
+        torch.testing.assert_close(two, one)
+        torch.testing.assert_close(three, one)
+
+
+def test_a_change_of_guide_between_maps_stored_differently_is_the_same_number() -> None:
+    guided = small()
+    first, second = (guided.at(image(side=11, seed=s), SIGMA) for s in (1, 2))
+    whole = FixedGuide(guided.denoiser, second.scales)
+    statement = prove(first)
+    expected = change_of_guide(first, second, SIGMA, statement)
+    assert change_of_guide(first, whole, SIGMA, statement) == pytest.approx(expected, rel=1e-6)
+    assert change_of_guide(second, whole, SIGMA, statement) < 1e-8
 
 
 @pytest.mark.parametrize("kind", ["guided", "fixed"])

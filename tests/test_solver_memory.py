@@ -7,11 +7,11 @@ import torch
 from deepinv.physics import MRI, Denoising, Inpainting
 from torch import Tensor, nn
 
-from pnp_lip import Frozen, LipschitzDenoiser, Relaxed, Tiled
+from pnp_lip import Frozen, GuidedDenoiser, LipschitzDenoiser, Relaxed, Tiled
 from pnp_lip.denoisers.tiled import receptive_radius
 from pnp_lip.errors import InputError
 from pnp_lip.solvers import ADMM, ForwardBackward, PlugAndPlay
-from pnp_lip.solvers.memory import fitted, free_memory, needed_memory
+from pnp_lip.solvers.memory import fitted, free_memory, maps_memory, needed_memory
 
 
 @pytest.fixture
@@ -97,3 +97,15 @@ def test_a_senseless_limit_is_refused(small_denoiser: LipschitzDenoiser) -> None
     assert free_memory(torch.device("cpu")) > 0
     y = torch.rand(1, 1, 16, 16)
     assert "tiles" not in ForwardBackward(small_denoiser, 0.1).solve(y, Denoising()).plan.summary()
+
+
+@pytest.mark.parametrize("whole_bytes", [0, 2**30])
+def test_the_estimate_of_maps_is_what_a_frozen_guide_holds(
+    whole_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pnp_lip.denoisers.frozen.WHOLE_BYTES", whole_bytes)
+    monkeypatch.setattr("pnp_lip.solvers.memory.WHOLE_BYTES", whole_bytes)
+    guided = GuidedDenoiser(1)
+    frozen = Frozen(guided.at(torch.rand(1, 1, 33, 50), 0.1), 0.1)
+    maps = [b for name, b in frozen.named_buffers() if name.split(".")[-1].startswith("scale_")]
+    assert sum(b.numel() * 4 for b in maps) == maps_memory(guided, (1, 1, 33, 50), 4)

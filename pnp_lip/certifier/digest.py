@@ -66,9 +66,14 @@ def digest(module: nn.Module, *, unreadable: Callable[[Any], str] | None = None)
 
 def tensor_bytes(tensor: Tensor) -> bytes:
     """Shape, type and entries."""
+    return b"".join(map(bytes, _tensor_parts(tensor)))
+
+
+def _tensor_parts(tensor: Tensor) -> tuple[bytes, memoryview]:
+    """Shape and type, and the entries as they lie in memory: those of maps take gigabytes."""
     entries = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
     head = f"{tuple(tensor.shape)} {tensor.dtype}".encode()
-    return _length(head) + head + entries.view(torch.uint8).numpy().astype(np.uint8).tobytes()
+    return _length(head) + head, entries.view(torch.uint8).numpy().data
 
 
 class _Reader:
@@ -96,7 +101,7 @@ class _Reader:
     def _parts(self, value: Any) -> Iterator[tuple[str, Any]]:
         self._write("kind", _title(type(value)).encode())
         if isinstance(value, Tensor):
-            self._write("tensor", self._entries(value))
+            self._write("tensor", *self._entries(value))
         elif isinstance(value, Mapping):
             yield from ((f"{index}", pair) for index, pair in enumerate(value.items()))
         elif isinstance(value, (list, tuple)):
@@ -107,14 +112,17 @@ class _Reader:
                 self._write("unreadable", self.unreadable(value).encode())
             yield from found or ()
 
-    def _entries(self, tensor: Tensor) -> bytes:
+    def _entries(self, tensor: Tensor) -> tuple[bytes | memoryview, ...]:
         try:
-            return tensor_bytes(tensor)
+            return _tensor_parts(tensor)
         except (RuntimeError, TypeError, NotImplementedError):  # on no device, quantised, sparse
-            return self.unreadable(tensor).encode()
+            return (self.unreadable(tensor).encode(),)
 
-    def _write(self, label: str, content: bytes) -> None:
-        self.hash.update(_length(label.encode()) + label.encode() + _length(content) + content)
+    def _write(self, label: str, *content: bytes | memoryview) -> None:
+        length = sum(map(len, content)).to_bytes(8, "little")
+        self.hash.update(_length(label.encode()) + label.encode() + length)
+        for part in content:
+            self.hash.update(part)
 
 
 #: Attributes that say all of an object, by its class.

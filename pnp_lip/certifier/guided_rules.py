@@ -22,6 +22,7 @@ for every ``x``.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -38,6 +39,7 @@ from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.moving_guide import MovingGuide
 from pnp_lip.layers import Clip, ConvGradientStep, NoiseClip
+from pnp_lip.layers.maps import Maps
 from pnp_lip.plain_modules import Refusal
 from pnp_lip.rounding import format_up, round_up
 
@@ -45,6 +47,8 @@ __all__ = ["change_of_guide", "reach", "sum_of_changes"]
 
 #: Room for the float64 roundings of the sums of squares and of the products in a change of guide.
 _ROOM = 1e-9
+#: Rows of maps that are compared at a time.
+_ROWS = 256
 
 
 @register_rule(FixedGuide, keeps_shape=True)
@@ -113,13 +117,30 @@ def change_of_guide(
     ValueError
         guides of different denoisers or sizes.
     """
-    if first.denoiser is not second.denoiser or first.scales[0].shape != second.scales[0].shape:
+    if first.denoiser is not second.denoiser or first.maps[0].shape != second.maps[0].shape:
         raise ValueError("expected two guides of the same size for the same denoiser")
-    sizes = []
-    for layer, one, other in zip(first.denoiser.steps, first.scales, second.scales, strict=True):
-        weighted = reach(layer, sigma)[:, None, None] * (one.double() - other.double())
-        sizes.append(Fraction(float(torch.linalg.vector_norm(weighted)) * (1 + _ROOM)))
+    layers = zip(first.denoiser.steps, first.maps, second.maps, strict=True)
+    sizes = [_apart(reach(layer, sigma), one, other) for layer, one, other in layers]
     return round_up(sum_of_changes(first.denoiser, statement, sizes))
+
+
+def _apart(weights: Tensor, first: Maps, second: Maps) -> Fraction:
+    r"""At least :math:`\|\Lambda \odot (m - m')\|`.
+
+    Interpolation is linear, so it is applied to the difference ``d`` of what is stored, in float64. What
+    it rounds is less than ``_ROOM`` times the interpolation of :math:`|d|`.
+    """
+    change = first.minus(second)
+    size = _weighted_norm(weights, change)
+    rounding = _ROOM * _weighted_norm(weights, Maps(change.stored.abs(), change.shape[-2:]))
+    return Fraction((size + rounding) * (1 + _ROOM))
+
+
+def _weighted_norm(weights: Tensor, maps: Maps) -> float:
+    """In bands of rows."""
+    bands = (maps.rows(top, _ROWS) for top in range(0, maps.height, _ROWS))
+    parts = (weights[:, None, None] * band for band in bands)
+    return math.sqrt(math.fsum(float(part.square().sum()) for part in parts))
 
 
 def sum_of_changes(

@@ -16,16 +16,16 @@ saturated, hence a constant in ``x``, and the certificate would be true and empt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
-import torch
 from deepinv.models import Denoiser
 from torch import Tensor
 
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.errors import PnpLipError
 from pnp_lip.layers.guided import guided_step
+from pnp_lip.layers.maps import Maps
 
 __all__ = ["FixedGuide", "GuideError", "shrink"]
 
@@ -44,8 +44,8 @@ class FixedGuide(Denoiser):
     denoiser
         the filters and the thresholds that the maps scale.
     scales
-        the maps :math:`m_\ell`, one tensor ``[B or 1, K, H, W]`` for each layer with ``K``
-        filters, positive.
+        the maps :math:`m_\ell`, positive: for each layer with ``K`` filters one tensor
+        ``[B or 1, K, H, W]``, or :class:`~pnp_lip.layers.maps.Maps` of what is stored of it.
     guide_sha256
         of the guide from which they came, for reports.
 
@@ -56,7 +56,11 @@ class FixedGuide(Denoiser):
     """
 
     def __init__(
-        self, denoiser: LipschitzDenoiser, scales: Sequence[Tensor], *, guide_sha256: str = ""
+        self,
+        denoiser: LipschitzDenoiser,
+        scales: Sequence[Tensor | Maps],
+        *,
+        guide_sha256: str = "",
     ) -> None:
         super().__init__()
         self.denoiser, self.guide_sha256 = denoiser, guide_sha256
@@ -65,14 +69,24 @@ class FixedGuide(Denoiser):
             raise GuideError(
                 f"expected maps for each of {len(denoiser.layers)} layers, got {len(scales)}"
             )
-        for index, scale in enumerate(scales):
-            self.register_buffer(f"scale_{index}", scale.detach())
+        maps = [s if isinstance(s, Maps) else Maps(s) for s in scales]
+        self.size = maps[0].height, maps[0].width
+        for index, one in enumerate(maps):
+            self.register_buffer(f"scale_{index}", one.stored.detach())
         self.require_valid_maps()
 
     @property
+    def maps(self) -> list[Maps]:
+        r"""The maps :math:`m_\ell` as they are stored."""
+        stored = (
+            cast(Tensor, getattr(self, f"scale_{i}")) for i in range(len(self.denoiser.layers))
+        )
+        return [Maps(one, self.size) for one in stored]
+
+    @property
     def scales(self) -> list[Tensor]:
-        r"""The maps :math:`m_\ell`."""
-        return [cast(Tensor, getattr(self, f"scale_{i}")) for i in range(len(self.denoiser.layers))]
+        r"""The maps :math:`m_\ell`, ``[B or 1, K, H, W]``, interpolated anew where a half is stored."""
+        return [one.whole() for one in self.maps]
 
     @property
     def receptive_radius(self) -> int:
@@ -87,15 +101,14 @@ class FixedGuide(Denoiser):
         GuideError
             a map of a wrong shape, or with a value that is not positive and finite.
         """
-        batch, *_, height, width = self.scales[0].shape
-        counts = zip(self.denoiser.filters, self.scales, strict=True)
-        for index, (filters, scale) in enumerate(counts):
-            if scale.shape != (batch, filters, height, width):
+        counts = zip(self.denoiser.filters, self.maps, strict=True)
+        for index, (filters, maps) in enumerate(counts):
+            expected = (self.maps[0].shape[0], filters, *self.size)
+            if maps.shape != expected:
                 raise GuideError(
-                    f"expected maps [{batch}, {filters}, {height}, {width}] for layer {index}, got "
-                    f"{list(scale.shape)}"
+                    f"expected maps {list(expected)} for layer {index}, got {list(maps.shape)}"
                 )
-            if not (torch.isfinite(scale) & (scale > 0)).all():
+            if not maps.are_positive():
                 raise GuideError(f"the maps of layer {index} are not all positive and finite")
 
     def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
@@ -119,7 +132,8 @@ class FixedGuide(Denoiser):
             a noise level that is negative or not finite.
         """
         self.require_size(x)
-        return shrink(self.denoiser, x, self.denoiser.levels(sigma, x), self.scales)
+        levels = self.denoiser.levels(sigma, x)
+        return shrink(self.denoiser, x, levels, (maps.whole() for maps in self.maps))
 
     def require_size(self, x: Tensor) -> None:
         """Check that ``x`` has the size of the guide.
@@ -129,7 +143,7 @@ class FixedGuide(Denoiser):
         GuideError
             images of another size.
         """
-        batch, *_, height, width = self.scales[0].shape
+        batch, *_, height, width = self.maps[0].shape
         fits = x.ndim == 4 and x.shape[1] == self.in_channels and batch in (1, len(x))
         if not fits or x.shape[-2:] != (height, width):
             raise GuideError(
@@ -139,7 +153,7 @@ class FixedGuide(Denoiser):
 
 
 def shrink(
-    denoiser: LipschitzDenoiser, x: Tensor, levels: Tensor, scales: Sequence[Tensor]
+    denoiser: LipschitzDenoiser, x: Tensor, levels: Tensor, scales: Iterable[Tensor]
 ) -> Tensor:
     """The layers of ``denoiser`` one after the other, their thresholds scaled by ``scales``.
 
@@ -152,7 +166,7 @@ def shrink(
     levels
         noise levels ``[B]``.
     scales
-        maps for each layer, ``[B or 1, K, H, W]``.
+        maps for each layer, ``[B or 1, K, H, W]``, each taken when its layer is reached.
     """
     for step, scale in zip(denoiser.steps, scales, strict=True):
         x = guided_step(step, x, levels, scale)

@@ -20,9 +20,12 @@ from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.errors import InputError
 from pnp_lip.layers.folding import FoldedStep, fold_step
 from pnp_lip.layers.guided import guided_step
-from pnp_lip.layers.half_maps import HalfMaps
+from pnp_lip.layers.maps import Maps
 
-__all__ = ["Frozen"]
+__all__ = ["WHOLE_BYTES", "Frozen"]
+
+#: Bytes up to which maps of a fixed guide are laid out whole; larger ones are interpolated strip by strip.
+WHOLE_BYTES = 2**30
 
 
 class Frozen(Denoiser):
@@ -78,11 +81,17 @@ class Frozen(Denoiser):
         self.steps = nn.ModuleList(
             fold_step(layer, self.sigma, dtype) or layer for layer in plain.layers
         )
-        for index, scale in enumerate(denoiser.scales if isinstance(denoiser, FixedGuide) else ()):
-            laid_out = scale.to(dtype, copy=True, memory_format=torch.channels_last)
-            self.register_buffer(f"scale_{index}", laid_out)
+        if isinstance(denoiser, FixedGuide):
+            self._lay_out(denoiser.maps)
         for step in self.folded():
             step.compiled = compile
+
+    def _lay_out(self, maps: list[Maps]) -> None:
+        """Keep the maps whole where that is little memory: a twelfth of the time of an application."""
+        if sum(math.prod(one.shape) for one in maps) * self.dtype.itemsize <= WHOLE_BYTES:
+            for index, one in enumerate(maps):
+                laid_out = one.whole().detach().to(self.dtype, copy=True)
+                self.register_buffer(f"scale_{index}", laid_out)
 
     @property
     def receptive_radius(self) -> int:
@@ -127,29 +136,24 @@ class Frozen(Denoiser):
             )
         self._require_level(sigma)
         if isinstance(self.denoiser, FixedGuide):
-            return self._guided(x)
+            self.denoiser.require_size(x)
+            return self.scaled(x, self.denoiser.denoiser, self._maps(self.denoiser))
         levels = torch.full((len(x),), self.sigma, dtype=x.dtype, device=x.device)
         for step in self.steps:
             x = step(x) if isinstance(step, FoldedStep) else step(x, levels)
         return x
 
-    def _guided(self, x: Tensor) -> Tensor:
-        guided = cast(FixedGuide, self.denoiser)
-        guided.require_size(x)
-        scales = [cast(Tensor, getattr(self, f"scale_{i}")) for i in range(len(self.steps))]
-        return self.scaled(x, guided.denoiser, scales)
+    def _maps(self, guided: FixedGuide) -> list[Maps]:
+        """Those laid out whole, or as the guided denoiser stores them."""
+        whole = [getattr(self, f"scale_{i}", None) for i in range(len(self.steps))]
+        return guided.maps if whole[0] is None else [Maps(cast(Tensor, one)) for one in whole]
 
-    def scaled(
-        self, x: Tensor, denoiser: LipschitzDenoiser, scales: Sequence[Tensor | HalfMaps]
-    ) -> Tensor:
+    def scaled(self, x: Tensor, denoiser: LipschitzDenoiser, scales: Sequence[Maps]) -> Tensor:
         """The layers with their thresholds scaled by maps, as in :class:`FixedGuide`."""
         levels = torch.full((len(x),), self.sigma, dtype=x.dtype, device=x.device)
-        for step, layer, scale in zip(self.steps, denoiser.steps, scales, strict=True):
-            if isinstance(step, FoldedStep):
-                x = step(x, scale)
-            else:
-                maps = scale.whole() if isinstance(scale, HalfMaps) else scale
-                x = guided_step(layer, x, levels, maps)
+        for step, layer, maps in zip(self.steps, denoiser.steps, scales, strict=True):
+            folded = isinstance(step, FoldedStep)
+            x = step(x, maps) if folded else guided_step(layer, x, levels, maps.whole())
         return x
 
     def _require_level(self, sigma: float | Tensor | None) -> None:

@@ -190,7 +190,8 @@ class GuidedDenoiser(Denoiser):
     def with_guide(self, x: Tensor, guide: Tensor, sigma: float | Tensor) -> Tensor:
         """:math:`D_z(x, s)`, differentiable in both; arguments as in :meth:`forward` and :meth:`at`."""
         levels = self.denoiser.levels(sigma, x)
-        return shrink(self.denoiser, x, levels, self.mask(guide, levels, self.dial))
+        maps = self.mask.coarse(guide, levels, self.dial)
+        return shrink(self.denoiser, x, levels, (one.whole() for one in maps))
 
     @torch.no_grad()
     def at(self, guide: Tensor, sigma: float | Tensor) -> FixedGuide:
@@ -215,9 +216,9 @@ class GuidedDenoiser(Denoiser):
             )
         if not math.isfinite(float(guide.abs().sum())):
             raise GuideError("the guide contains NaN or infinity: replace these entries first")
-        scales = self.mask(guide, self.denoiser.levels(sigma, guide), self.dial)
+        maps = self.mask.coarse(guide, self.denoiser.levels(sigma, guide), self.dial)
         digest = weight_hash({"guide": guide})
-        return FixedGuide(self.denoiser, scales, guide_sha256=digest)
+        return FixedGuide(self.denoiser, maps, guide_sha256=digest)
 
 
 _KEYS = {"in_channels", "plain", "denoiser", "mask"}

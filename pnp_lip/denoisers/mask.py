@@ -22,12 +22,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pnp_lip.layers.half_maps import HalfMaps
+from pnp_lip.layers.maps import Maps
 
 __all__ = ["MaskNetwork"]
 
 #: Centre of the images and size of the noise levels, to which inputs are normalised.
 _CENTRE, _LEVEL = 0.5, 0.1
+#: Blocks of pixels that go through the network at once, and the least number of their rows.
+_BAND, _LEAST_ROWS = 2**19, 32
 
 
 class MaskNetwork(nn.Module):
@@ -92,11 +94,31 @@ class MaskNetwork(nn.Module):
         """
         return [maps.whole() for maps in self.coarse(guide, sigma, dial)]
 
-    def coarse(self, guide: Tensor, sigma: Tensor, dial: Tensor | float = 1.0) -> list[HalfMaps]:
+    def coarse(self, guide: Tensor, sigma: Tensor, dial: Tensor | float = 1.0) -> list[Maps]:
         """The factors as they are computed, at half the resolution; arguments as in :meth:`forward`."""
         height, width = guide.shape[-2:]
-        factors = torch.exp(dial * self.logarithms(guide, sigma))
-        return [HalfMaps(part, height, width) for part in factors.split(self.filters, dim=1)]
+        if torch.is_grad_enabled():
+            factors = torch.exp(dial * self.logarithms(guide, sigma)).split(self.filters, dim=1)
+        else:
+            factors = self._in_bands(guide, sigma, dial)
+        return [Maps(one, (height, width)) for one in factors]
+
+    def _in_bands(self, guide: Tensor, sigma: Tensor, dial: Tensor | float) -> tuple[Tensor, ...]:
+        """The factors of a few rows at a time, which rest on a few more rows of the guide."""
+        batch, _, height, width = guide.shape
+        rows, columns = -(-height // 2), -(-width // 2)
+        shapes = ((batch, filters, rows, columns) for filters in self.filters)
+        factors = tuple(
+            guide.new_empty(shape).contiguous(memory_format=torch.channels_last) for shape in shapes
+        )
+        step, halo = max(_LEAST_ROWS, _BAND // (batch * columns)), self.receptive_radius // 2
+        for top in range(0, rows, step):
+            bottom, first = min(top + step, rows), max(0, top - halo)
+            found = self.logarithms(guide[:, :, 2 * first : 2 * (bottom + halo)], sigma)
+            own = found[:, :, top - first : bottom - first].mul_(dial).exp_()
+            for one, part in zip(factors, own.split(self.filters, dim=1), strict=True):
+                one[:, :, top:bottom] = part
+        return factors
 
     def logarithms(self, guide: Tensor, sigma: Tensor) -> Tensor:
         """``g``, ``[B, sum(filters), ceil(H/2), ceil(W/2)]``."""

@@ -25,7 +25,7 @@ from torch.nn import functional
 from pnp_lip.layers.activations import Clip, NoiseClip, ReLU
 from pnp_lip.layers.cache_blocking import STRIP_BYTES, Transposition, by_strips, channels_last
 from pnp_lip.layers.gradient_step import ConvGradientStep
-from pnp_lip.layers.half_maps import HalfMaps
+from pnp_lip.layers.maps import Maps
 
 __all__ = ["FoldedStep", "fold_step"]
 
@@ -74,7 +74,7 @@ class FoldedStep(nn.Module):
         self.register_buffer("shares", None if shares is None else shares[..., None, None])
         self.compiled = False
 
-    def forward(self, x: Tensor, scale: Tensor | HalfMaps | None = None) -> Tensor:
+    def forward(self, x: Tensor, scale: Maps | None = None) -> Tensor:
         """The step on ``[B, C, H, W]``; ``scale``, maps ``[B or 1, K, H, W]``, scales its thresholds."""
         return x - self.combine(x, self._entrywise if scale is None else self._guided(scale))
 
@@ -96,15 +96,11 @@ class FoldedStep(nn.Module):
         responses = functional.conv2d(x, kernel, bias, padding=kernel.shape[-1] // 2)
         return self.transposition.whole(between(responses, 0))
 
-    def _guided(self, scale: Tensor | HalfMaps) -> Callable[[Tensor, int], Tensor]:
+    def _guided(self, scale: Maps) -> Callable[[Tensor, int], Tensor]:
         """The nonlinearity with maps, at the rows where it is asked for."""
 
         def between(responses: Tensor, top: int) -> Tensor:
-            count = responses.shape[2]
-            if isinstance(scale, HalfMaps):
-                maps = scale.rows(top, count).to(responses.dtype)
-            else:
-                maps = scale[:, :, top : top + count]
+            maps = scale.rows(top, responses.shape[2]).to(responses.dtype)
             inside = responses[:, :, : maps.shape[2], : maps.shape[3]]
             inside.copy_(self._entrywise(inside.div_(maps), top)).mul_(maps)
             return responses
@@ -117,7 +113,13 @@ class FoldedStep(nn.Module):
         if ratios is None:
             return responses.relu_()
         activate = _compiled() if self.compiled else _activate
-        return activate(responses, ratios, shares)
+        width = responses.shape[-1]
+        return activate(responses, _in_rows(ratios, width), _in_rows(shares, width))
+
+
+def _in_rows(constants: Tensor, width: int) -> Tensor:
+    """``[J, K, 1, 1]`` for every pixel of a row: long runs instead of ``K`` numbers at a time."""
+    return constants.expand(-1, -1, -1, width).contiguous(memory_format=torch.channels_last)
 
 
 @lru_cache(maxsize=1)
