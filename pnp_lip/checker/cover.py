@@ -9,6 +9,7 @@ from typing import Any
 
 from pnp_lip.checker.balls import flint_module, positive_definite, taylor_holds
 from pnp_lip.checker.exact_gram import DEGREE, ExactGram
+from pnp_lip.checker.floating import FloatGram
 from pnp_lip.checker.rejection import CertificateRejected
 
 __all__ = ["CoverCheck"]
@@ -16,6 +17,8 @@ __all__ = ["CoverCheck"]
 _WITNESS_BITS = 44
 _BATCH_ENTRIES = 2**19
 _TAYLOR_ORDER = 8
+#: Bits of frequencies whose phases are machine integers.
+_FLOAT_BITS = 60
 #: Roots of a cover, at most, as a power of two; those that are written have some thousands.
 _ROOT_BITS = 24
 
@@ -32,6 +35,8 @@ class CoverCheck:
         self.bits = [int(b) for b in cover["bits"]]
         self.unit = self.fmpq(2) ** int(cover["exponent"])
         self.square = (self.fmpq(*cover["target"].as_integer_ratio()) * self.unit) ** 2
+        self.exponent = int(self.square.p).bit_length() - int(self.square.q).bit_length()
+        self.floats: dict[int, FloatGram] = {}
         self.floors = [tuple(map(float, pair)) for pair in cover["floors"]]
         self.witness = [int(t) for t in cover["witness"]]
         self.cells = {
@@ -118,11 +123,11 @@ class CoverCheck:
             raise CertificateRejected(f"the floor of group {group} is outside its theorem")
         below, above = ceiling - (ceiling - low) * kappa, low + (ceiling - low) * kappa
         half = [c for c in self._roots() if c <= self._reduced(0, tuple(-t for t in c))]
-        for point, matrix in self._matrices(group, 0, half):
-            if not positive_definite(matrix, below, -1):
-                raise CertificateRejected(f"the ceiling of group {group} fails at {point}")
-            if not positive_definite(matrix, above, 1):
-                raise CertificateRejected(f"the floor of group {group} fails at {point}")
+        for name, shift, sign in (("ceiling", below, -1), ("floor", above, 1)):
+            left = self._undecided(group, 0, half, shift, sign)
+            for point, matrix in self._matrices(group, 0, left):
+                if not positive_definite(matrix, shift, sign):
+                    raise CertificateRejected(f"the {name} of group {group} fails at {point}")
         return low
 
     def _check_cells(self, group: int, level: int, cells: list[Cell], low: Any) -> None:
@@ -130,12 +135,26 @@ class CoverCheck:
         if not cells:
             return
         limit = self.square - (self.square - low) * self._sine_squared(level)
-        for cell, matrix in self._matrices(group, level, cells):
+        left = self._undecided(group, level, cells, limit, -1)
+        for cell, matrix in self._matrices(group, level, left):
             if not positive_definite(matrix, limit, -1) and not self._taylor(group, level, cell):
                 raise CertificateRejected(
                     f"the inequality fails on the cell {cell} of level {level}, group {group}: "
                     f"the bound is too small for this weight"
                 )
+
+    def _undecided(
+        self, group: int, level: int, cells: list[Cell], shift: Any, sign: int
+    ) -> list[Cell]:
+        """The cells of which floating point does not prove ``sign (G - shift I) > 0``."""
+        bits = [b + level for b in self.bits]
+        if max(bits, default=0) > _FLOAT_BITS:
+            return cells
+        if group not in self.floats:
+            parts = self.gram.symmetric[group], self.gram.antisymmetric[group]
+            self.floats[group] = FloatGram(*parts, self.gram.order, self.exponent)
+        proved = self.floats[group].definite(*self.gram.floats(cells, bits), shift, sign)
+        return [cell for cell, one in zip(cells, proved.tolist(), strict=True) if not one]
 
     def _taylor(self, group: int, level: int, cell: Cell) -> bool:
         """The second test of step 3, for cells where ``G`` is nearly stationary."""

@@ -13,6 +13,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pnp_lip.checker.balls import flint_module, middle
@@ -86,6 +87,22 @@ class ExactGram:
         waves = [wave for point in points for wave in self._waves(point, bits)]
         sines, cosines = [s for s, _ in waves], [c for _, c in waves]
         return self._combined(group, len(points), cosines, sines)
+
+    def floats(
+        self, points: list[tuple[int, ...]], bits: list[int]
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Cosines and sines of ``a.omega`` in float64, ``[N, F]``, off by less than two roundings of 1."""
+        finest, precision = max(bits, default=0), flint_module().ctx.prec
+        turns = [
+            [t % 2**b << (finest - b) for t, b in zip(point, bits, strict=True)] for point in points
+        ]
+        lags = np.array(self.lags, dtype=object).reshape(len(self.lags), -1)
+        phases = np.array(turns, dtype=object).reshape(len(points), -1) @ lags.T % 2**finest
+        found, places = np.unique(phases.astype(np.int64), return_inverse=True)
+        waves = (_root_of_unity(phase, finest, precision) for phase in found.tolist())
+        table = np.array([[float(c.mid()), float(s.mid())] for s, c in waves])
+        cosines, sines = (table[places, i].reshape(phases.shape) for i in (0, 1))
+        return cosines, sines
 
     def derivatives(self, group: int, point: tuple[int, ...], bits: list[int]) -> list[list[Any]]:
         """``h^a d^a G`` with ``h_i = 2 pi / 2^bits_i``, by ``|a| = 0, 1, .., 5``."""

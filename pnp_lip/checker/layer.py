@@ -1,8 +1,9 @@
-"""A second proof of ``||layer|| <= upper`` from a stored cover, in exact and ball arithmetic.
+"""A second proof of ``||layer|| <= upper`` from a stored cover, in exact, ball and bounded arithmetic.
 
-Independent of the prover: the Gram coefficients are exact integers, sines, cosines and every later
-number are balls (Arb, through python-flint), and positive definiteness is proved by Schur
-complements instead of a factorisation in floating point. What is checked, for each group:
+Independent of the prover: the Gram coefficients are exact integers, sines and cosines are balls (Arb,
+through python-flint), and positive definiteness is proved from a residual in floating point whose every
+rounding is bounded (:mod:`pnp_lip.checker.floating`), or where that does not decide by Schur
+complements in balls. What is checked, for each group:
 
 1. the claimed upper bound is ``target * 2^exponent``, and the weight is the one that was bounded;
 2. the cells cover the torus: each root, or its mirror image under ``omega -> -omega``, is a stored
