@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -362,3 +363,15 @@ def test_the_defaults_of_the_command_line_are_those_of_the_library(command: str)
         solver["tol"].default,
         solver["max_iter"].default,
     )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["denoise", "image.png"], ["denoise", "*.png", "-o", "new/"]]
+)
+def test_where_nobody_reads_the_output_it_ends_quietly(folder: Path, arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "pnp_lip", *arguments]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")

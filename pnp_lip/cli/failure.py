@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pnp_lip.errors import PnpLipError
 
-__all__ = ["FAULT", "INTERRUPTED", "NOT_CONVERGED", "WRONG_INPUT", "described"]
+__all__ = ["FAULT", "INTERRUPTED", "NOT_CONVERGED", "UNREAD", "WRONG_INPUT", "described"]
 
 WRONG_INPUT = 2
 #: The iteration ended without converging; the result is written.
@@ -12,6 +12,8 @@ NOT_CONVERGED = 3
 #: A fault of the program, as in the convention of sysexits.
 FAULT = 70
 INTERRUPTED = 130
+#: Nobody reads the output any more, as a shell reports the signal for it.
+UNREAD = 141
 
 
 def described(error: BaseException) -> tuple[int, str]:

@@ -113,7 +113,7 @@ def _attempt(
     try:
         return one(options)
     except Exception as error:
-        if options.traceback:
+        if options.traceback or isinstance(error, BrokenPipeError):
             raise
         code, sentence = described(error)
         print(f"pnp-lip {options.command}: {sentence}", file=sys.stderr)
