@@ -163,9 +163,8 @@ def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tupl
     """
     if seen:
         own = tuple(seen[0].shape)
-        return (
-            [(3, *own[1:]), own] if own[:1] == (1,) else [own]
-        )  # several images, if it takes them
+        # Several images, if it takes them.
+        return [(3, *own[1:]), own] if own[:1] == (1,) else [own]
     axes, channels = first_layer(network) or (2, None)
     shapes: list[tuple[int, ...]] = [] if axes or channels is None else [(3, channels)]
     first = getattr(network, "in_channels", None) or (channels if axes else None)

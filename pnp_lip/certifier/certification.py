@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import pnp_lip.certifier.denoiser_rules  # noqa: F401
-import pnp_lip.certifier.guided_rules  # noqa: F401
 import pnp_lip.certifier.layer_rules  # noqa: F401  (all register their rules)
 from pnp_lip.certifier.certificate import Certificate
 from pnp_lip.certifier.examples import default_inputs, inputs_of_modules, measure
+from pnp_lip.certifier.record import place_of
 from pnp_lip.certifier.rules import Settings, apply_rule
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.certifier.ways import bound_graph
@@ -139,9 +139,13 @@ def certify(
     witness = measure(network, inputs, sigma)
     if witness is not None and witness.gain > statement.upper * (1 + _MEASURED):
         raise Contradiction(statement.upper, witness)
-    digest = weight_hash(network.state_dict())
-    graphs = tuple(settings.memory.graphs)
-    return Certificate(statement, witness, digest, gap, versions(), network_kind(network), graphs)
+    graphs, layers = settings.memory.graphs, settings.memory.layers
+    for leaf in statement.leaves() if graphs else ():
+        place_of(leaf, layers)
+    return Certificate(
+        *(statement, witness, weight_hash(network.state_dict()), gap, versions()),
+        *(network_kind(network), tuple(graphs), tuple(layers.values()) or statement.leaves()),
+    )
 
 
 def _settings(network: nn.Module, gap: float, example: Tensor | None) -> Settings:

@@ -7,6 +7,12 @@ statement holds. Its error of execution is that of each window on its tile: a pi
 :math:`k^2` windows of :math:`k` along each axis, so :math:`\sum_t \|x|_t\|^2 \le k^2\|x\|^2`,
 likewise for the numbers of pixels, and the error of the whole is at most ``k`` times that of one
 application.
+
+With a fixed guide, :math:`m \odot \sigma(t \oslash m)` has its slope in [0, 1] wherever :math:`\sigma`
+has, for every map ``m > 0``. So the layer is a gradient step of the same ``W`` with another
+activation of unit slope, and the statement of the denoiser with the same filters is the statement
+of :math:`D_z`, for every guide. What the products with the maps round is a matter of execution,
+about which nothing is stated. *End to end* nothing is claimed of a guided denoiser.
 """
 
 from __future__ import annotations
@@ -24,12 +30,17 @@ from pnp_lip.certifier.execution import relaxed_execution
 from pnp_lip.certifier.rules import Settings, apply_to_part, keeps_shape, register_rule
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.denoisers.distributed import HaloTiling
+from pnp_lip.denoisers.fixed_guide import FixedGuide
 from pnp_lip.denoisers.frozen import Frozen
+from pnp_lip.denoisers.frozen_guided import FrozenGuided
 from pnp_lip.denoisers.guard import Guard
+from pnp_lip.denoisers.guided import GuidedDenoiser
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
+from pnp_lip.denoisers.moving_guide import MovingGuide
 from pnp_lip.denoisers.relaxed import Relaxed
 from pnp_lip.denoisers.tiled import Tiled, receptive_radius
 from pnp_lip.denoisers.volume import VolumeDenoiser
+from pnp_lip.layers import Clip, ConvGradientStep, NoiseClip
 from pnp_lip.plain_modules import Refusal
 from pnp_lip.rounding import multiply_up
 
@@ -133,3 +144,49 @@ def _volume(module: Any, name: str, settings: Settings) -> Statement:
         )
     average = combine([(share, inner) for share in module.shares()], "average of planes")
     return replace(average, parts=(inner,), execution=None)
+
+
+@register_rule(FixedGuide, keeps_shape=True)
+def _fixed_guide(module: Any, name: str, settings: Settings) -> Statement:
+    module.require_valid_maps()
+    for index, layer in enumerate(module.denoiser.layers):
+        _require_thresholds_only(layer, f"'{name}.{index}'" if name else f"'layer {index}'")
+    inner = apply_to_part(module, "denoiser", name, settings)
+    rule = f"{inner.rule}; thresholds are free: covered for every guide"
+    return replace(inner, rule=rule, execution=None)
+
+
+@register_rule(MovingGuide, keeps_shape=True)
+def _moving_guide(module: nn.Module, name: str, settings: Settings) -> Statement:
+    return apply_to_part(module, "now", name, settings)
+
+
+@register_rule(FrozenGuided)
+@register_rule(GuidedDenoiser)
+def _guided(module: nn.Module, name: str, settings: Settings) -> Statement:
+    raise Refusal(
+        "computes its guide from its input: from input to output it may be expansive, and nothing is "
+        "claimed; certify G.at(guide, sigma), where the guide is fixed"
+    )
+
+
+def _require_thresholds_only(layer: nn.Module, where: str) -> None:
+    """Maps may scale clips of responses, and nothing else.
+
+    Raises
+    ------
+    Refusal
+        another layer, a bias, or an activation that is no clip.
+    """
+    if type(layer) is not ConvGradientStep:
+        raise Refusal(f"{where} is a {type(layer).__name__}: expected a ConvGradientStep")
+    if layer.bias is not None:
+        raise Refusal(
+            f"{where} has a bias: a saturated clip with a bias is a constant, through which a guide could "
+            f"put any image; only thresholds may be guided"
+        )
+    if type(layer.activation) not in (Clip, NoiseClip):
+        raise Refusal(
+            f"{where} has the activation {type(layer.activation).__name__}: maps scale the thresholds "
+            f"of Clip and NoiseClip only"
+        )

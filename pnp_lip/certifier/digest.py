@@ -88,24 +88,16 @@ class _Reader:
             return self._write("again", str(self.seen[id(value)]).encode())
         self.seen[id(value)] = len(self.seen)
         self.kept.append(value)  # so that no identity is used twice
-        for name, part in self._parts(value):
+        self._write("kind", _title(type(value)).encode())
+        parts = [] if isinstance(value, Tensor) else _parts_of(value)
+        if isinstance(value, Tensor):
+            self._write("tensor", self._entries(value))
+        elif parts is None:
+            self._write("unreadable", self.unreadable(value).encode())
+        for name, part in parts or ():
             self._write("part", name.encode())
             self.read(part)
         return self._write("end", b"")
-
-    def _parts(self, value: Any) -> Iterator[tuple[str, Any]]:
-        self._write("kind", _title(type(value)).encode())
-        if isinstance(value, Tensor):
-            self._write("tensor", self._entries(value))
-        elif isinstance(value, Mapping):
-            yield from ((f"{index}", pair) for index, pair in enumerate(value.items()))
-        elif isinstance(value, (list, tuple)):
-            yield from ((f"{index}", item) for index, item in enumerate(value))
-        else:
-            found = _parts_of(value)
-            if found is None:
-                self._write("unreadable", self.unreadable(value).encode())
-            yield from found or ()
 
     def _entries(self, tensor: Tensor) -> bytes:
         try:
@@ -117,27 +109,33 @@ class _Reader:
         self.hash.update(_length(label.encode()) + label.encode() + _length(content) + content)
 
 
-#: Attributes that say all of an object, by its class.
-_ATTRIBUTES: dict[tuple[type, ...], str] = {
-    (types.MethodType,): "__func__ __self__",
-    (property,): "fget fset",
+#: Attributes that say all of an object, by its class. Of code not where it stands in a file.
+_ATTRIBUTES: dict[Any, str] = {
+    types.CodeType: "co_code co_consts co_names co_varnames",
+    types.MethodType: "__func__ __self__",
+    property: "fget fset",
     (staticmethod, classmethod): "__func__",
-    (partial,): "func args keywords",
-    (types.BuiltinFunctionType,): "__qualname__",
-    (types.ModuleType,): "__name__",
-    (torch._ops.OpOverload,): "__qualname__ __name__",
+    partial: "func args keywords",
+    types.BuiltinFunctionType: "__qualname__",
+    types.ModuleType: "__name__",
+    torch._ops.OpOverload: "__qualname__ __name__",
 }
 
 
 def _parts_of(value: Any) -> list[tuple[str, Any]] | None:
-    """Of what is no tensor or list of values; ``None`` for what cannot be read."""
+    """Of what is no tensor; ``None`` for what cannot be read."""
     for kinds, names in _ATTRIBUTES.items():
         if isinstance(value, kinds):
             return [(name, getattr(value, name)) for name in names.split()]
+    if isinstance(value, (Mapping, list, tuple)):
+        items = value.items() if isinstance(value, Mapping) else value
+        return [(str(index), item) for index, item in enumerate(items)]
     if isinstance(value, types.FunctionType):
-        closure = [_content(cell) for cell in value.__closure__ or ()]
-        read = [value.__defaults__, value.__kwdefaults__, closure, _globals_of(value)]
-        return [("code", _code(value.__code__)), ("read", read)]
+        bound = [
+            None if c == types.CellType() else c.cell_contents for c in value.__closure__ or ()
+        ]
+        read = [value.__defaults__, value.__kwdefaults__, bound, _globals_of(value)]
+        return [("code", value.__code__), ("read", read)]
     if isinstance(value, np.ndarray):
         return [("array", [value.shape, str(value.dtype), value.tobytes()])]
     if isinstance(value, (set, frozenset)):
@@ -145,9 +143,13 @@ def _parts_of(value: Any) -> list[tuple[str, Any]] | None:
     if isinstance(value, torch.Generator):
         return [("state", value.get_state())]
     if isinstance(value, nn.Module):
-        noted = {*_UNREAD, *_outside(type(value))}
-        own = [(key, one) for key, one in vars(value).items() if key not in noted]
-        return [*_class_parts(type(value)), *sorted(own)]
+        kind = type(value)
+        # Attributes that a class of ours only notes down.
+        noted = (
+            getattr(kind, "outside_digest", ()) if kind.__module__.startswith("pnp_lip.") else ()
+        )
+        own = [(k, one) for k, one in vars(value).items() if k not in (*_UNREAD, *noted)]
+        return [*_class_parts(kind), *sorted(own)]
     calls = [vars(kind).get("__call__") for kind in type(value).__mro__[:-1]]
     return [("call", calls), *sorted(vars(value).items())] if hasattr(value, "__dict__") else None
 
@@ -160,12 +162,6 @@ def _class_parts(kind: type) -> Iterator[tuple[str, Any]]:
         for name, value in sorted(found.items()):
             if isinstance(value, kinds) and name not in ("__doc__", "__module__"):
                 yield f"{_title(owner)}.{name}", value
-
-
-def _outside(kind: type) -> tuple[str, ...]:
-    """Attributes that a class of ours only notes down."""
-    ours = kind.__module__.split(".")[0] == "pnp_lip"
-    return getattr(kind, "outside_digest", ()) if ours else ()
 
 
 def _globals_of(function: types.FunctionType) -> dict[str, Any]:
@@ -181,19 +177,6 @@ def _names(code: types.CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _names(constant)
-
-
-def _code(code: types.CodeType) -> list[Any]:
-    """Instructions and constants; not where they stand in a file."""
-    constants = [_code(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
-    return [code.co_code, constants, code.co_names, code.co_varnames]
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # a name that is not bound yet
-        return None
 
 
 def _title(kind: type) -> str:

@@ -74,17 +74,11 @@ def compose_executions(parts: Sequence[tuple[float, Execution | None]]) -> Execu
     for lipschitz, part in parts:
         if part is None:
             return None
-        carried = (multiply_up(lipschitz, total.relative), multiply_up(lipschitz, total.offset))
-        relative = multiply_up(part.relative, add_up(total.growth, total.relative))
-        offset = multiply_up(part.relative, add_up(total.shift, total.offset))
-        total = Execution(
-            add_up(carried[0], relative),
-            add_up(carried[1], add_up(offset, part.offset)),
-            multiply_up(part.growth, total.growth),
-            add_up(multiply_up(part.growth, total.shift), part.shift),
-        )
-    finite = all(map(math.isfinite, (total.relative, total.offset, total.growth, total.shift)))
-    return total if finite else None
+        wrong, exact = (total.relative, total.offset), (total.growth, total.shift)
+        own = _sum(_times(part.relative, _sum(exact, wrong)), (0.0, part.offset))
+        error = _sum(_times(lipschitz, wrong), own)
+        total = Execution(*error, *_sum(_times(part.growth, exact), (0.0, part.shift)))
+    return total if all(map(math.isfinite, vars(total).values())) else None
 
 
 def step_execution(

@@ -15,7 +15,7 @@ from pnp_lip.certifier.digest import digest
 from pnp_lip.certifier.program import Program
 from pnp_lip.plain_modules import Refusal
 
-__all__ = ["calls_like", "fingerprint", "require_faithful", "takes"]
+__all__ = ["fingerprint", "require_faithful", "takes"]
 
 _SIDES = ((16, 24, 8), (15, 17, 9), (64, 96, 32), (5, 7, 6))
 _AMPLITUDES = (1.0, 0.1, 100.0)
@@ -34,13 +34,11 @@ def fingerprint(module: nn.Module) -> str:
 
 @torch.no_grad()
 def takes(module: nn.Module, call: Call) -> bool:
-    """Whether the module can be called so at all."""
+    """Whether the module can be called so at all; a refusal of ours says nothing about that."""
     try:
         _outcome(module, call, call.example())
-    except Refusal:
-        return True
-    except Exception:
-        return False
+    except Exception as error:
+        return isinstance(error, Refusal)
     return True
 
 
@@ -58,7 +56,7 @@ def require_faithful(module: nn.Module, program: Program) -> None:
         they differ, the module gives two answers, or no example meets the conditions.
     """
     compared = 0
-    for call in calls_like(program):
+    for call in _calls_like(program):
         for seed, amplitude in enumerate(_AMPLITUDES if not compared else _AMPLITUDES[:1]):
             given = call.example(seed, amplitude)
             try:
@@ -89,7 +87,7 @@ def require_faithful(module: nn.Module, program: Program) -> None:
         raise Refusal("could not be compared with its graph: pass an input with example=")
 
 
-def calls_like(program: Program) -> list[Call]:
+def _calls_like(program: Program) -> list[Call]:
     """Calls on small images that meet the conditions, if these can be read, and the one exported."""
     shape, found = program.call.shape, []
     for sides in _SIDES:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -12,18 +13,18 @@ from torch import nn
 
 from pnp_lip.certifier.digest import tensor_bytes
 from pnp_lip.certifier.execution import Execution, sizes_of, step_execution
-from pnp_lip.certifier.registries import undone
-from pnp_lip.certifier.rules import Settings, register_rule
+from pnp_lip.certifier.operators import OPERATORS
+from pnp_lip.certifier.rules import RULES, Settings, register_rule
 from pnp_lip.certifier.statement import Statement, lipschitz, symmetric
 from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, ReLU
 from pnp_lip.norms import NormBound, convolution_norm, matrix_norm
 from pnp_lip.plain_modules import Refusal, plain_type, require_plain
 from pnp_lip.rounding import format_up, round_up
 
-__all__ = ["register_slope", "slope_interval"]
+__all__ = ["local_rules", "register_slope", "slope_interval"]
 
 Interval = tuple[float, float]
-_SLOPES: dict[type[nn.Module], Callable[[nn.Module], Interval]] = undone({})
+_SLOPES: dict[type[nn.Module], Callable[[nn.Module], Interval]] = {}
 
 
 def register_slope(kind: type[nn.Module], interval: Callable[[nn.Module], Interval]) -> None:
@@ -127,3 +128,32 @@ def _euler_step(step: Fraction, bound: NormBound) -> Statement:
     if step <= 2:
         return Statement(rule, 1.0, round_up(step / 2), bound=bound)
     return lipschitz(rule, round_up(step - 1), bound=bound)
+
+
+@contextmanager
+def local_rules() -> Iterator[None]:
+    """Undo, at the end of the block, every rule that was registered in it.
+
+    That is every rule of modules, slopes and operators.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from pnp_lip.certifier import Refusal, local_rules, prove, register_slope
+    >>> class Sign(nn.Module):
+    ...     def forward(self, x):
+    ...         return x.sign()
+    >>> with local_rules():
+    ...     register_slope(Sign, lambda module: (0.0, 1.0))  # wrong, and forgotten
+    >>> prove(Sign())  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    pnp_lip.plain_modules.Refusal: ...
+    """
+    registries: list[dict[Any, Any]] = [RULES, OPERATORS, _SLOPES]
+    before = [dict(registry) for registry in registries]
+    try:
+        yield
+    finally:
+        for registry, rules in zip(registries, before, strict=True):
+            registry.clear()
+            registry.update(rules)

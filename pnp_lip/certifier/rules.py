@@ -16,22 +16,25 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from pnp_lip.certifier.registries import undone
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.norms import NormBound
 from pnp_lip.plain_modules import Refusal, plain_type, require_plain, require_plain_parts
 
 __all__ = [
-    *("ModuleRule", "Settings", "apply_rule", "apply_to_part", "keeps_shape", "naming"),
+    *("RULES", "ModuleRule", "Settings", "apply_rule", "apply_to_part", "keeps_shape", "naming"),
     *("register_rule", "rule_of"),
 ]
 
 
 @dataclass
 class _Memory:
-    """What one proof has computed: norms, modules that rules handed on, records of graphs; its bar."""
+    """What one proof has computed: records of graphs and statements in them, norms; its bar.
 
-    graphs: list[Any] = field(default_factory=list)
+    And which modules rules handed on.
+    """
+
+    graphs: list[dict[str, Any]] = field(default_factory=list)
+    layers: dict[Any, Statement] = field(default_factory=dict)
     norms: dict[Any, NormBound] = field(default_factory=dict)
     bar: tqdm[Any] | None = None
     handed: list[set[int]] = field(default_factory=lambda: [set()])
@@ -96,7 +99,8 @@ class ModuleRule:
     features: Callable[[nn.Module], int] | None = None
 
 
-_RULES: dict[type[nn.Module], ModuleRule] = undone({})
+#: By class.
+RULES: dict[type[nn.Module], ModuleRule] = {}
 
 
 def register_rule(
@@ -144,7 +148,7 @@ def register_rule(
 
     def add(rule: Rule) -> Rule:
         for kind in kinds:
-            _RULES[kind] = ModuleRule(rule, known, arguments, features)
+            RULES[kind] = ModuleRule(rule, known, arguments, features)
         return rule
 
     return add
@@ -152,7 +156,7 @@ def register_rule(
 
 def rule_of(module: nn.Module) -> ModuleRule | None:
     """The rule of exactly this class, if there is one."""
-    return _RULES.get(plain_type(module))
+    return RULES.get(plain_type(module))
 
 
 def keeps_shape(module: nn.Module) -> bool:
@@ -173,14 +177,14 @@ def apply_rule(module: nn.Module, name: str, settings: Settings) -> Statement:
     settings.memory.handed[-1].add(id(module))
     rule = rule_of(module)
     if rule is None:
-        with naming(name):
+        with naming(_quoted(name)):
             if settings.without_rule is None:
                 raise Refusal(f"({plain_type(module).__qualname__}) has no rule")
             return settings.without_rule(module, name, settings).named(name)
     require_plain(module, name)
     settings.memory.handed.append(set())
     try:
-        with naming(name):
+        with naming(_quoted(name)):
             statement = rule.prove(module, name, settings).named(name)
     finally:
         handed = settings.memory.handed.pop()
@@ -194,14 +198,16 @@ def apply_to_part(module: Any, key: str, name: str, settings: Settings) -> State
 
 
 @contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Let what is refused inside begin with the path of the module."""
-    where = f"'{name or 'the network'}'"
+def naming(where: str) -> Iterator[None]:
+    """Let what is refused inside begin with a place, unless it names one in quotes already."""
     try:
         yield
-    except Refusal as refusal:
-        if str(refusal).startswith("'"):
+    except (Refusal, TypeError, ValueError) as error:
+        if isinstance(error, Refusal) and str(error).startswith("'"):
             raise
-        raise Refusal(f"{where} {refusal}") from refusal
-    except (TypeError, ValueError) as error:
-        raise Refusal(f"{where} cannot be bounded: {error}") from error
+        reason = error if isinstance(error, Refusal) else f"cannot be bounded: {error}"
+        raise Refusal(f"{where} {reason}") from error
+
+
+def _quoted(name: str) -> str:
+    return f"'{name or 'the network'}'"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
@@ -14,7 +15,7 @@ from pnp_lip.certifier.statement import Statement
 
 __all__ = [
     *("JUMPING", "Atom", "Dependent", "Known", "Linear", "Spectrum", "Terms"),
-    *("is_equal", "shape_of", "size_of"),
+    *("is_equal", "named", "shape_of", "size_of"),
 ]
 
 #: A value that depends on the image and jumps, such as the place of a maximum.
@@ -128,3 +129,9 @@ def is_equal(one: Any, other: Any) -> bool:
     if isinstance(one, int) and isinstance(other, int):
         return one == other
     return bool(statically_known_true(one == other))
+
+
+def named(names: str) -> tuple[Any, ...]:
+    """Several operators in one text; the overload is ``default`` where none is named."""
+    pairs = [name.partition(".") for name in names.split()]
+    return tuple(getattr(getattr(torch.ops.aten, a), b or "default") for a, _, b in pairs)

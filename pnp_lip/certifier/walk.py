@@ -27,7 +27,6 @@ from pnp_lip.certifier.values import (
     Terms,
     size_of,
 )
-from pnp_lip.plain_modules import Refusal
 from pnp_lip.rounding import format_up, round_up
 
 __all__ = ["Walk"]
@@ -100,14 +99,11 @@ class Walk:
         if len(parts) == 1 and parts[0][0] == 1:
             return parts[0][1]
         found = combine(parts, "sum of branches" if len(parts) > 1 else "multiple")
-        blend = [(c, part) for c, part in parts if part is not IDENTITY]
-        if (
-            len(parts) == 2
-            and len(blend) == 1
-            and sum(c for c, _ in parts) == 1
-            and blend[0][0] >= 0
-        ):
-            found = averaged_with_identity(blend[0][1], blend[0][0])
+        branches = [(c, part) for c, part in parts if part is not IDENTITY]
+        if len(parts) == 2 and len(branches) == 1 and sum(c for c, _ in parts) == 1:
+            ((weight, branch),) = branches
+            if weight >= 0:
+                found = _better(found, averaged_with_identity(branch, weight))
         spectrum = self.spectrum(terms)
         if spectrum is None:
             return found
@@ -150,11 +146,10 @@ class Walk:
             return (prefix + path.split("@")[0]).rstrip(".")
         return prefix + (f"{path}.{node.name}" if path else node.name)
 
-    def refusal(self, node: fx.Node, reason: str) -> Refusal:
-        return Refusal(
-            f"'{node.name}' ({node.target}) in '{self.label(node)}' of "
-            f"'{self.name or 'the network'}' {reason}"
-        )
+    def place(self, node: fx.Node) -> str:
+        """For messages."""
+        network = self.name or "the network"
+        return f"'{node.name}' ({node.target}) in '{self.label(node)}' of '{network}'"
 
 
 def _better(one: Statement, other: Statement) -> Statement:

@@ -15,13 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from pnp_lip.certifier.aten import named
 from pnp_lip.certifier.digest import tensor_bytes
 from pnp_lip.certifier.execution import affine_execution, sizes_of
 from pnp_lip.certifier.operators.operation import Operation, per_axis
 from pnp_lip.certifier.operators.registry import register_operator
 from pnp_lip.certifier.statement import Statement, lipschitz
-from pnp_lip.certifier.values import Dependent, Linear, Spectrum, is_equal
+from pnp_lip.certifier.values import Dependent, Linear, Spectrum, is_equal, named
 from pnp_lip.norms import convolution_norm, matrix_norm, padding_factor
 from pnp_lip.rounding import multiply_up
 
@@ -84,28 +83,22 @@ def _convolution_backward(
     return added(op, grad_output, leaf)
 
 
-_Written = tuple[Any, dict[str, Any], Tensor]
+_Written = tuple[Any, dict[str, Any], Tensor] | None
 
 
 def added(
-    op: Operation,
-    x: Any,
-    leaf: Statement,
-    *,
-    own: _Written | None = None,
-    of: _Written | None = None,
+    op: Operation, x: Any, leaf: Statement, *, own: _Written = None, of: _Written = None
 ) -> Dependent:
     """The result with its spectrum, if it is the adjoint ``of`` what came before the nonlinearity."""
     source, norm = op.image(x), leaf.norm_upper
     atom = next(iter(source.terms)) if list(source.terms.values()) == [1] else ""
     origin = None if own is None or norm is None else Linear(own, atom, norm)
     spectrum = None if of is None or norm is None else _spectrum(op, source, of, norm)
-    return op.walk.add(
-        op.node, source, leaf, spectrum=spectrum, origin=None if spectrum else origin
-    )
+    origin = None if spectrum else origin
+    return op.walk.add(op.node, source, leaf, spectrum=spectrum, origin=origin)
 
 
-def _spectrum(op: Operation, source: Dependent, of: _Written, norm: float) -> Spectrum | None:
+def _spectrum(op: Operation, source: Dependent, of: Any, norm: float) -> Spectrum | None:
     before, start = op.walk.origin(source), next(iter(op.walk.atoms))
     if before is None or before.slopes is None or before.source != start:
         return None
@@ -120,14 +113,11 @@ def _spectrum(op: Operation, source: Dependent, of: _Written, norm: float) -> Sp
 
 def _kept(kernel: Tensor, *, groups: int = 1, **given: Any) -> dict[str, Any]:
     """The arguments that the norm of a convolution depends on."""
-    axes = kernel.ndim - 2
-    spread = {key: per_axis(given[key], axes) for key in ("stride", "dilation")}
+    spread = {key: per_axis(given[key], kernel.ndim - 2) for key in ("stride", "dilation")}
     return {**spread, "groups": groups}
 
 
-def leaf_of(
-    op: Operation, weight: Tensor, factor: float = 1.0, transposed: bool = False, **kept: Any
-) -> Statement:
+def leaf_of(op: Operation, weight: Tensor, factor: float = 1.0, **kept: Any) -> Statement:
     """The norm of a convolution where arguments are given, otherwise of a matrix, times the factor.
 
     Raises
@@ -138,8 +128,6 @@ def leaf_of(
     settings = op.walk.settings
     if not torch.isfinite(weight).all():
         op.refuse("has a weight with NaN or infinity")
-    if kept:
-        kept["transposed"] = transposed
     norm: Any = convolution_norm if kept else matrix_norm
     key = (tensor_bytes(weight), tuple(sorted(kept.items())))
     bound = settings.norm(key, lambda: norm(weight, gap=settings.gap, **kept))
@@ -159,13 +147,6 @@ def executed(
 
 
 def weight_of(op: Operation, weight: Any) -> Tensor:
-    """A constant tensor of real numbers.
-
-    Raises
-    ------
-    Refusal
-        it depends on the image, is not known, or is none.
-    """
     """A constant tensor of real numbers.
 
     Raises

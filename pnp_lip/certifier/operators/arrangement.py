@@ -1,4 +1,7 @@
-"""Operators that move, select, repeat or join entries."""
+r"""Operators that move, select, repeat or join entries.
+
+An entry that is given at most ``k`` times costs :math:`\sqrt k`.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
-from pnp_lip.certifier.aten import named
+import torch
+from torch import Tensor
+
 from pnp_lip.certifier.operators.affine import deferred_padding
 from pnp_lip.certifier.operators.registry import Operation, register_operator
-from pnp_lip.certifier.values import Dependent, Known, is_equal
+from pnp_lip.certifier.values import Dependent, Known, is_equal, named
 from pnp_lip.norms import padding_factor
 from pnp_lip.rounding import multiply_up, sqrt_up
 
@@ -141,3 +146,22 @@ def _pad(
     for larger in map(max, sides[0::2], sides[1::2]):
         factor = multiply_up(factor, padding_factor(mode, (1,), (larger,)))
     return op.bounded(x, factor, f"{mode} padding")
+
+
+@register_operator("index.Tensor index_select")
+def _given(op: Operation, x: Any, indices: Any = (), dim: int = 0, index: Any = None) -> Dependent:
+    """How often each entry is given; a negative place counts from the end of a known side."""
+    read = []
+    places = [(axis, one) for axis, one in enumerate(indices) if one is not None]
+    for axis, one in places or [(dim, index)]:
+        side, place = op.image(x).size[axis], op.fixed(one, "an index")
+        if not isinstance(place, Tensor) or place.is_floating_point() or place.dtype == torch.bool:
+            op.refuse("indexes with something else than whole numbers")
+        if bool((place < 0).any()):
+            if not isinstance(side, int):
+                op.refuse("counts places from the end of a side of unknown length")
+            place = place % side
+        read.append(place)
+    together = torch.stack([one.reshape(-1) for one in torch.broadcast_tensors(*read)], 1)
+    most = max(together.unique(dim=0, return_counts=True)[1].tolist(), default=0)
+    return op.bounded(x, sqrt_up(Fraction(most)), f"each entry at most {most} times")

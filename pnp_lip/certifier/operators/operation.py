@@ -14,6 +14,7 @@ from pnp_lip.certifier.execution import Execution
 from pnp_lip.certifier.statement import lipschitz, symmetric
 from pnp_lip.certifier.values import Atom, Dependent, Known, Terms, is_equal, size_of
 from pnp_lip.certifier.walk import Walk
+from pnp_lip.plain_modules import Refusal
 from pnp_lip.rounding import sqrt_up
 
 __all__ = ["Operation", "per_axis"]
@@ -45,7 +46,7 @@ class Operation:
         return next(axes for axes in (1, 2, 3) if f"{axes}d" in str(self.node.target))
 
     def refuse(self, reason: str) -> NoReturn:
-        raise self.walk.refusal(self.node, reason)
+        raise Refusal(reason)
 
     def image(self, x: Any) -> Dependent:
         """``x``, which must depend on the image."""
