@@ -15,10 +15,10 @@ import torch
 from deepinv.models import Denoiser
 from torch import Tensor, nn
 
-from pnp_lip.denoisers.volume import VolumeDenoiser
+from pnp_lip.denoisers import VolumeDenoiser
 from pnp_lip.plain_modules import Refusal
 
-__all__ = ["NUMBERS", "Call", "calls_of", "first_layer", "likely_shapes"]
+__all__ = ["NUMBERS", "Call", "calls_of", "likely_shapes"]
 
 #: Noise levels that are tried as numbers; all must give the same graph, but for constants.
 NUMBERS = (0.1, 0.013, 0.7)
@@ -162,12 +162,13 @@ def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tupl
         the arguments it was given on an example.
     """
     if seen:
-        own = tuple(seen[0].shape)
+        given = tuple(seen[0].shape)
         # Several images, if it takes them.
-        return [(3, *own[1:]), own] if own[:1] == (1,) else [own]
-    axes, channels = first_layer(network) or (2, None)
-    shapes: list[tuple[int, ...]] = [] if axes or channels is None else [(3, channels)]
-    first = getattr(network, "in_channels", None) or (channels if axes else None)
+        return [(3, *given[1:]), given] if given[:1] == (1,) else [given]
+    axes, channels = _first_layer(network) or (2, None)
+    own = getattr(network, "in_channels", None)
+    shapes: list[tuple[int, ...]] = [] if axes or own or channels is None else [(3, channels)]
+    first = own or (channels if axes else None)
     counts = [first] + [p.shape[1] for p in network.parameters() if p.ndim > 2]
     likely = dict.fromkeys(c for c in (*counts, _ANY_CHANNELS, 3, 1, 2, 4) if isinstance(c, int))
     shapes += [(3, c, *_SIDES[: axes or 2]) for c in likely]
@@ -176,7 +177,7 @@ def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tupl
     return shapes + [(3, c, *[side] * (axes or 2)) for side in _SMALL_SIDES for c in (1, 3)]
 
 
-def first_layer(network: nn.Module) -> tuple[int, int] | None:
+def _first_layer(network: nn.Module) -> tuple[int, int] | None:
     """How many axes images have, none for vectors, and channels, by the first layer that says so."""
     for part in network.modules():
         weight, kernel = getattr(part, "weight", None), getattr(part, "kernel_size", None)

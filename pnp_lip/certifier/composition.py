@@ -11,7 +11,7 @@ from pnp_lip.certifier.execution import compose_executions
 from pnp_lip.certifier.statement import Statement, contraction, lipschitz
 from pnp_lip.rounding import round_up
 
-__all__ = ["averaged_with_identity", "combine", "compose", "worst"]
+__all__ = ["averaged_with_identity", "combine", "compose", "made_of", "worst"]
 
 
 def compose(parts: Sequence[Statement], rule: str = "composition") -> Statement:
@@ -29,15 +29,10 @@ def compose(parts: Sequence[Statement], rule: str = "composition") -> Statement:
     if len(parts) == 1:
         averagedness = parts[0].averagedness
     _require_euclidean(parts[:-1])
-    return Statement(
-        rule,
-        upper,
-        averagedness,
-        execution=compose_executions([(part.upper, part.execution) for part in parts]),
-        parts=parts,
-        conditions=_gathered(parts),
-        outputs=parts[-1].outputs if parts else "l2",
-    )
+    execution = compose_executions([(part.upper, part.execution) for part in parts])
+    outputs = parts[-1].outputs if parts else "l2"
+    found = Statement(rule, upper, averagedness, execution=execution, outputs=outputs)
+    return made_of(parts, found)
 
 
 def combine(terms: Sequence[tuple[Fraction, Statement]], rule: str = "sum") -> Statement:
@@ -62,8 +57,7 @@ def combine(terms: Sequence[tuple[Fraction, Statement]], rule: str = "sum") -> S
             known = c >= 0 and part.averagedness is not None
             share += weight * (Fraction(part.averagedness or 0) if known else 1)
         averagedness = min(averagedness, round_up(share))
-    parts = tuple(part for _, part in terms)
-    return Statement(rule, upper, averagedness, parts=parts, conditions=_gathered(parts))
+    return made_of([part for _, part in terms], Statement(rule, upper, averagedness))
 
 
 def averaged_with_identity(part: Statement, weight: float | Fraction) -> Statement:
@@ -87,7 +81,7 @@ def averaged_with_identity(part: Statement, weight: float | Fraction) -> Stateme
         found = Statement(rule, 1.0, round_up(share * Fraction(part.averagedness)))
     else:
         found = lipschitz(rule, round_up(2 * share * Fraction(part.averagedness) - 1))
-    return replace(found, parts=(part,), conditions=part.conditions)
+    return made_of([part], found)
 
 
 def worst(statements: Sequence[Statement]) -> Statement:
@@ -101,6 +95,11 @@ def worst(statements: Sequence[Statement]) -> Statement:
         conditions=_gathered(statements),
         outputs=first.outputs if len({one.outputs for one in statements}) == 1 else "l2",
     )
+
+
+def made_of(parts: Sequence[Statement], whole: Statement) -> Statement:
+    """A statement that rests on others, and so on their conditions."""
+    return replace(whole, parts=tuple(parts), conditions=_gathered(parts))
 
 
 def _gathered(parts: Sequence[Statement]) -> tuple[str, ...]:

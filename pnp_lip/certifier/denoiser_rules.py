@@ -24,22 +24,15 @@ from typing import Any
 from deepinv.distributed.framework import DistributedProcessing
 from torch import nn
 
+from pnp_lip import denoisers
 from pnp_lip.certifier.composition import averaged_with_identity, combine, compose, worst
 from pnp_lip.certifier.conditions import of_sizes
 from pnp_lip.certifier.execution import relaxed_execution
 from pnp_lip.certifier.rules import Settings, apply_to_part, keeps_shape, register_rule
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.denoisers.distributed import HaloTiling
-from pnp_lip.denoisers.fixed_guide import FixedGuide
-from pnp_lip.denoisers.frozen import Frozen
-from pnp_lip.denoisers.frozen_guided import FrozenGuided
-from pnp_lip.denoisers.guard import Guard
-from pnp_lip.denoisers.guided import GuidedDenoiser
-from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.moving_guide import MovingGuide
-from pnp_lip.denoisers.relaxed import Relaxed
-from pnp_lip.denoisers.tiled import Tiled, receptive_radius
-from pnp_lip.denoisers.volume import VolumeDenoiser
+from pnp_lip.denoisers.tiled import receptive_radius
 from pnp_lip.layers import Clip, ConvGradientStep, NoiseClip
 from pnp_lip.plain_modules import Refusal
 from pnp_lip.rounding import multiply_up
@@ -47,7 +40,7 @@ from pnp_lip.rounding import multiply_up
 __all__: list[str] = []
 
 
-@register_rule(LipschitzDenoiser, keeps_shape=True)
+@register_rule(denoisers.LipschitzDenoiser, keeps_shape=True)
 def _denoiser(module: Any, name: str, settings: Settings) -> Statement:
     path = f"{name}.layers".strip(".")
     keys = map(str, range(len(module.layers)))
@@ -58,12 +51,12 @@ def _of_denoiser(module: Any) -> bool:
     return keeps_shape(module.denoiser)
 
 
-@register_rule(Guard, keeps_shape=_of_denoiser)
+@register_rule(denoisers.Guard, keeps_shape=_of_denoiser)
 def _guard(module: Any, name: str, settings: Settings) -> Statement:
     return apply_to_part(module, "denoiser", name, settings)
 
 
-@register_rule(Relaxed, keeps_shape=_of_denoiser)
+@register_rule(denoisers.Relaxed, keeps_shape=_of_denoiser)
 def _relaxed(module: Any, name: str, settings: Settings) -> Statement:
     r"""For the stored :math:`\lambda` and for its rounding to float32, which is what acts there."""
     if not keeps_shape(module.denoiser) and settings.without_rule is not None:
@@ -77,14 +70,14 @@ def _relaxed(module: Any, name: str, settings: Settings) -> Statement:
     return replace(statement, execution=relaxed_execution(inner.execution, max(weights)))
 
 
-@register_rule(Frozen, keeps_shape=True)
+@register_rule(denoisers.Frozen, keeps_shape=True)
 def _frozen(module: Any, name: str, settings: Settings) -> Statement:
     if not module.is_faithful():
         raise Refusal("is not what its denoiser folds to: freeze the denoiser again")
     return replace(apply_to_part(module, "denoiser", name, settings), execution=None)
 
 
-@register_rule(Tiled, keeps_shape=True)
+@register_rule(denoisers.Tiled, keeps_shape=True)
 def _tiled(module: Any, name: str, settings: Settings) -> Statement:
     if module.tile < 1:
         raise Refusal(f"is no tiling: expected tiles of at least one pixel, got {module.tile}")
@@ -102,7 +95,7 @@ def _distributed(module: Any, name: str, settings: Settings) -> Statement:
 
 
 def _in_windows(
-    module: Any, key: str, tiling: Tiled | HaloTiling, name: str, settings: Settings
+    module: Any, key: str, tiling: denoisers.Tiled | HaloTiling, name: str, settings: Settings
 ) -> Statement:
     """The statement about ``module.key`` where windows keep its function.
 
@@ -127,7 +120,7 @@ def _in_windows(
     return replace(inner, execution=replace(inner.execution, relative=relative, offset=offset))
 
 
-@register_rule(VolumeDenoiser, keeps_shape=True)
+@register_rule(denoisers.VolumeDenoiser, keeps_shape=True)
 def _volume(module: Any, name: str, settings: Settings) -> Statement:
     """Each family of planes is block diagonal; their convex combination, see :func:`combine`."""
     if not keeps_shape(module.denoiser):
@@ -146,7 +139,7 @@ def _volume(module: Any, name: str, settings: Settings) -> Statement:
     return replace(average, parts=(inner,), execution=None)
 
 
-@register_rule(FixedGuide, keeps_shape=True)
+@register_rule(denoisers.FixedGuide, keeps_shape=True)
 def _fixed_guide(module: Any, name: str, settings: Settings) -> Statement:
     module.require_valid_maps()
     for index, layer in enumerate(module.denoiser.layers):
@@ -161,8 +154,8 @@ def _moving_guide(module: nn.Module, name: str, settings: Settings) -> Statement
     return apply_to_part(module, "now", name, settings)
 
 
-@register_rule(FrozenGuided)
-@register_rule(GuidedDenoiser)
+@register_rule(denoisers.FrozenGuided)
+@register_rule(denoisers.GuidedDenoiser)
 def _guided(module: nn.Module, name: str, settings: Settings) -> Statement:
     raise Refusal(
         "computes its guide from its input: from input to output it may be expansive, and nothing is "

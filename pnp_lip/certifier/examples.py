@@ -14,8 +14,8 @@ from deepinv.models import Denoiser
 from skimage import data
 from torch import Tensor, nn
 
-from pnp_lip.certifier.calls import first_layer
-from pnp_lip.certifier.witness import Map, Witness, best_of, climb, power_witness
+from pnp_lip.certifier.calls import likely_shapes
+from pnp_lip.certifier.witness import RADII, Map, Witness, best_of, climb, power_witness
 from pnp_lip.data.images import to_channels
 
 __all__ = ["default_inputs", "inputs_of_modules", "measure"]
@@ -25,22 +25,14 @@ _CUTS = (("astronaut", 95, 215), ("camera", 330, 230))
 _SIDE = 24
 #: Sides of what is no image, by the number of axes.
 _SIDES: dict[int, tuple[int, ...]] = {0: (), 1: (4 * _SIDE,), 3: (8, 8, 8)}
-#: Distances of a pair at the start, as multiples of the norm of the input.
-_RADII = (1e-3, 1.0)
 #: Power steps and climbs of each search; fewer for networks with many parameters, which take long.
 _SMALL, _LARGE, _MANY = (12, 25), (4, 6), 300_000
 
 
 def default_inputs(network: nn.Module) -> list[Tensor]:
-    """Inputs that fit the first layer of ``network``; none where that cannot be told."""
-    own = getattr(network, "in_channels", None)
-    weights = [(p.ndim - 2, p.shape[1]) for p in network.parameters() if p.ndim in (2, 4)]
-    axes, channels = first_layer(network) or next(iter(weights), (2, own))
-    if isinstance(own, int) and axes in (0, 2):
-        axes, channels = 2, own
-    if channels is None:
-        return []
-    return _photographs(channels) if axes == 2 else [_noise(channels, *_SIDES[axes])]
+    """Inputs of the kind that ``network`` most likely takes."""
+    _, channels, *sides = likely_shapes(network, None)[0]
+    return _photographs(channels) if len(sides) == 2 else [_noise(channels, *_SIDES[len(sides)])]
 
 
 def inputs_of_modules(network: nn.Module, example: Tensor) -> dict[int, tuple[Any, ...]]:
@@ -84,7 +76,7 @@ def measure(
     levels: tuple[float | None, ...] = sigma if isinstance(network, Denoiser) else (None,)
     steps, climbs = _LARGE if sum(p.numel() for p in exact.parameters()) > _MANY else _SMALL
     ends = []
-    for radius in _RADII:
+    for radius in RADII:
         found = []
         for level, image in product(levels, inputs):
             x = image.to(device, torch.float64)

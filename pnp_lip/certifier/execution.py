@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _UNIT = Fraction(1, 2**24)
+Sizes = tuple[float, float, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -82,14 +83,7 @@ def compose_executions(parts: Sequence[tuple[float, Execution | None]]) -> Execu
 
 
 def step_execution(
-    *,
-    norm: float,
-    absolute_norm: float,
-    bias: float,
-    tau: float,
-    growth: float,
-    terms: tuple[int, int],
-    roundings: int,
+    *, norm: float, sizes: Sizes, tau: float, growth: float, roundings: int
 ) -> Execution:
     r"""Of :math:`x - \tau W^\top\sigma(Wx+b)` with :math:`\sigma(0) = 0` and slopes in [0, 1].
 
@@ -107,48 +101,45 @@ def step_execution(
     ----------
     norm
         bound of :math:`\|W\|`.
-    absolute_norm
-        bound of :math:`\||W|\|`, the operator of absolute values.
-    bias
-        :math:`\|b\|`, over the channels.
+    sizes
+        see :func:`sizes_of`; :math:`(n_1, n_2)`, the roundings on a path through ``W`` and through its
+        transpose, are the last.
     tau
         step length, nonnegative.
     growth
         bound of the Lipschitz constant of the step.
-    terms
-        :math:`(n_1, n_2)`, the roundings on a path through ``W`` and through its transpose.
     roundings
         :math:`a`, those of the activation.
     """
-    one, root = (1.0, 0.0), (0.0, 1.0)
-    exact_r = _sum(_times(norm, one), _times(bias, root))
-    wrong_r = _times(gamma32(terms[0] + 1), _sum(_times(absolute_norm, one), _times(bias, root)))
+    absolute, bias, terms = sizes
+    exact_r = (norm, bias)
+    wrong_r = _times(gamma32(terms[0] + 1), (absolute, bias))
     rough_r = _sum(exact_r, wrong_r)
     wrong_z = _sum(wrong_r, _times(gamma32(roundings), rough_r))
     rough_z = _sum(exact_r, wrong_z)
-    wrong_v = _sum(_times(norm, wrong_z), _times(gamma32(terms[1]), _times(absolute_norm, rough_z)))
+    wrong_v = _sum(_times(norm, wrong_z), _times(gamma32(terms[1]), _times(absolute, rough_z)))
     rough_v = _sum(_times(norm, exact_r), wrong_v)
-    total = _sum(_times(tau, wrong_v), _times(gamma32(2), _sum(one, _times(tau, rough_v))))
-    at_zero = multiply_up(tau, multiply_up(norm, bias))
-    return Execution(total[0], total[1], growth, at_zero)
+    total = _sum(_times(tau, wrong_v), _times(gamma32(2), _sum((1.0, 0.0), _times(tau, rough_v))))
+    return Execution(*total, growth, multiply_up(tau, multiply_up(norm, bias)))
 
 
-def affine_execution(*, norm: float, absolute_norm: float, bias: float, terms: int) -> Execution:
+def affine_execution(norm: float, sizes: Sizes, factor: float = 1.0) -> Execution:
     r"""Execution of :math:`Wx + b`, onto no more pixels than ``x`` has.
 
-    It is off by :math:`\gamma_{n+1}(\||W|\|\,\|x\| + \|b\|\sqrt P)` for sums of ``n = terms`` products.
+    It is off by :math:`\gamma_{n+1}(\||W|\|\,\|x\| + \|b\|\sqrt P)` for sums of ``n`` products.
 
     Parameters
     ----------
-    norm, absolute_norm
-        bounds of the norms of ``W`` and of the operator of absolute values.
-    bias
-        :math:`\|b\|`, over the channels.
-    terms
-        products in one entry of ``Wx``.
+    norm
+        bound of the norm of ``W``.
+    sizes
+        see :func:`sizes_of`.
+    factor
+        bound of what is done to ``x`` before, such as padding.
     """
-    error = gamma32(terms + 1)
-    return Execution(multiply_up(error, absolute_norm), multiply_up(error, bias), norm, bias)
+    absolute, bias, (terms, _) = sizes
+    error = _times(gamma32(terms + 1), (multiply_up(factor, absolute), bias))
+    return Execution(*error, norm, bias)
 
 
 def relaxed_execution(inner: Execution | None, weight: float) -> Execution | None:
@@ -162,10 +153,10 @@ def relaxed_execution(inner: Execution | None, weight: float) -> Execution | Non
     size = _sum((add_up(1.0, weight), 0.0), _times(weight, image))
     total = _sum(_times(weight, (inner.relative, inner.offset)), _times(gamma32(3), size))
     growth = round_up(abs(1 - Fraction(weight)) + Fraction(weight) * Fraction(inner.growth))
-    return Execution(total[0], total[1], growth, multiply_up(weight, inner.shift))
+    return Execution(*total, growth, multiply_up(weight, inner.shift))
 
 
-def sizes_of(weight: Tensor, bias: Tensor | None) -> tuple[float, float, tuple[int, int]]:
+def sizes_of(weight: Tensor, bias: Tensor | None) -> Sizes:
     r"""At least :math:`\||W|\|` and :math:`\|b\|` over the channels; products in an entry of Wx and W'z.
 
     :math:`|\hat w_{ij}(\omega)| \le \sum_a |w_{ij}(a)|`, and :math:`\|A\|^2 \le \|A\|_1\|A\|_\infty`.

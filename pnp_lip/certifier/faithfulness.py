@@ -68,7 +68,7 @@ def require_faithful(module: nn.Module, program: Program) -> None:
             again = _with_gradients(module, call, given)
             if not torch.equal(expected, again):
                 raise Refusal("gives two answers for one input, so there is no single map")
-            difference = _relative(program.run(*_copied(given)), expected)
+            difference = _relative(program.run(*given), expected)
             if not difference <= _TOLERANCE:
                 raise Refusal(
                     f"has an exported graph that does not compute what the module does (relative "
@@ -125,11 +125,7 @@ def _in_double(module: nn.Module, call: Call, given: tuple[Tensor, ...], expecte
 
 
 def _outcome(module: nn.Module, call: Call, given: tuple[Tensor, ...]) -> Tensor:
-    return call.module(module)(*_copied(given))
-
-
-def _copied(given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(tensor.clone() for tensor in given)
+    return call.module(module)(*(tensor.clone() for tensor in given))
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:

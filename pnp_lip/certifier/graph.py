@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx.node import map_aggregate
 
-from pnp_lip.certifier.composition import compose
+from pnp_lip.certifier.composition import compose, made_of
 from pnp_lip.certifier.conditions import of_sizes
 from pnp_lip.certifier.operators import OPERATORS, apply_operator
 from pnp_lip.certifier.operators.arrangement import FILLED, filled
@@ -36,8 +36,7 @@ class Bounder:
     def __init__(self, program: Program, name: str, settings: Settings) -> None:
         self.walk = Walk(program, name, settings)
         self.pieces: list[Statement] = []
-        #: Of every node: what is proved of it as a map of the last cut, and of its operator.
-        self.proved: list[tuple[Statement | None, list[Statement]]] = []
+        self.proved: list[Any] = []
 
     def run(self) -> Statement:
         walk = self.walk
@@ -76,7 +75,7 @@ class Bounder:
         if not value.exact:
             whole = replace(whole, execution=None)
         if leaves and not (len(leaves) == 1 and whole is leaves[0]):
-            whole = replace(whole, name=self.walk.name, parts=tuple(leaves), execution=None)
+            whole = made_of(leaves, replace(whole, name=self.walk.name, execution=None))
         elif not leaves and whole is not IDENTITY:
             whole = self._noted(replace(whole, parts=()))
         if whole is not IDENTITY:
@@ -92,14 +91,13 @@ class Bounder:
         if node.op == "placeholder":
             return self._placeholder(node)
         random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-        if random and node.target not in OPERATORS:
-            return apply_operator(self.walk, node)  # which refuses it
+        refused = random and node.target not in OPERATORS
         if any(self.walk.values[read] is JUMPING for read in node.all_input_nodes):
             raise Refusal("reads where a maximum or minimum is, which jumps")
         if node.target is operator.getitem:
             source, index = node.args
             return self.walk.values[source][index]  # type: ignore[index]
-        if not any(_dependent(self.walk.values[read]) for read in node.all_input_nodes):
+        if not (refused or any(map(_dependent, map(self.walk.values.get, node.all_input_nodes)))):
             return self._without_image(node)
         if str(node.target).startswith("aten.sym_") or node.target in _NOTHING:
             return Known(node.meta.get("val") if isinstance(node.meta.get("val"), int) else None)

@@ -42,9 +42,7 @@ from torch import Tensor
 
 from pnp_lip.certifier.certification import prove
 from pnp_lip.certifier.statement import Statement
-from pnp_lip.denoisers.fixed_guide import FixedGuide
-from pnp_lip.denoisers.guided import GuidedDenoiser
-from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
+from pnp_lip.denoisers import FixedGuide, GuidedDenoiser, LipschitzDenoiser
 from pnp_lip.layers import Clip, ConvGradientStep, NoiseClip
 from pnp_lip.norms import convolution_norm
 from pnp_lip.plain_modules import Refusal

@@ -11,13 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from pnp_lip.certifier.digest import tensor_bytes
 from pnp_lip.certifier.execution import Execution, sizes_of, step_execution
 from pnp_lip.certifier.operators import OPERATORS
 from pnp_lip.certifier.rules import RULES, Settings, register_rule
-from pnp_lip.certifier.statement import Statement, lipschitz, symmetric
+from pnp_lip.certifier.statement import Statement, symmetric
 from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, ReLU
-from pnp_lip.norms import NormBound, convolution_norm, matrix_norm
 from pnp_lip.plain_modules import Refusal, plain_type, require_plain
 from pnp_lip.rounding import format_up, round_up
 
@@ -97,37 +95,20 @@ def _gradient_step(layer: Any, name: str, settings: Settings) -> Statement:
     if low < 0:
         raise Refusal("has an activation that decreases somewhere: the rule needs slopes >= 0")
     weight, tau = layer.weight.detach(), float(layer.tau)
-    norm: Any = matrix_norm if isinstance(layer, GradientStep) else convolution_norm
-    key = (tensor_bytes(weight), isinstance(layer, GradientStep))
-    bound: NormBound = settings.norm(key, lambda: norm(weight, gap=settings.gap))
-    statement = _euler_step(Fraction(tau) * Fraction(high) * Fraction(bound.upper) ** 2, bound)
+    bound = settings.norm(weight)
+    # The Jacobian is symmetric with spectrum in [1 - t, 1]; in [1, 1 - t] where the flow runs uphill.
+    step = Fraction(tau) * Fraction(high) * Fraction(bound.upper) ** 2
+    rule = f"{'uphill ' * (step < 0)}gradient step, tau |W|^2 <= {format_up(round_up(step))}"
+    statement = symmetric(rule, min(Fraction(1), 1 - step), max(Fraction(1), 1 - step))
+    statement = replace(statement, bound=bound)
     roundings = _roundings_of(layer.activation)
     if roundings is None or tau < 0 or weight.dtype != torch.float32:
         return statement
-    absolute, bias, terms = sizes_of(weight, layer.bias)
+    sizes, growth = sizes_of(weight, layer.bias), statement.upper
     execution = step_execution(
-        norm=bound.upper,
-        absolute_norm=absolute,
-        bias=bias,
-        tau=tau,
-        growth=statement.upper,
-        terms=terms,
-        roundings=roundings,
+        norm=bound.upper, sizes=sizes, tau=tau, growth=growth, roundings=roundings
     )
     return replace(statement, execution=execution)
-
-
-def _euler_step(step: Fraction, bound: NormBound) -> Statement:
-    r"""The Jacobian is symmetric with spectrum in :math:`[1 - t, 1]`, :math:`t = \tau s^2`.
-
-    For a negative ``t``, where the flow runs uphill, in :math:`[1, 1 - t]`.
-    """
-    rule = f"gradient step, tau |W|^2 <= {format_up(round_up(step))}"
-    if step < 0:
-        return lipschitz("uphill " + rule, round_up(1 - step), bound=bound)
-    if step <= 2:
-        return Statement(rule, 1.0, round_up(step / 2), bound=bound)
-    return lipschitz(rule, round_up(step - 1), bound=bound)
 
 
 @contextmanager

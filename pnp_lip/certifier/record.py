@@ -6,7 +6,6 @@ All is plain text and numbers, so that another program can export the network ag
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from pnp_lip.certifier.conditions import axis_letters
 from pnp_lip.certifier.program import VARYING, Program
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.certifier.surroundings import WHOLE, call_of
-from pnp_lip.certifier.values import shape_of, size_of
+from pnp_lip.certifier.values import Proved, shape_of, size_of
 
 __all__ = ["Layers", "place_of", "record_of"]
 
@@ -31,12 +30,7 @@ def place_of(leaf: Statement, layers: Layers) -> int:
     return list(layers).index(key)
 
 
-def record_of(
-    program: Program,
-    path: str,
-    proved: Sequence[tuple[Statement | None, Sequence[Statement]]],
-    layers: Layers,
-) -> dict[str, Any]:
+def record_of(program: Program, path: str, proved: list[Proved], layers: Layers) -> dict[str, Any]:
     """What one way of calling a network runs.
 
     Parameters

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
+from pnp_lip.certifier.digest import tensor_bytes
 from pnp_lip.certifier.statement import Statement
-from pnp_lip.norms import NormBound
+from pnp_lip.norms import NormBound, convolution_norm, matrix_norm
 from pnp_lip.plain_modules import Refusal, plain_type, require_plain, require_plain_parts
 
 __all__ = [
@@ -65,13 +66,15 @@ class Settings:
     dtype: torch.dtype = torch.float32
     memory: _Memory = field(default_factory=_Memory, compare=False, repr=False)
 
-    def norm(self, key: Any, compute: Callable[[], NormBound]) -> NormBound:
-        """A norm that is computed once for each ``key``."""
-        if key not in self.memory.norms:
-            self.memory.norms[key] = compute()
-            if self.memory.bar is not None:
-                self.memory.bar.update()
-        return self.memory.norms[key]
+    def norm(self, weight: Tensor, **given: Any) -> NormBound:
+        """Of a matrix, or of a convolution with the given arguments; computed once for each."""
+        key, memory = (tensor_bytes(weight), tuple(sorted(given.items()))), self.memory
+        if key not in memory.norms:
+            compute: Any = matrix_norm if weight.ndim == 2 else convolution_norm
+            memory.norms[key] = compute(weight, gap=self.gap, **given)
+            if memory.bar is not None:
+                memory.bar.update()
+        return memory.norms[key]
 
 
 Rule = Callable[[nn.Module, str, Settings], Statement]

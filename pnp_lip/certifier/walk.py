@@ -18,15 +18,7 @@ from pnp_lip.certifier.composition import averaged_with_identity, combine, compo
 from pnp_lip.certifier.program import VARYING, Program
 from pnp_lip.certifier.rules import Settings
 from pnp_lip.certifier.statement import IDENTITY, Statement, symmetric
-from pnp_lip.certifier.values import (
-    Atom,
-    Dependent,
-    Known,
-    Linear,
-    Spectrum,
-    Terms,
-    size_of,
-)
+from pnp_lip.certifier.values import Atom, Dependent, Known, Linear, Spectrum, Terms, size_of
 from pnp_lip.rounding import format_up, round_up
 
 __all__ = ["Walk"]
@@ -70,20 +62,13 @@ class Walk:
         return Dependent({node.name: Fraction(1)}, value.size)
 
     def add(
-        self,
-        node: fx.Node,
-        source: Dependent,
-        leaf: Statement,
-        *,
-        spectrum: Spectrum | None = None,
-        origin: Linear | None = None,
-        name: str = "",
+        self, node: fx.Node, source: Dependent, leaf: Statement, name: str = "", **about: Any
     ) -> Dependent:
-        """The result of an operator on one tensor: ``leaf`` after ``source``."""
+        """The result of an operator on one tensor: ``leaf`` after ``source``; more about the atom."""
         leaf = leaf.named(leaf.name or self.label(node))
         before = self.combined(source.terms)
         as_map = leaf if before is IDENTITY else compose((before, leaf))
-        return self.keep(node, Atom(as_map, spectrum, origin), leaf, source.exact, name)
+        return self.keep(node, Atom(as_map, **about), leaf, source.exact, name)
 
     def keep(
         self, node: fx.Node, atom: Atom, leaf: Statement, exact: bool, name: str = ""

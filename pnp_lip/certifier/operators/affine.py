@@ -15,13 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from pnp_lip.certifier.digest import tensor_bytes
 from pnp_lip.certifier.execution import affine_execution, sizes_of
 from pnp_lip.certifier.operators.operation import Operation, per_axis
 from pnp_lip.certifier.operators.registry import register_operator
 from pnp_lip.certifier.statement import Statement, lipschitz
 from pnp_lip.certifier.values import Dependent, Linear, Spectrum, is_equal, named
-from pnp_lip.norms import convolution_norm, matrix_norm, padding_factor
+from pnp_lip.norms import padding_factor
 from pnp_lip.rounding import multiply_up
 
 __all__ = ["added", "bias_of", "deferred_padding", "executed", "leaf_of", "weight_of"]
@@ -125,12 +124,9 @@ def leaf_of(op: Operation, weight: Tensor, factor: float = 1.0, **kept: Any) -> 
     Refusal
         NaN or infinity.
     """
-    settings = op.walk.settings
     if not torch.isfinite(weight).all():
         op.refuse("has a weight with NaN or infinity")
-    norm: Any = convolution_norm if kept else matrix_norm
-    key = (tensor_bytes(weight), tuple(sorted(kept.items())))
-    bound = settings.norm(key, lambda: norm(weight, gap=settings.gap, **kept))
+    bound = op.walk.settings.norm(weight, **kept)
     return lipschitz(bound.rule, multiply_up(bound.upper, factor), bound=bound)
 
 
@@ -140,9 +136,7 @@ def executed(
     """With what float32 arithmetic adds, onto no more pixels than there are."""
     if weight.dtype != torch.float32:
         return leaf
-    absolute, offset, (terms, _) = sizes_of(weight, bias)
-    absolute = multiply_up(factor, absolute)
-    execution = affine_execution(norm=leaf.upper, absolute_norm=absolute, bias=offset, terms=terms)
+    execution = affine_execution(leaf.upper, sizes_of(weight, bias), factor)
     return replace(leaf, execution=execution)
 
 

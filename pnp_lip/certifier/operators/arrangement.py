@@ -64,8 +64,13 @@ for _table, _function in ((_ONCE, _once), (_BESIDE, _beside)):
         register_operator(_names)(partial(_function, rule=_rule))
 
 
-@register_operator("alias detach clone contiguous lift_fresh_copy")
-def _same(op: Operation, x: Any, memory_format: Any = None) -> Dependent:
+@register_operator(
+    "alias detach clone contiguous lift_fresh_copy dropout feature_dropout alpha_dropout "
+    "feature_alpha_dropout"
+)
+def _same(op: Operation, x: Any, train: bool = False, **given: Any) -> Dependent:
+    if train:
+        op.refuse("drops entries at random: call eval() first")
     return op.image(x)
 
 

@@ -56,9 +56,7 @@ _SLOPES: dict[str, Callable[..., Interval]] = {
     "abs sin cos": lambda: (-1.0, 1.0),
     "leaky_relu": lambda negative_slope=0.01: (min(negative_slope, 1.0), max(negative_slope, 1.0)),
     "elu": _elu,
-    "celu": lambda alpha=1.0: _if(
-        alpha > 0, f"alpha={alpha}: it grows without limit, use alpha > 0"
-    ),
+    "celu": lambda alpha=1.0: _if(alpha > 0, f"alpha={alpha} <= 0: it grows without limit"),
     # The largest slope of SELU is scale * alpha = 1.7581 (Klambauer et al. 2017), at 0 from below.
     "selu": lambda: (0.0, 1.7582),
     "gelu": _gelu,
@@ -69,9 +67,7 @@ _SLOPES: dict[str, Callable[..., Interval]] = {
     "hardsigmoid": lambda: (0.0, float(Fraction(1, 6)) * (1 + 2.0**-50)),
     "softplus": _softplus,
     "sigmoid": lambda: (0.0, 0.25),
-    "softshrink": lambda lambd=0.5: _if(
-        lambd >= 0, f"lambd={lambd}: it jumps at 0, use lambd >= 0"
-    ),
+    "softshrink": lambda lambd=0.5: _if(lambd >= 0, f"lambd={lambd} < 0: it jumps at 0"),
     "erf": lambda: (0.0, 1.1284),
 }
 #: The same by operator.
@@ -102,13 +98,6 @@ def _limited(op: Operation, x: Any, **given: Any) -> Dependent:
 def _prelu(op: Operation, x: Any, weight: Any) -> Dependent:
     low, high = op.extremes(weight, "a slope")
     return op.entrywise(x, min(low, Fraction(1)), max(high, Fraction(1)))
-
-
-@register_operator("dropout feature_dropout alpha_dropout feature_alpha_dropout")
-def _dropout(op: Operation, x: Any, p: Any, train: bool) -> Dependent:
-    if train:
-        op.refuse("drops entries at random: call eval() first")
-    return op.image(x)
 
 
 @register_operator("_to_copy to.dtype to.dtype_layout to.device to.other type_as")

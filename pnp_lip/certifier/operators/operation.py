@@ -12,7 +12,7 @@ from torch import Tensor, fx
 
 from pnp_lip.certifier.execution import Execution
 from pnp_lip.certifier.statement import lipschitz, symmetric
-from pnp_lip.certifier.values import Atom, Dependent, Known, Terms, is_equal, size_of
+from pnp_lip.certifier.values import Atom, Dependent, Known, is_equal, size_of
 from pnp_lip.certifier.walk import Walk
 from pnp_lip.plain_modules import Refusal
 from pnp_lip.rounding import sqrt_up
@@ -94,7 +94,8 @@ class Operation:
         exact
             it is computed without rounding and keeps 0.
         """
-        if any(_is_complex(node) for node in (self.node, *self.node.all_input_nodes)):
+        tensors = (node.meta.get("val") for node in (self.node, *self.node.all_input_nodes))
+        if any(isinstance(one, Tensor) and one.is_complex() for one in tensors):
             self.refuse("acts on complex numbers, for which its slopes are not known")
         rule = f"entrywise, slope in [{float(low):g}, {float(high):g}]"
         return self.symmetric(self.broadcast(x), rule, Fraction(low), Fraction(high), exact=exact)
@@ -119,14 +120,11 @@ class Operation:
 
         A constant changes nothing but what float32 rounds, which its size decides about.
         """
-        terms: Terms = {}
-        exact = True
+        terms, exact = dict[str, Fraction](), True
         for c, x in parts:
-            value = (
-                self.broadcast(x) if isinstance(x, Dependent) else Dependent({}, (), _is_zero(x))
-            )
-            exact = exact and value.exact
-            for atom, own in value.terms.items():
+            value = self.broadcast(x) if isinstance(x, Dependent) else None
+            exact = exact and (_is_zero(x) if value is None else value.exact)
+            for atom, own in () if value is None else value.terms.items():
                 terms[atom] = terms.get(atom, Fraction(0)) + c * own
         kept = {atom: c for atom, c in terms.items() if c} or {next(iter(terms)): Fraction(0)}
         return Dependent(kept, self.size, exact)
@@ -167,11 +165,6 @@ class Operation:
         leaf = lipschitz(f"{count} copies", sqrt_up(Fraction(count)))
         name = f"{self.node.name}_copies_{len(self.walk.leaves)}"
         return self.walk.add(self.node, value, leaf, name=name)
-
-
-def _is_complex(node: fx.Node) -> bool:
-    value = node.meta.get("val")
-    return isinstance(value, Tensor) and value.is_complex()
 
 
 def _is_zero(value: Any) -> bool:

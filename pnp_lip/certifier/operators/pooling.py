@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Iterable
 from fractions import Fraction
-from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +19,6 @@ from pnp_lip.certifier.operators.operation import Operation, per_axis
 from pnp_lip.certifier.operators.registry import register_operator
 from pnp_lip.certifier.statement import lipschitz
 from pnp_lip.certifier.values import Dependent, is_equal
-from pnp_lip.norms import convolution_norm
 from pnp_lip.rounding import round_up, sqrt_up
 
 __all__ = ["largest_sums", "whole_factor"]
@@ -38,13 +36,12 @@ def largest_sums(side: int, rows: Iterable[dict[int, Fraction]]) -> tuple[Fracti
 
 @register_operator("avg_pool1d avg_pool2d avg_pool3d")
 def _average_pool(op: Operation, x: Any, ceil_mode: bool, **given: Any) -> Dependent:
-    settings, inside = op.walk.settings, given["count_include_pad"]
+    inside = given["count_include_pad"]
     size, steps, pads = _windows(op, "padding", **given)
     divisor = given.get("divisor_override")
     if not ceil_mode and (inside or not any(pads)):
         ones = torch.ones(1, 1, *size, dtype=torch.float64)  # a convolution of every channel
-        compute = partial(convolution_norm, ones, stride=steps, gap=settings.gap)
-        norm = settings.norm(("average", size, steps), compute)
+        norm = op.walk.settings.norm(ones, stride=steps)
         upper = round_up(Fraction(norm.upper) / abs(Fraction(divisor or math.prod(size))))
         pool = lipschitz("average pooling", upper, bound=norm)
         return op.walk.add(op.node, op.image(x), pool)
