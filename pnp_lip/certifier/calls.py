@@ -52,12 +52,15 @@ class Call:
     like: Tensor = field(default_factory=lambda: torch.zeros(()), compare=False, repr=False)
 
     @property
+    def kind(self) -> str:
+        """Of the noise level: ``none``, ``tensor``, ``number``."""
+        return "none" if self.place is None else "tensor" if self.number is None else "number"
+
+    @property
     def what(self) -> str:
         """For messages."""
-        if self.place is None:
-            return f"images {list(self.shape)}"
-        kind = "a tensor" if self.number is None else "a number"
-        return f"images {list(self.shape)} and {kind} for '{self.place}'"
+        level = "" if self.place is None else f" and a {self.kind} for '{self.place}'"
+        return f"images {list(self.shape)}{level}"
 
     def module(self, network: nn.Module) -> nn.Module:
         """The network as a function of tensors alone, under the name ``inner``."""
@@ -90,8 +93,7 @@ class Level(float):
 
     def _refuse(self, *args: Any) -> Any:
         raise Refusal(
-            "decides by the value of its noise level, so it is another map at every level: prove it "
-            "at one level, as a module that takes the image alone, or register a rule"
+            "decides by the value of its noise level: prove it at one level, as a map of the image"
         )
 
     __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __int__ = __round__ = _refuse
@@ -142,16 +144,13 @@ def _level_of(network: nn.Module) -> tuple[str | None, bool]:
     levels = [p for p in named if p.name in _LEVELS]
     if not levels and (named[:1] == needed[:1] or isinstance(network, Denoiser)):
         levels = named[:1]
-    missing = [p.name for p in needed if p not in levels]
-    if missing or len(levels) > 1:
-        raise Refusal(
-            f"needs the arguments {missing or [p.name for p in levels]}: expected an image and at most a "
-            f"noise level; register a rule for {type(network).__qualname__}"
-        )
+    wrong = [p.name for p in needed if p not in levels] or [p.name for p in levels[1:]]
+    if wrong:
+        raise Refusal(f"needs the arguments {wrong}: expected an image and at most a noise level")
     return (levels[0].name, levels[0] not in needed) if levels else (None, True)
 
 
-def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tuple[int, ...]]:
+def likely_shapes(network: nn.Module, seen: tuple[int, ...] | None) -> list[tuple[int, ...]]:
     """Shapes of images that ``network`` may take, the likeliest first.
 
     Parameters
@@ -159,12 +158,11 @@ def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tupl
     network
         any module.
     seen
-        the arguments it was given on an example.
+        shape of what it was given on an example.
     """
     if seen:
-        given = tuple(seen[0].shape)
         # Several images, if it takes them.
-        return [(3, *given[1:]), given] if given[:1] == (1,) else [given]
+        return [(3, *seen[1:]), seen] if seen[0] == 1 else [seen]
     axes, channels = _first_layer(network) or (2, None)
     own = getattr(network, "in_channels", None)
     shapes: list[tuple[int, ...]] = [] if axes or own or channels is None else [(3, channels)]

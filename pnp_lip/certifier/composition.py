@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from pnp_lip.certifier.execution import compose_executions
-from pnp_lip.certifier.statement import Statement, contraction, lipschitz
+from pnp_lip.certifier.statement import Statement, contraction, lipschitz, symmetric
 from pnp_lip.rounding import round_up
 
 __all__ = ["averaged_with_identity", "combine", "compose", "made_of", "worst"]
@@ -63,7 +63,8 @@ def combine(terms: Sequence[tuple[Fraction, Statement]], rule: str = "sum") -> S
 def averaged_with_identity(part: Statement, weight: float | Fraction) -> Statement:
     r""":math:`(1-\lambda)I + \lambda T` for :math:`0 \le \lambda`: :math:`\lambda\alpha`-averaged.
 
-    For :math:`\lambda\alpha > 1` its Lipschitz constant is at most :math:`2\lambda\alpha - 1`.
+    For :math:`\lambda\alpha > 1` its Lipschitz constant is at most :math:`2\lambda\alpha - 1`: what holds
+    of a symmetric matrix between :math:`1 - 2\lambda\alpha` and 1 holds of it.
 
     Raises
     ------
@@ -77,10 +78,8 @@ def averaged_with_identity(part: Statement, weight: float | Fraction) -> Stateme
     rule = f"(1 - w) I + w T, w = {float(weight)!r}"
     if part.averagedness is None:
         found = lipschitz(rule, round_up(abs(1 - share) + share * Fraction(part.upper)))
-    elif share * Fraction(part.averagedness) <= 1:
-        found = Statement(rule, 1.0, round_up(share * Fraction(part.averagedness)))
     else:
-        found = lipschitz(rule, round_up(2 * share * Fraction(part.averagedness) - 1))
+        found = symmetric(rule, 1 - 2 * share * Fraction(part.averagedness), Fraction(1))
     return made_of([part], found)
 
 

@@ -60,7 +60,7 @@ def _guard(module: Any, name: str, settings: Settings) -> Statement:
 def _relaxed(module: Any, name: str, settings: Settings) -> Statement:
     r"""For the stored :math:`\lambda` and for its rounding to float32, which is what acts there."""
     if not keeps_shape(module.denoiser) and settings.without_rule is not None:
-        settings.memory.handed[-1].add(id(module.denoiser))
+        settings.handed[-1].add(id(module.denoiser))
         return settings.without_rule(module, name, settings)  # its sum may broadcast
     inner = apply_to_part(module, "denoiser", name, settings)
     weights = {float(module.relaxation), float(module.relaxation.float())}
@@ -107,9 +107,7 @@ def _in_windows(
     denoiser: nn.Module = getattr(module, key)
     radius = receptive_radius(denoiser)
     if radius is None or not keeps_shape(denoiser):
-        raise Refusal(
-            f"is tiled, and the receptive field of a {type(denoiser).__name__} is not known"
-        )
+        raise Refusal(f"is tiled, and no receptive field of a {type(denoiser).__name__} is known")
     if tiling.halo < radius:
         raise Refusal(f"is tiled with a halo of {tiling.halo} pixels, the radius is {radius}")
     inner = apply_to_part(module, key, name, settings)
@@ -132,8 +130,7 @@ def _volume(module: Any, name: str, settings: Settings) -> Statement:
     sizes = ", ".join(of_sizes(inner.conditions))
     if sizes:
         raise Refusal(
-            f"has a denoiser about which the statement holds for images with {sizes}, which planes of a "
-            f"volume need not meet"
+            f"has a denoiser bounded for images with {sizes} only, which planes need not meet"
         )
     average = combine([(share, inner) for share in module.shares()], "average of planes")
     return replace(average, parts=(inner,), execution=None)

@@ -89,13 +89,14 @@ class _Reader:
         self.seen[id(value)] = len(self.seen)
         self.kept.append(value)  # so that no identity is used twice
         self._write("kind", _title(type(value)).encode())
-        parts = [] if isinstance(value, Tensor) else _parts_of(value)
         if isinstance(value, Tensor):
-            self._write("tensor", self._entries(value))
-        elif parts is None:
-            self._write("unreadable", self.unreadable(value).encode())
-        for name, part in parts or ():
-            self._write("part", name.encode())
+            return self._write("tensor", self._entries(value))
+        parts = next(
+            (read(value) for kind, read in _PARTS.items() if isinstance(value, kind)), None
+        )
+        if parts is None:
+            return self._write("unreadable", self.unreadable(value).encode())
+        for part in parts:
             self.read(part)
         return self._write("end", b"")
 
@@ -109,67 +110,15 @@ class _Reader:
         self.hash.update(_length(label.encode()) + label.encode() + _length(content) + content)
 
 
-#: Attributes that say all of an object, by its class. Of code not where it stands in a file.
-_ATTRIBUTES: dict[Any, str] = {
-    types.CodeType: "co_code co_consts co_names co_varnames",
-    types.MethodType: "__func__ __self__",
-    property: "fget fset",
-    (staticmethod, classmethod): "__func__",
-    partial: "func args keywords",
-    types.BuiltinFunctionType: "__qualname__",
-    types.ModuleType: "__name__",
-    torch._ops.OpOverload: "__qualname__ __name__",
-}
-
-
-def _parts_of(value: Any) -> list[tuple[str, Any]] | None:
-    """Of what is no tensor; ``None`` for what cannot be read."""
-    for kinds, names in _ATTRIBUTES.items():
-        if isinstance(value, kinds):
-            return [(name, getattr(value, name)) for name in names.split()]
-    if isinstance(value, (Mapping, list, tuple)):
-        items = value.items() if isinstance(value, Mapping) else value
-        return [(str(index), item) for index, item in enumerate(items)]
-    if isinstance(value, types.FunctionType):
-        bound = [
-            None if c == types.CellType() else c.cell_contents for c in value.__closure__ or ()
-        ]
-        read = [value.__defaults__, value.__kwdefaults__, bound, _globals_of(value)]
-        return [("code", value.__code__), ("read", read)]
-    if isinstance(value, np.ndarray):
-        return [("array", [value.shape, str(value.dtype), value.tobytes()])]
-    if isinstance(value, (set, frozenset)):
-        return [("members", sorted(value, key=repr))]
-    if isinstance(value, torch.Generator):
-        return [("state", value.get_state())]
-    if isinstance(value, nn.Module):
-        kind = type(value)
-        # Attributes that a class of ours only notes down.
-        noted = (
-            getattr(kind, "outside_digest", ()) if kind.__module__.startswith("pnp_lip.") else ()
-        )
-        own = [(k, one) for k, one in vars(value).items() if k not in (*_UNREAD, *noted)]
-        return [*_class_parts(kind), *sorted(own)]
-    calls = [vars(kind).get("__call__") for kind in type(value).__mro__[:-1]]
-    return [("call", calls), *sorted(vars(value).items())] if hasattr(value, "__dict__") else None
-
-
-def _class_parts(kind: type) -> Iterator[tuple[str, Any]]:
-    """Functions and plain values that instances find in their class."""
-    kinds = (types.FunctionType, property, staticmethod, classmethod, *_PLAIN)
-    for owner in kind.__mro__:
-        found = {} if owner in (nn.Module, object) else vars(owner)
-        for name, value in sorted(found.items()):
-            if isinstance(value, kinds) and name not in ("__doc__", "__module__"):
-                yield f"{_title(owner)}.{name}", value
-
-
-def _globals_of(function: types.FunctionType) -> dict[str, Any]:
-    """Numbers, tensors and functions that its code reads by name."""
+def _of_function(function: types.FunctionType) -> list[Any]:
+    """With the numbers, tensors and functions that its code reads by name."""
     kinds = (types.FunctionType, Tensor, *_PLAIN)
     names = sorted(set(_names(function.__code__)) & function.__globals__.keys())
-    found = {name: function.__globals__[name] for name in names}
-    return {name: value for name, value in found.items() if isinstance(value, kinds)}
+    known = {name: function.__globals__[name] for name in names}
+    used = {name: value for name, value in known.items() if isinstance(value, kinds)}
+    cells = function.__closure__ or ()
+    bound = [None if cell == types.CellType() else cell.cell_contents for cell in cells]
+    return [function.__code__, function.__defaults__, function.__kwdefaults__, bound, used]
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
@@ -177,6 +126,46 @@ def _names(code: types.CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _names(constant)
+
+
+def _of_module(module: nn.Module) -> list[Any]:
+    """Functions and plain values of its classes, and its own; not what a class of ours only notes down."""
+    kind, kinds = type(module), (types.FunctionType, property, staticmethod, classmethod, *_PLAIN)
+    noted = getattr(kind, "outside_digest", ()) if kind.__module__.startswith("pnp_lip.") else ()
+    parts: list[Any] = []
+    for owner in kind.__mro__:
+        found = {} if owner in (nn.Module, object) else vars(owner)
+        own = [(name, one) for name, one in sorted(found.items()) if isinstance(one, kinds)]
+        parts += [owner, *(pair for pair in own if pair[0] not in ("__doc__", "__module__"))]
+    return parts + sorted(
+        pair for pair in vars(module).items() if pair[0] not in (*_UNREAD, *noted)
+    )
+
+
+def _of_object(value: Any) -> list[Any] | None:
+    calls = [vars(kind).get("__call__") for kind in type(value).__mro__[:-1]]
+    return [calls, *sorted(vars(value).items())] if hasattr(value, "__dict__") else None
+
+
+#: What says all of an object, by its class; of code not where it stands in a file.
+_PARTS: dict[Any, Callable[[Any], Any]] = {
+    types.CodeType: lambda code: [code.co_code, code.co_consts, code.co_names, code.co_varnames],
+    types.FunctionType: _of_function,
+    types.MethodType: lambda method: [method.__func__, method.__self__],
+    types.BuiltinFunctionType: lambda function: [function.__qualname__],
+    types.ModuleType: lambda module: [module.__name__],
+    torch._ops.OpOverload: lambda operator: [operator.__qualname__, operator.__name__],
+    property: lambda one: [one.fget, one.fset],
+    (staticmethod, classmethod): lambda one: [one.__func__],
+    partial: lambda one: [one.func, one.args, one.keywords],
+    Mapping: lambda one: list(one.items()),
+    (list, tuple): list,
+    (set, frozenset): lambda one: sorted(one, key=repr),
+    np.ndarray: lambda one: [one.shape, str(one.dtype), one.tobytes()],
+    torch.Generator: lambda one: [one.get_state()],
+    nn.Module: _of_module,
+    object: _of_object,
+}
 
 
 def _title(kind: type) -> str:

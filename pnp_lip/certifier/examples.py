@@ -18,7 +18,7 @@ from pnp_lip.certifier.calls import likely_shapes
 from pnp_lip.certifier.witness import RADII, Map, Witness, best_of, climb, power_witness
 from pnp_lip.data.images import to_channels
 
-__all__ = ["default_inputs", "inputs_of_modules", "measure"]
+__all__ = ["default_inputs", "measure", "shapes_of_inputs"]
 
 #: Where the cuts lie: an eye with hair around it, and a leg of the tripod.
 _CUTS = (("astronaut", 95, 215), ("camera", 330, 230))
@@ -35,19 +35,19 @@ def default_inputs(network: nn.Module) -> list[Tensor]:
     return _photographs(channels) if len(sides) == 2 else [_noise(channels, *_SIDES[len(sides)])]
 
 
-def inputs_of_modules(network: nn.Module, example: Tensor) -> dict[int, tuple[Any, ...]]:
-    """Run ``network`` on ``example`` and note what every module inside is given first.
+def shapes_of_inputs(network: nn.Module, example: Tensor) -> dict[int, tuple[int, ...]]:
+    """Run ``network`` on ``example`` and note the shape of what every module inside is given first.
 
     Raises
     ------
     ValueError
         the network does not take the example.
     """
-    seen: dict[int, tuple[Any, ...]] = {}
+    seen: dict[int, tuple[int, ...]] = {}
 
     def note(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        copies = tuple(a.clone() if isinstance(a, Tensor) else a for a in arguments)
-        seen.setdefault(id(module), copies)
+        if arguments and isinstance(arguments[0], Tensor):
+            seen.setdefault(id(module), tuple(arguments[0].shape))
 
     handles = [module.register_forward_pre_hook(note) for module in network.modules()]
     try:

@@ -77,8 +77,7 @@ def require_faithful(module: nn.Module, program: Program) -> None:
                 )
             if not compared and not _in_double(module, call, given, expected) <= _ROUNDINGS:
                 raise Refusal(
-                    "is another map in float64 than in float32, perhaps because a cast returns a "
-                    "view there which is then changed in place: clone before"
+                    "is another map in float64 than in float32, if it works in place: clone before"
                 )
             compared += 1
         if compared > len(_AMPLITUDES):

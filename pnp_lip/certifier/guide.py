@@ -99,13 +99,11 @@ def _sum_of_changes(
     """
     total = Fraction(0)
     for layer, leaf, size in zip(denoiser.steps, statement.leaves(), sizes, strict=True):
-        if leaf.upper > 1:
+        if leaf.upper > 1 or leaf.norm_upper is None:
             raise Refusal(
                 f"the changes of the layers add up only if every layer is nonexpansive, and of "
                 f"'{leaf.name}' only Lip <= {format_up(leaf.upper)} is proved"
             )
-        if leaf.norm_upper is None:
-            raise Refusal(f"nothing is said of the norm of '{leaf.name}'")
         total += Fraction(float(layer.tau)) * Fraction(leaf.norm_upper) * size
     return total
 

@@ -57,8 +57,7 @@ def slope_interval(module: nn.Module, name: str) -> Interval:
     kind = plain_type(module)
     if kind not in _SLOPES:
         raise Refusal(
-            f"'{name}' is a {kind.__qualname__}, of which no slope is known: declare one with "
-            f"pnp_lip.certifier.register_slope"
+            f"'{name}' is a {kind.__qualname__}, of which no slope is known: see register_slope"
         )
     return _SLOPES[kind](module)
 

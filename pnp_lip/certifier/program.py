@@ -154,8 +154,7 @@ def _require_pure(program: ExportedProgram) -> None:
     if changed:
         names = ", ".join(sorted(repr(name.removeprefix("inner.")) for name in changed))
         raise Refusal(
-            f"changes {names} in place whenever it is called, so it is no map of its input alone: work on "
-            f"a copy, and call eval() first"
+            f"changes {names} in place whenever it is called: work on a copy, and call eval() first"
         )
     if len(signature.user_outputs) != 1:
         raise Refusal(f"returns {len(signature.user_outputs)} values: expected one tensor")

@@ -60,8 +60,7 @@ def record_of(program: Program, path: str, proved: list[Proved], layers: Layers)
         places = [place_of(part, layers) for leaf in leaves for part in leaf.leaves()]
         nodes.append([*write.texts(node), *bounds, places])
     call = program.call
-    kind = "none" if call.place is None else "tensor" if call.number is None else "number"
-    about = {"path": path, "shape": list(call.shape), "level": call.place, "kind": kind}
+    about = {"path": path, "shape": list(call.shape), "level": call.place, "kind": call.kind}
     return {**about, "nodes": nodes}
 
 

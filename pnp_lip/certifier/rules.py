@@ -28,53 +28,46 @@ __all__ = [
 
 
 @dataclass
-class _Memory:
-    """What one proof has computed: records of graphs and statements in them, norms; its bar.
-
-    And which modules rules handed on.
-    """
-
-    graphs: list[dict[str, Any]] = field(default_factory=list)
-    layers: dict[Any, Statement] = field(default_factory=dict)
-    norms: dict[Any, NormBound] = field(default_factory=dict)
-    bar: tqdm[Any] | None = None
-    handed: list[set[int]] = field(default_factory=lambda: [set()])
-
-
-@dataclass(frozen=True)
 class Settings:
-    """What rules may depend on.
+    """What rules may depend on, and what one proof has computed.
 
     Attributes
     ----------
     gap
         relative distance allowed between the upper and the lower bound of a norm.
-    inputs
-        the arguments that each submodule received in a forward pass on the example, keyed
-        by ``id(module)``.
+    shapes
+        of what each submodule received first in a forward pass on the example, by ``id(module)``.
     without_rule
         bounds a module whose class has no rule.
     dtype
         of images for a module without parameters, whose type decides otherwise.
-    memory
-        of this proof alone.
+    graphs, layers, norms
+        records of graphs, statements in them, norms.
+    handed
+        modules that rules handed on, by ``id(module)``, for every rule at work.
+    bar
+        shows how many norms were proved.
     """
 
     gap: float = 1e-3
-    inputs: dict[int, tuple[Any, ...]] = field(default_factory=dict)
+    shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)
     without_rule: Rule | None = None
     dtype: torch.dtype = torch.float32
-    memory: _Memory = field(default_factory=_Memory, compare=False, repr=False)
+    graphs: list[dict[str, Any]] = field(default_factory=list)
+    layers: dict[Any, Statement] = field(default_factory=dict)
+    norms: dict[Any, NormBound] = field(default_factory=dict)
+    handed: list[set[int]] = field(default_factory=lambda: [set()])
+    bar: tqdm[Any] | None = None
 
     def norm(self, weight: Tensor, **given: Any) -> NormBound:
         """Of a matrix, or of a convolution with the given arguments; computed once for each."""
-        key, memory = (tensor_bytes(weight), tuple(sorted(given.items()))), self.memory
-        if key not in memory.norms:
+        key = tensor_bytes(weight), tuple(sorted(given.items()))
+        if key not in self.norms:
             compute: Any = matrix_norm if weight.ndim == 2 else convolution_norm
-            memory.norms[key] = compute(weight, gap=self.gap, **given)
-            if memory.bar is not None:
-                memory.bar.update()
-        return memory.norms[key]
+            self.norms[key] = compute(weight, gap=self.gap, **given)
+            if self.bar is not None:
+                self.bar.update()
+        return self.norms[key]
 
 
 Rule = Callable[[nn.Module, str, Settings], Statement]
@@ -177,7 +170,7 @@ def apply_rule(module: nn.Module, name: str, settings: Settings) -> Statement:
         an operator without a rule, a graph that cannot be exported; or, for a class with a
         rule, hooks or replaced methods of the module or of a part that its rule relies on.
     """
-    settings.memory.handed[-1].add(id(module))
+    settings.handed[-1].add(id(module))
     rule = rule_of(module)
     if rule is None:
         with naming(_quoted(name)):
@@ -185,12 +178,12 @@ def apply_rule(module: nn.Module, name: str, settings: Settings) -> Statement:
                 raise Refusal(f"({plain_type(module).__qualname__}) has no rule")
             return settings.without_rule(module, name, settings).named(name)
     require_plain(module, name)
-    settings.memory.handed.append(set())
+    settings.handed.append(set())
     try:
         with naming(_quoted(name)):
             statement = rule.prove(module, name, settings).named(name)
     finally:
-        handed = settings.memory.handed.pop()
+        handed = settings.handed.pop()
     require_plain_parts(module, name, handed)
     return statement
 

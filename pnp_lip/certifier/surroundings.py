@@ -26,9 +26,7 @@ from torch import Tensor, fx, nn
 from pnp_lip.certifier.rules import ModuleRule, rule_of
 from pnp_lip.plain_modules import Refusal, require_plain
 
-__all__ = [
-    *("WHOLE", "attributes_restored", "call_of", "kept_whole", "recorded_calls", "undisturbed"),
-]
+__all__ = ["WHOLE", "call_of", "kept_whole", "restored", "undisturbed"]
 
 
 @dataclass(frozen=True)
@@ -74,19 +72,9 @@ WHOLE = torch.ops.pnp_lip.whole.default
 
 
 def call_of(node: fx.Node) -> WholeCall:
-    """What a call of :data:`WHOLE` in a graph stands for, within :func:`recorded_calls`."""
+    """What a call of :data:`WHOLE` in a graph stands for, within :func:`restored`."""
     arguments: Any = node.args
     return _CALLS[arguments[2]]
-
-
-@contextmanager
-def recorded_calls() -> Iterator[None]:
-    """Calls that are recorded inside the block are forgotten at its end."""
-    before = len(_CALLS)
-    try:
-        yield
-    finally:
-        del _CALLS[before:]
 
 
 @contextmanager
@@ -132,20 +120,16 @@ def _recorder(
     signature = inspect.signature(forward)
 
     def record(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        bound = signature.bind(module, x, *args, **kwargs)
-        given = dict(bound.arguments)
+        given = dict(signature.bind(module, x, *args, **kwargs).arguments)
         for name in list(given)[2:]:
-            if name not in rule.arguments and not _is_default(
-                signature.parameters[name], given[name]
-            ):
-                problems.append(
-                    Refusal(
-                        f"'{path}' is called with '{name}', about which the rule of "
-                        f"{type(module).__qualname__} says nothing: leave it out, or name it in "
-                        f"register_rule(..., arguments=)"
-                    )
+            default = _is_default(signature.parameters[name], given[name])
+            if name not in rule.arguments and not default:
+                problem = Refusal(
+                    f"'{path}' is called with '{name}', about which its rule says nothing: leave it "
+                    f"out, or name it in register_rule(..., arguments=)"
                 )
-                raise problems[-1]
+                problems.append(problem)
+                raise problem
         others = [name for name in list(given)[2:] if isinstance(given[name], Tensor)]
 
         def run(image: Tensor, tensors: list[Tensor]) -> Tensor:
@@ -169,12 +153,16 @@ def _is_default(parameter: inspect.Parameter, value: Any) -> bool:
 
 
 @contextmanager
-def attributes_restored(module: nn.Module) -> Iterator[None]:
-    """At the end every part has the attributes it had: an exporter's tensors are left on none."""
-    before = [(part, dict(vars(part))) for part in module.modules()]
+def restored(module: nn.Module) -> Iterator[None]:
+    """At the end every part has the attributes it had, and recorded calls are forgotten.
+
+    An exporter leaves its tensors on modules.
+    """
+    before, calls = [(part, dict(vars(part))) for part in module.modules()], len(_CALLS)
     try:
         yield
     finally:
+        del _CALLS[calls:]
         for part, attributes in before:
             for key in vars(part).keys() - attributes.keys():
                 del vars(part)[key]

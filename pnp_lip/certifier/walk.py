@@ -123,13 +123,12 @@ class Walk:
 
     def label(self, node: fx.Node) -> str:
         """The path of the layer that called an operator, or the path of the call."""
-        prefix = f"{self.name}." if self.name else ""
         stack = list((node.meta.get("nn_module_stack") or {}).values())
         path, kind = stack[-1] if stack else ("inner", "")
         path = str(path).removeprefix("inner").removeprefix(".")
-        if str(kind).startswith(("torch.nn.modules", "torch.nn.utils.parametri")):
-            return (prefix + path.split("@")[0]).rstrip(".")
-        return prefix + (f"{path}.{node.name}" if path else node.name)
+        layer = str(kind).startswith(("torch.nn.modules", "torch.nn.utils.parametri"))
+        own = path.split("@")[0] if layer else f"{path}.{node.name}".strip(".")
+        return f"{self.name}.{own}".strip(".")
 
     def place(self, node: fx.Node) -> str:
         """For messages."""

@@ -18,7 +18,7 @@ from pnp_lip.certifier.program import VARYING, NotExportable, Program, exported
 from pnp_lip.certifier.record import record_of
 from pnp_lip.certifier.rules import Settings
 from pnp_lip.certifier.statement import Statement
-from pnp_lip.certifier.surroundings import attributes_restored, recorded_calls
+from pnp_lip.certifier.surroundings import restored
 from pnp_lip.plain_modules import Refusal, plain_type
 
 __all__ = ["bound_graph"]
@@ -32,10 +32,10 @@ def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
     Refusal
         it cannot be exported, is no map of its input alone, or has an operator without a rule.
     """
-    before, memory = fingerprint(module), settings.memory
+    before = fingerprint(module)
     like = next(module.parameters(), torch.zeros((), dtype=settings.dtype))
-    with attributes_restored(module), recorded_calls():
-        first = _first_call(module, likely_shapes(module, settings.inputs.get(id(module))), like)
+    with restored(module):
+        first = _first_call(module, likely_shapes(module, settings.shapes.get(id(module))), like)
         # What has no rule at one size has none for all, and one size is exported ten times as fast.
         with suppress(NotExportable):
             program = exported(module, first, fixed=True)
@@ -47,7 +47,7 @@ def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
         for program in programs:
             bounder = Bounder(program, name, settings)
             statements.append(bounder.run())
-            memory.graphs.append(record_of(program, name, bounder.proved, memory.layers))
+            settings.graphs.append(record_of(program, name, bounder.proved, settings.layers))
         for program in programs:
             require_faithful(module, program)
         _require_same(before, module)
@@ -72,8 +72,7 @@ def _conditioned(statement: Statement, programs: list[Program]) -> Statement:
 def _require_same(before: str, module: nn.Module) -> None:
     if fingerprint(module) != before:
         raise Refusal(
-            "changes attributes of its own whenever it is called, so it is no map of its input alone: "
-            "keep its state outside of it"
+            "changes attributes of its own whenever it is called: keep its state outside of it"
         )
 
 
@@ -102,8 +101,7 @@ def _programs_of(module: nn.Module, shape: tuple[int, ...], like: Tensor) -> lis
         found = []  # one image at a time, if their number was taken as fixed
         if not single:
             raise Refusal(
-                f"takes {shape[0]} images at once, neither one nor another number of them: write it for "
-                f"one image"
+                f"takes {shape[0]} images at once, neither one nor another number: write it for one"
             )
     return found + single + (_of_shape(module, (shape[0], 1, *shape[2:]), like) if grey else [])
 
@@ -127,8 +125,7 @@ def _exported(module: nn.Module, call: Call) -> Program:
             problems.append(problem)
     raise Refusal(
         f"({plain_type(module).__qualname__}) has no rule, and its graph cannot be exported for "
-        f"{call.what} ({problems[0]}): pass an input it takes with example=, or register a rule with "
-        f"pnp_lip.certifier.register_rule"
+        f"{call.what} ({problems[0]}): pass an input it takes with example=, or register a rule"
     ) from problems[0]
 
 
@@ -138,13 +135,10 @@ def _with_varying_level(programs: list[Program]) -> Program:
     varying: dict[str, tuple[Any, Any]] = {}
     constants = dict(first.constants)
     for other in programs[1:]:
-        if len(first.nodes) != len(other.nodes) or first.conditions != other.conditions:
-            raise Refusal("is another map at another noise level: register a rule")
+        if _operators(first) != _operators(other) or first.conditions != other.conditions:
+            raise Refusal("calls other operators at another noise level: register a rule")
         twins = dict(zip(other.nodes, first.nodes, strict=True))
         for twin, node in twins.items():
-            given = node.op == "placeholder"
-            if node.op != twin.op or (not given and node.target != twin.target):
-                raise Refusal("calls other operators at another noise level: register a rule")
             one, same = constants.get(node.name), other.constants.get(twin.name)
             if isinstance(one, Tensor) and not (
                 isinstance(same, Tensor) and torch.equal(one, same)
@@ -153,6 +147,10 @@ def _with_varying_level(programs: list[Program]) -> Program:
             before = varying.get(node.name, (node.args, node.kwargs))
             varying[node.name] = _merged(before, (twin.args, twin.kwargs), twins)
     return replace(first, constants=constants, varying=varying)
+
+
+def _operators(program: Program) -> list[Any]:
+    return [(node.op, node.op == "placeholder" or node.target) for node in program.nodes]
 
 
 def _merged(one: Any, other: Any, twins: dict[fx.Node, fx.Node]) -> Any:

@@ -149,9 +149,7 @@ def _contraction(op: Operation, equation: str, tensors: Any) -> Dependent:
     inputs, arrow, output = equation.replace(" ", "").partition("->")
     letters = inputs.split(",")
     if not arrow or "." in equation or any(len(set(t)) < len(t) for t in (*letters, output)):
-        op.refuse(
-            f"has the equation {equation!r}: expected a different letter for every axis, and ->"
-        )
+        op.refuse(f"has the equation {equation!r}: expected ->, and one letter for every axis")
     read = list(zip(letters, tensors, strict=True))
     images = [(text, one) for text, one in read if isinstance(one, Dependent)]
     others = [(text, one) for text, one in read if not isinstance(one, Dependent)]
