@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from pnp_lip.denoisers import VolumeDenoiser
 from pnp_lip.plain_modules import Refusal
 
-__all__ = ["NUMBERS", "Call", "calls_of", "likely_shapes"]
+__all__ = ["NUMBERS", "Call", "Called", "calls_of", "likely_shapes"]
 
 #: Noise levels that are tried as numbers; all must give the same graph, but for constants.
 NUMBERS = (0.1, 0.013, 0.7)
@@ -62,10 +62,6 @@ class Call:
         level = "" if self.place is None else f" and a {self.kind} for '{self.place}'"
         return f"images {list(self.shape)}{level}"
 
-    def module(self, network: nn.Module) -> nn.Module:
-        """The network as a function of tensors alone, under the name ``inner``."""
-        return _Called(network, self.place, self.number)
-
     def example(self, seed: int = 0, amplitude: float = 1.0) -> tuple[Tensor, ...]:
         """Random arguments: entries in ``[-amplitude, amplitude]``, levels in [0, 1]."""
         generator = torch.Generator().manual_seed(seed)
@@ -75,10 +71,12 @@ class Call:
         return tuple(t.to(self.like.device, self.like.dtype) for t in tensors)
 
 
-class _Called(nn.Module):
-    def __init__(self, inner: nn.Module, place: str | None, number: float | None) -> None:
+class Called(nn.Module):
+    """The network as a function of tensors alone, under the name ``inner``."""
+
+    def __init__(self, inner: nn.Module, call: Call) -> None:
         super().__init__()
-        self.inner, self.place, self.number = inner, place, number
+        self.inner, self.place, self.number = inner, call.place, call.number
         self.training = inner.training
 
     def forward(self, x: Tensor, level: Tensor | None = None) -> Any:
@@ -96,10 +94,12 @@ class Level(float):
             "decides by the value of its noise level: prove it at one level, as a map of the image"
         )
 
-    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __int__ = __round__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __bool__ = __int__ = __round__ = _refuse
     __trunc__ = __floor__ = __ceil__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
-    __eq__ = __ne__ = _refuse
     __hash__ = float.__hash__
+
+
+_CARRIED = "add radd sub rsub mul rmul truediv rtruediv pow neg abs"
 
 
 def _carried(name: str) -> Any:
@@ -109,8 +109,6 @@ def _carried(name: str) -> Any:
 
     return operation
 
-
-_CARRIED = "add radd sub rsub mul rmul truediv rtruediv pow neg abs"
 
 for _name in _CARRIED.split():
     setattr(Level, f"__{_name}__", _carried(f"__{_name}__"))
@@ -178,11 +176,9 @@ def likely_shapes(network: nn.Module, seen: tuple[int, ...] | None) -> list[tupl
 def _first_layer(network: nn.Module) -> tuple[int, int] | None:
     """How many axes images have, none for vectors, and channels, by the first layer that says so."""
     for part in network.modules():
-        weight, kernel = getattr(part, "weight", None), getattr(part, "kernel_size", None)
         if isinstance(part, VolumeDenoiser):
             return 3, getattr(part.denoiser, "in_channels", None) or 1
-        if isinstance(part, nn.Linear):
-            return 0, part.weight.shape[1]
-        if isinstance(kernel, tuple) and isinstance(weight, Tensor):
+        weight, kernel = getattr(part, "weight", None), getattr(part, "kernel_size", None)
+        if isinstance(weight, Tensor) and isinstance(kernel or part, (tuple, nn.Linear)):
             return weight.ndim - 2, getattr(part, "in_channels", weight.shape[1])
     return None

@@ -26,8 +26,6 @@ def compose(parts: Sequence[Statement], rule: str = "composition") -> Statement:
     averagedness = contraction(upper)
     if averagedness is not None:
         averagedness = min(averagedness, round_up(_share([part.averagedness for part in parts])))
-    if len(parts) == 1:
-        averagedness = parts[0].averagedness
     _require_euclidean(parts[:-1])
     execution = compose_executions([(part.upper, part.execution) for part in parts])
     outputs = parts[-1].outputs if parts else "l2"
@@ -113,9 +111,6 @@ def _require_euclidean(parts: Sequence[Statement]) -> None:
 
 def _share(alphas: Sequence[float | None]) -> Fraction:
     r""":math:`K/(1+K)` with :math:`K = \sum\alpha_i/(1-\alpha_i)`; 1 if some map has none below 1."""
-    odds = Fraction(0)
-    for alpha in alphas:
-        if alpha is None or alpha >= 1:
-            return Fraction(1)
-        odds += Fraction(alpha) / (1 - Fraction(alpha))
-    return odds / (1 + odds)
+    known = [Fraction(alpha) for alpha in alphas if alpha is not None and alpha < 1]
+    odds = sum((alpha / (1 - alpha) for alpha in known), Fraction(0))
+    return odds / (1 + odds) if len(known) == len(alphas) else Fraction(1)

@@ -59,7 +59,7 @@ def _guard(module: Any, name: str, settings: Settings) -> Statement:
 @register_rule(denoisers.Relaxed, keeps_shape=_of_denoiser)
 def _relaxed(module: Any, name: str, settings: Settings) -> Statement:
     r"""For the stored :math:`\lambda` and for its rounding to float32, which is what acts there."""
-    if not keeps_shape(module.denoiser) and settings.without_rule is not None:
+    if not keeps_shape(module.denoiser):
         settings.handed[-1].add(id(module.denoiser))
         return settings.without_rule(module, name, settings)  # its sum may broadcast
     inner = apply_to_part(module, "denoiser", name, settings)

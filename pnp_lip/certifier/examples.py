@@ -13,6 +13,7 @@ import torch
 from deepinv.models import Denoiser
 from skimage import data
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from pnp_lip.certifier.calls import likely_shapes
 from pnp_lip.certifier.witness import RADII, Map, Witness, best_of, climb, power_witness
@@ -49,17 +50,13 @@ def shapes_of_inputs(network: nn.Module, example: Tensor) -> dict[int, tuple[int
         if arguments and isinstance(arguments[0], Tensor):
             seen.setdefault(id(module), tuple(arguments[0].shape))
 
-    handles = [module.register_forward_pre_hook(note) for module in network.modules()]
     try:
-        with torch.no_grad():
+        with register_module_forward_pre_hook(note), torch.no_grad():
             network(example, *([0.1] if isinstance(network, Denoiser) else []))
     except Exception as error:  # whatever a network raises
         raise ValueError(
             f"the network does not take the example of shape {tuple(example.shape)}: {error}"
         ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
     return seen
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from pnp_lip.rounding import add_up, multiply_up, round_up, sqrt_up
 
 __all__ = [
-    *("Execution", "affine_execution", "compose_executions", "gamma32"),
+    *("EXACT", "Execution", "affine_execution", "compose_executions", "gamma32"),
     *("relaxed_execution", "sizes_of", "step_execution"),
 ]
 
@@ -49,14 +49,13 @@ class Execution:
     growth: float
     shift: float
 
-    @classmethod
-    def exact(cls) -> Execution:
-        """Of a map with ``|T(x)| <= |x|`` that is computed without rounding."""
-        return cls(0.0, 0.0, 1.0, 0.0)
-
     def error(self, norm: float, pixels: int) -> float:
         """The bound for an input of norm ``norm`` with ``pixels`` pixels."""
         return self.relative * norm + self.offset * math.sqrt(pixels)
+
+
+#: Of a map with ``|T(x)| <= |x|`` that is computed without rounding.
+EXACT = Execution(0.0, 0.0, 1.0, 0.0)
 
 
 def gamma32(operations: int) -> float:
@@ -71,7 +70,7 @@ def compose_executions(parts: Sequence[tuple[float, Execution | None]]) -> Execu
 
     The error of :math:`T_2\circ T_1` is at most :math:`L_2 e_1 + r_2(\|T_1x\| + e_1) + o_2\sqrt P`.
     """
-    total = Execution.exact()
+    total = EXACT
     for lipschitz, part in parts:
         if part is None:
             return None

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.certifier.calls import Call
+from pnp_lip.certifier.calls import Call, Called
 from pnp_lip.certifier.conditions import admits
 from pnp_lip.certifier.digest import digest
 from pnp_lip.certifier.program import Program
@@ -53,11 +53,11 @@ def require_faithful(module: nn.Module, program: Program) -> None:
     Raises
     ------
     Refusal
-        they differ, the module gives two answers, or no example meets the conditions.
+        they differ, the module gives two answers, or it cannot be run.
     """
     compared = 0
     for call in _calls_like(program):
-        for seed, amplitude in enumerate(_AMPLITUDES if not compared else _AMPLITUDES[:1]):
+        for seed, amplitude in enumerate(_AMPLITUDES[: 1 if compared else None]):
             given = call.example(seed, amplitude)
             try:
                 expected = _outcome(module, call, given)
@@ -82,8 +82,6 @@ def require_faithful(module: nn.Module, program: Program) -> None:
             compared += 1
         if compared > len(_AMPLITUDES):
             return
-    if not compared:
-        raise Refusal("could not be compared with its graph: pass an input with example=")
 
 
 def _calls_like(program: Program) -> list[Call]:
@@ -124,7 +122,7 @@ def _in_double(module: nn.Module, call: Call, given: tuple[Tensor, ...], expecte
 
 
 def _outcome(module: nn.Module, call: Call, given: tuple[Tensor, ...]) -> Tensor:
-    return call.module(module)(*(tensor.clone() for tensor in given))
+    return Called(module, call)(*(tensor.clone() for tensor in given))
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:

@@ -59,8 +59,7 @@ class Bounder:
         return statement
 
     def _finish(self, output: fx.Node) -> Statement:
-        results: Any = output.args[0]
-        (result,) = results
+        (result,) = output.args[0]  # type: ignore[misc, str-unpack]
         value = self.walk.values[result] if isinstance(result, fx.Node) else None
         if isinstance(value, Known):
             return self._noted(Statement("does not depend on the input", 0.0, 0.5))
@@ -99,7 +98,9 @@ class Bounder:
             return self.walk.values[source][index]  # type: ignore[index]
         if not (refused or any(map(_dependent, map(self.walk.values.get, node.all_input_nodes)))):
             return self._without_image(node)
-        if str(node.target).startswith("aten.sym_") or node.target in _NOTHING:
+        if str(node.target).startswith("aten.sym_") or node.target in named(
+            "_assert_tensor_metadata"
+        ):
             return Known(node.meta.get("val") if isinstance(node.meta.get("val"), int) else None)
         if node.target is WHOLE:
             return self._whole(node)
@@ -162,7 +163,6 @@ class Bounder:
         return self.walk.add(node, source, statement)
 
 
-_NOTHING = named("_assert_tensor_metadata")
 #: Operators that make one number from one number, and it is the same.
 _ONE_NUMBER = named("expand view reshape clone alias unsqueeze")
 

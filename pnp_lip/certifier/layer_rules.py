@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pnp_lip.certifier.execution import Execution, sizes_of, step_execution
+from pnp_lip.certifier.execution import EXACT, sizes_of, step_execution
 from pnp_lip.certifier.operators import OPERATORS
 from pnp_lip.certifier.rules import RULES, Settings, register_rule
 from pnp_lip.certifier.statement import Statement, symmetric
@@ -79,7 +79,7 @@ def _entrywise(module: nn.Module, name: str, settings: Settings) -> Statement:
     rule = f"entrywise, slope in [{low:g}, {high:g}]"
     statement = symmetric(rule, Fraction(low), Fraction(high))
     exact = _roundings_of(module) == 0
-    return replace(statement, execution=Execution.exact()) if exact else statement
+    return replace(statement, execution=EXACT) if exact else statement
 
 
 # The last two are written as quotients or differences, which are not seen to have these slopes.

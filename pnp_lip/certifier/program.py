@@ -16,7 +16,7 @@ from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind
 
-from pnp_lip.certifier.calls import Call
+from pnp_lip.certifier.calls import Call, Called
 from pnp_lip.certifier.conditions import conditions_of
 from pnp_lip.certifier.surroundings import kept_whole, undisturbed
 from pnp_lip.certifier.values import named
@@ -113,7 +113,7 @@ def exported(module: nn.Module, call: Call, *, fixed: bool = False) -> Program:
     given = call.example()
     free = dict.fromkeys(range(given[0].ndim), Dim.AUTO)
     sizes = None if fixed else (free, {0: Dim.AUTO})[: len(given)]
-    root = call.module(module)
+    root = Called(module, call)
     with undisturbed(), torch.no_grad(), kept_whole(module):
         try:
             first = export(root, given, dynamic_shapes=sizes, strict=False)
@@ -150,9 +150,9 @@ def _reason(error: BaseException) -> str:
 def _require_pure(program: ExportedProgram) -> None:
     signature = program.graph_signature
     state = signature.buffers_to_mutate | signature.parameters_to_mutate
-    changed = [str(name) for name in (state | signature.user_inputs_to_mutate).values()]
+    changed = [*state.values(), *signature.user_inputs_to_mutate.values()]
     if changed:
-        names = ", ".join(sorted(repr(name.removeprefix("inner.")) for name in changed))
+        names = ", ".join(sorted(repr(str(name).removeprefix("inner.")) for name in changed))
         raise Refusal(
             f"changes {names} in place whenever it is called: work on a copy, and call eval() first"
         )

@@ -49,9 +49,9 @@ class Settings:
         shows how many norms were proved.
     """
 
-    gap: float = 1e-3
-    shapes: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    without_rule: Rule | None = None
+    gap: float
+    shapes: dict[int, tuple[int, ...]]
+    without_rule: Rule
     dtype: torch.dtype = torch.float32
     graphs: list[dict[str, Any]] = field(default_factory=list)
     layers: dict[Any, Statement] = field(default_factory=dict)
@@ -174,17 +174,12 @@ def apply_rule(module: nn.Module, name: str, settings: Settings) -> Statement:
     rule = rule_of(module)
     if rule is None:
         with naming(_quoted(name)):
-            if settings.without_rule is None:
-                raise Refusal(f"({plain_type(module).__qualname__}) has no rule")
             return settings.without_rule(module, name, settings).named(name)
     require_plain(module, name)
     settings.handed.append(set())
-    try:
-        with naming(_quoted(name)):
-            statement = rule.prove(module, name, settings).named(name)
-    finally:
-        handed = settings.handed.pop()
-    require_plain_parts(module, name, handed)
+    with naming(_quoted(name)):
+        statement = rule.prove(module, name, settings).named(name)
+    require_plain_parts(module, name, settings.handed.pop())
     return statement
 
 

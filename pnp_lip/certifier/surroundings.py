@@ -73,8 +73,7 @@ WHOLE = torch.ops.pnp_lip.whole.default
 
 def call_of(node: fx.Node) -> WholeCall:
     """What a call of :data:`WHOLE` in a graph stands for, within :func:`restored`."""
-    arguments: Any = node.args
-    return _CALLS[arguments[2]]
+    return _CALLS[node.args[2]]  # type: ignore[index]
 
 
 @contextmanager
@@ -119,7 +118,7 @@ def _recorder(
     forward = type(module).forward
     signature = inspect.signature(forward)
 
-    def record(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def record(x: Tensor, *args: Any, **kwargs: Any) -> Any:
         given = dict(signature.bind(module, x, *args, **kwargs).arguments)
         for name in list(given)[2:]:
             default = _is_default(signature.parameters[name], given[name])
@@ -132,16 +131,14 @@ def _recorder(
                 raise problem
         others = [name for name in list(given)[2:] if isinstance(given[name], Tensor)]
 
-        def run(image: Tensor, tensors: list[Tensor]) -> Tensor:
+        def run(image: Tensor, tensors: list[Tensor]) -> Any:
             again = inspect.BoundArguments(
                 signature, given | dict(zip(others, tensors, strict=True))
             )
-            out: Tensor = forward(module, image, *again.args[2:], **again.kwargs)
-            return out
+            return forward(module, image, *again.args[2:], **again.kwargs)
 
         _CALLS.append(WholeCall(module, path, run, rule))
-        out: Tensor = WHOLE(x, [given[name] for name in others], len(_CALLS) - 1)
-        return out
+        return WHOLE(x, [given[name] for name in others], len(_CALLS) - 1)
 
     return record
 

@@ -15,7 +15,7 @@ from pnp_lip.certifier.statement import Statement
 
 __all__ = [
     *("JUMPING", "Atom", "Dependent", "Known", "Linear", "Proved", "Spectrum", "Terms"),
-    *("is_equal", "named", "shape_of", "size_of"),
+    *("is_equal", "named", "shape_of", "size_of", "whole_factor"),
 ]
 
 #: A value that depends on the image and jumps, such as the place of a maximum.
@@ -137,3 +137,16 @@ def named(names: str) -> tuple[Any, ...]:
     """Several operators in one text; the overload is ``default`` where none is named."""
     pairs = [name.partition(".") for name in names.split()]
     return tuple(getattr(getattr(torch.ops.aten, a), b or "default") for a, _, b in pairs)
+
+
+def whole_factor(source: Any, target: Any) -> Fraction | None:
+    """``f`` or ``1/f`` where the target is so many times the source for every image; up to 32."""
+    if isinstance(source, int) and isinstance(target, int):
+        found = Fraction(target, source)
+        return found if 1 in found.as_integer_ratio() else None
+    for factor in range(1, 33):
+        if is_equal(target, factor * source):
+            return Fraction(factor)
+        if is_equal(source, factor * target):
+            return Fraction(1, factor)
+    return None

@@ -61,22 +61,19 @@ class Walk:
         self.sizes[node.name] = value.size
         return Dependent({node.name: Fraction(1)}, value.size)
 
-    def add(
-        self, node: fx.Node, source: Dependent, leaf: Statement, name: str = "", **about: Any
-    ) -> Dependent:
+    def add(self, node: fx.Node, source: Dependent, leaf: Statement, **about: Any) -> Dependent:
         """The result of an operator on one tensor: ``leaf`` after ``source``; more about the atom."""
         leaf = leaf.named(leaf.name or self.label(node))
         before = self.combined(source.terms)
         as_map = leaf if before is IDENTITY else compose((before, leaf))
-        return self.keep(node, Atom(as_map, **about), leaf, source.exact, name)
+        return self.keep(node, Atom(as_map, **about), leaf, source.exact)
 
-    def keep(
-        self, node: fx.Node, atom: Atom, leaf: Statement, exact: bool, name: str = ""
-    ) -> Dependent:
+    def keep(self, node: fx.Node, atom: Atom, leaf: Statement, exact: bool) -> Dependent:
         """A new atom, for whose operator ``leaf`` is proved."""
-        self.atoms[name or node.name] = atom
+        name = f"{node.name} {len(self.leaves)}"
+        self.atoms[name] = atom
         self.leaves.append(leaf.named(leaf.name or self.label(node)))
-        return Dependent({name or node.name: Fraction(1)}, size_of(node), exact)
+        return Dependent({name: Fraction(1)}, size_of(node), exact)
 
     def combined(self, terms: Terms) -> Statement:
         """The combination as a map of the last cut."""

@@ -5,7 +5,6 @@ An entry that is given at most ``k`` times costs :math:`\sqrt k`.
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -88,10 +87,11 @@ def _slice(op: Operation, x: Any, **given: Any) -> Dependent:
 def _split(op: Operation, x: Any, **given: Any) -> tuple[Dependent, ...]:
     """Every part is a selection of entries."""
     whole, found = op.bounded(x, 1.0, "selection of entries"), []
+    ((whole_name, one),) = whole.terms.items()
     for index, part in enumerate(op.node.meta["val"]):
-        name = f"{op.node.name}_{index}"
-        op.walk.atoms[name] = op.walk.atoms[op.node.name]
-        found.append(Dependent({name: Fraction(1)}, tuple(part.shape), whole.exact))
+        name = f"{whole_name} {index}"
+        op.walk.atoms[name] = op.walk.atoms[whole_name]
+        found.append(Dependent({name: one}, tuple(part.shape), whole.exact))
     return tuple(found)
 
 
@@ -114,21 +114,9 @@ def filled(op: Operation, fill_value: Any = None, value: Any = None, **given: An
     return Known(None if number is None else float(number), op.size)
 
 
-@register_operator("expand expand_as")
+@register_operator("expand expand_as repeat tile repeat_interleave.self_int")
 def _expanded(op: Operation, x: Any, **given: Any) -> Dependent:
     return op.broadcast(x)
-
-
-@register_operator("repeat tile repeat_interleave.self_int")
-def _repeated(
-    op: Operation, x: Any, repeats: Any = None, dims: Any = None, **given: Any
-) -> Dependent:
-    count = dims if repeats is None else repeats
-    numbers = count if isinstance(count, (list, tuple)) else [count]
-    if not all(isinstance(number, int) for number in numbers):
-        op.refuse("repeats by a number that depends on the size of the image")
-    copies = math.prod(numbers)
-    return op.bounded(x, sqrt_up(Fraction(copies)), f"{copies} copies")
 
 
 @register_operator(

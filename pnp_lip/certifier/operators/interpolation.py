@@ -15,9 +15,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from pnp_lip.certifier.operators.pooling import largest_sums, whole_factor
+from pnp_lip.certifier.operators.pooling import largest_sums
 from pnp_lip.certifier.operators.registry import Operation, register_operator
-from pnp_lip.certifier.values import Dependent
+from pnp_lip.certifier.values import Dependent, whole_factor
 from pnp_lip.rounding import sqrt_up
 
 __all__: list[str] = []
@@ -75,15 +75,12 @@ def _axes(op: Operation, x: Any, scale_factors: Any) -> Iterator[tuple[Any, Any,
     """Source, target and their quotient, of every axis."""
     sides = zip(op.image(x).size[-op.axes :], op.size[-op.axes :], strict=True)
     for (source, target), given in zip(sides, scale_factors or [None] * op.axes, strict=True):
+        known = isinstance(source, int) and isinstance(target, int)
+        factor = Fraction(target, source) if known else whole_factor(source, target)
         if given is not None:
             factor = Fraction(float(op.fixed(given, "a factor")))
-        elif isinstance(source, int) and isinstance(target, int):
-            factor = Fraction(target, source)
-        else:
-            found = whole_factor(source, target)
-            if found is None:
-                op.refuse(f"resizes from {source} to {target}: expected a whole factor")
-            factor = found
+        if factor is None:
+            op.refuse(f"resizes from {source} to {target}: expected a whole factor")
         yield source, target, factor
 
 

@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, fx
 
-from pnp_lip.certifier.execution import Execution
+from pnp_lip.certifier.execution import EXACT
 from pnp_lip.certifier.statement import lipschitz, symmetric
-from pnp_lip.certifier.values import Atom, Dependent, Known, is_equal, size_of
+from pnp_lip.certifier.values import Atom, Dependent, Known, size_of, whole_factor
 from pnp_lip.certifier.walk import Walk
 from pnp_lip.plain_modules import Refusal
 from pnp_lip.rounding import sqrt_up
@@ -109,7 +109,7 @@ class Operation:
         """
         source, statement = self.image(x), symmetric(rule, low, high)
         if exact:
-            statement = replace(statement, execution=Execution.exact())
+            statement = replace(statement, execution=EXACT)
         spectrum = (low, high) if self.walk.spectrum(source.terms) == (1, 1) else None
         linear = self.walk.origin(source)
         origin = None if linear is None or linear.slopes else replace(linear, slopes=(low, high))
@@ -152,19 +152,17 @@ class Operation:
         value, count = self.image(x), 1
         padded = (1,) * (len(self.size) - len(value.size)) + value.size
         for side, want in zip(padded, self.size, strict=True):
-            if is_equal(side, want):
-                continue
-            if not (is_equal(side, 1) and isinstance(want, int)):
+            factor = whole_factor(side, want)
+            if factor is None or factor < 1:
                 self.refuse(
                     f"combines tensors of shapes {value.size} and {self.size}, of which one may be "
                     f"repeated to fit the other, once for every pixel or image"
                 )
-            count *= want
+            count *= int(factor)
         if count == 1:
             return replace(value, size=self.size)
         leaf = lipschitz(f"{count} copies", sqrt_up(Fraction(count)))
-        name = f"{self.node.name}_copies_{len(self.walk.leaves)}"
-        return self.walk.add(self.node, value, leaf, name=name)
+        return self.walk.add(self.node, value, leaf)
 
 
 def _is_zero(value: Any) -> bool:

@@ -18,10 +18,10 @@ import torch
 from pnp_lip.certifier.operators.operation import Operation, per_axis
 from pnp_lip.certifier.operators.registry import register_operator
 from pnp_lip.certifier.statement import lipschitz
-from pnp_lip.certifier.values import Dependent, is_equal
+from pnp_lip.certifier.values import Dependent, is_equal, whole_factor
 from pnp_lip.rounding import round_up, sqrt_up
 
-__all__ = ["largest_sums", "whole_factor"]
+__all__ = ["largest_sums"]
 
 
 def largest_sums(side: int, rows: Iterable[dict[int, Fraction]]) -> tuple[Fraction, Fraction]:
@@ -146,13 +146,3 @@ def _written_factor(source: Any, target: Any) -> Fraction | None:
         return Fraction(float(rounded[1]))
     divided = re.fullmatch(r"\(+(.+)//(\d+)\)+", str(target))
     return Fraction(1, int(divided[2])) if divided and divided[1] == str(source) else None
-
-
-def whole_factor(source: Any, target: Any) -> Fraction | None:
-    """``f`` or ``1/f`` up to 32 where the target is so many times the source, for every image."""
-    for factor in range(1, 33):
-        if is_equal(target, factor * source):
-            return Fraction(factor)
-        if is_equal(source, factor * target):
-            return Fraction(1, factor)
-    return None
