@@ -25,9 +25,6 @@ NUMBERS = (0.1, 0.013, 0.7)
 #: Names under which denoisers take a noise level.
 _LEVELS = ("sigma", "noise_level", "noise", "level", "sigma_denoiser")
 _SIDES = (64, 96, 32)
-#: Sides of small square images, such as digits.
-_SMALL_SIDES = (28, 32, 16, 8)
-_ANY_CHANNELS = 12
 
 
 @dataclass(frozen=True)
@@ -90,9 +87,7 @@ class Level(float):
     """A noise level that refuses to be compared, so that no branch can depend on it."""
 
     def _refuse(self, *args: Any) -> Any:
-        raise Refusal(
-            "decides by the value of its noise level: prove it at one level, as a map of the image"
-        )
+        raise Refusal("decides by the value of its noise level: prove it at one level")
 
     __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __bool__ = __int__ = __round__ = _refuse
     __trunc__ = __floor__ = __ceil__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
@@ -166,11 +161,11 @@ def likely_shapes(network: nn.Module, seen: tuple[int, ...] | None) -> list[tupl
     shapes: list[tuple[int, ...]] = [] if axes or own or channels is None else [(3, channels)]
     first = own or (channels if axes else None)
     counts = [first] + [p.shape[1] for p in network.parameters() if p.ndim > 2]
-    likely = dict.fromkeys(c for c in (*counts, _ANY_CHANNELS, 3, 1, 2, 4) if isinstance(c, int))
+    likely = dict.fromkeys(c for c in (*counts, 12, 3, 1, 2, 4) if isinstance(c, int))
     shapes += [(3, c, *_SIDES[: axes or 2]) for c in likely]
     shapes += [(3, p.shape[1]) for p in network.parameters() if p.ndim == 2][:1]
-    # What ends in a dense layer takes images of one size only.
-    return shapes + [(3, c, *[side] * (axes or 2)) for side in _SMALL_SIDES for c in (1, 3)]
+    # What ends in a dense layer takes images of one size only, often small ones such as digits.
+    return shapes + [(3, c, *[side] * (axes or 2)) for side in (28, 32, 16, 8) for c in (1, 3)]
 
 
 def _first_layer(network: nn.Module) -> tuple[int, int] | None:

@@ -139,13 +139,11 @@ def certify(
     witness = measure(network, inputs, sigma)
     if witness is not None and witness.gain > statement.upper * (1 + _MEASURED):
         raise Contradiction(statement.upper, witness)
-    graphs, layers = settings.graphs, settings.layers
-    for leaf in statement.leaves() if graphs else ():
-        place_of(leaf, layers)
-    return Certificate(
-        *(statement, witness, weight_hash(network.state_dict()), gap, versions()),
-        *(network_kind(network), tuple(graphs), tuple(layers.values()) or statement.leaves()),
-    )
+    for leaf in statement.leaves() if settings.graphs else ():
+        place_of(leaf, settings.layers)
+    layers = tuple(settings.layers.values()) or statement.leaves()
+    about = (weight_hash(network.state_dict()), gap, versions(), network_kind(network))
+    return Certificate(statement, witness, *about, tuple(settings.graphs), layers)
 
 
 def _settings(network: nn.Module, gap: float, example: Tensor | None) -> Settings:

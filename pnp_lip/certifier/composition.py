@@ -20,7 +20,6 @@ def compose(parts: Sequence[Statement], rule: str = "composition") -> Statement:
     :math:`u = \prod u_i` and :math:`\alpha = K/(1+K)`, :math:`K = \sum\alpha_i/(1-\alpha_i)`
     (Combettes and Yamada 2015); also :math:`\alpha \le (1+u)/2`, which a contraction has.
     """
-    parts = tuple(parts)
     product = math.prod((Fraction(part.upper) for part in parts), start=Fraction(1))
     upper = round_up(product)
     averagedness = contraction(upper)

@@ -94,9 +94,7 @@ def _distributed(module: Any, name: str, settings: Settings) -> Statement:
     return _in_windows(module, "processor", module.strategy, name, settings)
 
 
-def _in_windows(
-    module: Any, key: str, tiling: denoisers.Tiled | HaloTiling, name: str, settings: Settings
-) -> Statement:
+def _in_windows(module: Any, key: str, tiling: Any, name: str, settings: Settings) -> Statement:
     """The statement about ``module.key`` where windows keep its function.
 
     Raises

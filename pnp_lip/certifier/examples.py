@@ -33,7 +33,10 @@ _SMALL, _LARGE, _MANY = (12, 25), (4, 6), 300_000
 def default_inputs(network: nn.Module) -> list[Tensor]:
     """Inputs of the kind that ``network`` most likely takes."""
     _, channels, *sides = likely_shapes(network, None)[0]
-    return _photographs(channels) if len(sides) == 2 else [_noise(channels, *_SIDES[len(sides)])]
+    if len(sides) == 2:
+        return _photographs(channels)
+    generator, shape = torch.Generator().manual_seed(0), (1, channels, *_SIDES[len(sides)])
+    return [torch.rand(shape, generator=generator, dtype=torch.float64)]
 
 
 def shapes_of_inputs(network: nn.Module, example: Tensor) -> dict[int, tuple[int, ...]]:
@@ -110,8 +113,3 @@ def _photographs(channels: int) -> list[Tensor]:
         parts = [pixels[:, top : top + _SIDE, left + 4 * s : left + 4 * s + _SIDE] for s in shifts]
         found.append(torch.from_numpy(np.concatenate(parts)[:channels].copy())[None])
     return found
-
-
-def _noise(*shape: int) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand((1, *shape), generator=generator, dtype=torch.float64)

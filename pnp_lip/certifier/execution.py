@@ -60,9 +60,8 @@ EXACT = Execution(0.0, 0.0, 1.0, 0.0)
 
 def gamma32(operations: int) -> float:
     """At least ``n u / (1 - n u)`` for ``u = 2^-24``; infinite where this says nothing."""
-    if operations * _UNIT >= 1:
-        return math.inf
-    return round_up(operations * _UNIT / (1 - operations * _UNIT))
+    share = operations * _UNIT
+    return round_up(share / (1 - share)) if share < 1 else math.inf
 
 
 def compose_executions(parts: Sequence[tuple[float, Execution | None]]) -> Execution | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -24,12 +25,8 @@ _TOLERANCE = 1e-4
 _ROUNDINGS = 1e-2
 
 
-def fingerprint(module: nn.Module) -> str:
-    """A digest that stays the same as long as nothing changes.
-
-    What cannot be read is told apart by its identity.
-    """
-    return digest(module, unreadable=lambda value: str(id(value)))
+#: A digest that stays the same as long as nothing changes; what cannot be read has its identity.
+fingerprint = partial(digest, unreadable=lambda value: str(id(value)))
 
 
 @torch.no_grad()
@@ -65,8 +62,7 @@ def require_faithful(module: nn.Module, program: Program) -> None:
                 if call.shape == program.call.shape:
                     raise Refusal(f"could be exported but not run: {error}") from error
                 continue
-            again = _with_gradients(module, call, given)
-            if not torch.equal(expected, again):
+            if not torch.equal(expected, _with_gradients(module, call, given)):
                 raise Refusal("gives two answers for one input, so there is no single map")
             difference = _relative(program.run(*given), expected)
             if not difference <= _TOLERANCE:
@@ -76,9 +72,7 @@ def require_faithful(module: nn.Module, program: Program) -> None:
                     f"swallowed exception: register a rule for {type(module).__qualname__}"
                 )
             if not compared and not _in_double(module, call, given, expected) <= _ROUNDINGS:
-                raise Refusal(
-                    "is another map in float64 than in float32, if it works in place: clone before"
-                )
+                raise Refusal("is another map in float64 than in float32: clone before changing it")
             compared += 1
         if compared > len(_AMPLITUDES):
             return

@@ -39,8 +39,7 @@ class Bounder:
         self.proved: list[Any] = []
 
     def run(self) -> Statement:
-        walk = self.walk
-        nodes = walk.program.nodes
+        walk, nodes = self.walk, self.walk.program.nodes
         position = {node: index for index, node in enumerate(nodes)}
         alive = -1
         for index, node in enumerate(nodes[:-1]):
@@ -98,9 +97,7 @@ class Bounder:
             return self.walk.values[source][index]  # type: ignore[index]
         if not (refused or any(map(_dependent, map(self.walk.values.get, node.all_input_nodes)))):
             return self._without_image(node)
-        if str(node.target).startswith("aten.sym_") or node.target in named(
-            "_assert_tensor_metadata"
-        ):
+        if str(node.target).startswith(("aten.sym_", "aten._assert_tensor_metadata")):
             return Known(node.meta.get("val") if isinstance(node.meta.get("val"), int) else None)
         if node.target is WHOLE:
             return self._whole(node)
@@ -113,7 +110,7 @@ class Bounder:
         value = program.constants.get(node.name)
         if isinstance(value, Tensor):
             path = program.names.get(node.name, node.name)
-            require_finite(value, f"{self.walk.name}.{path}" if self.walk.name else path)
+            require_finite(value, f"{self.walk.name}.{path}".strip("."))
         return Known(None if value is VARYING else value, size_of(node))
 
     def _without_image(self, node: fx.Node) -> Any:

@@ -33,7 +33,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, cast
 
@@ -42,7 +41,7 @@ from torch import Tensor
 
 from pnp_lip.certifier.certification import prove
 from pnp_lip.certifier.statement import Statement
-from pnp_lip.denoisers import FixedGuide, GuidedDenoiser, LipschitzDenoiser
+from pnp_lip.denoisers import FixedGuide, GuidedDenoiser
 from pnp_lip.layers import Clip, ConvGradientStep, NoiseClip
 from pnp_lip.norms import convolution_norm
 from pnp_lip.plain_modules import Refusal
@@ -84,12 +83,10 @@ def change_of_guide(
     for layer, one, other in zip(first.denoiser.steps, first.scales, second.scales, strict=True):
         weighted = _reach(layer, sigma)[:, None, None] * (one.double() - other.double())
         sizes.append(Fraction(float(torch.linalg.vector_norm(weighted)) * _ROOM))
-    return round_up(_sum_of_changes(first.denoiser, statement, sizes))
+    return round_up(_sum_of_changes(first.denoiser.steps, statement, sizes))
 
 
-def _sum_of_changes(
-    denoiser: LipschitzDenoiser, statement: Statement, sizes: Sequence[Fraction]
-) -> Fraction:
+def _sum_of_changes(steps: Any, proved: Statement, sizes: list[Fraction]) -> Fraction:
     r""":math:`\sum_\ell \tau_\ell\|W_\ell\|\,s_\ell`, where every layer is proved nonexpansive.
 
     Raises
@@ -98,7 +95,7 @@ def _sum_of_changes(
         a layer that is not, or of whose norm nothing is said.
     """
     total = Fraction(0)
-    for layer, leaf, size in zip(denoiser.steps, statement.leaves(), sizes, strict=True):
+    for layer, leaf, size in zip(steps, proved.leaves(), sizes, strict=True):
         if leaf.upper > 1 or leaf.norm_upper is None:
             raise Refusal(
                 f"the changes of the layers add up only if every layer is nonexpansive, and of "
@@ -141,14 +138,13 @@ def guide_constant(guided: GuidedDenoiser, sigma: float) -> float:
     """
     mask, steps = guided.mask, guided.denoiser.steps
     features = _norm(mask.stem.weight[:, :-1]) * _EDGE
-    for block in mask.blocks:
-        parts: Any = block
-        features *= 1 + _norm(parts.first.weight) * _norm(parts.second.weight)
+    for block in cast(Any, mask.blocks):
+        features *= 1 + _norm(block.first.weight) * _norm(block.second.weight)
     dial = guided.dial
     growth = Fraction(dial) * Fraction(math.exp(dial * mask.limit)) * _SMALL_ROOM * _INTERPOLATION
     heads = zip(steps, mask.head.weight.split(mask.filters, dim=0), strict=True)
     sizes = [_norm(_reach(a, sigma)[:, None, None, None] * head.double()) for a, head in heads]
-    changes = _sum_of_changes(guided.denoiser, prove(guided.denoiser), sizes)
+    changes = _sum_of_changes(steps, prove(guided.denoiser), sizes)
     return round_up(changes * _SMALL_ROOM * growth * features)
 
 

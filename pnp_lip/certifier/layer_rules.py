@@ -21,11 +21,12 @@ from pnp_lip.rounding import format_up, round_up
 
 __all__ = ["local_rules", "register_slope", "slope_interval"]
 
-Interval = tuple[float, float]
-_SLOPES: dict[type[nn.Module], Callable[[nn.Module], Interval]] = {}
+_SLOPES: dict[type[nn.Module], Callable[[nn.Module], tuple[float, float]]] = {}
 
 
-def register_slope(kind: type[nn.Module], interval: Callable[[nn.Module], Interval]) -> None:
+def register_slope(
+    kind: type[nn.Module], interval: Callable[[nn.Module], tuple[float, float]]
+) -> None:
     """Declare that modules of exactly this class act entrywise with a slope in ``interval(module)``.
 
     Examples
@@ -45,7 +46,7 @@ def register_slope(kind: type[nn.Module], interval: Callable[[nn.Module], Interv
     register_rule(kind, keeps_shape=True)(_entrywise)
 
 
-def slope_interval(module: nn.Module, name: str) -> Interval:
+def slope_interval(module: nn.Module, name: str) -> tuple[float, float]:
     """``(low, high)`` such that every difference quotient of the nonlinearity lies between them.
 
     Raises
@@ -98,8 +99,7 @@ def _gradient_step(layer: Any, name: str, settings: Settings) -> Statement:
     # The Jacobian is symmetric with spectrum in [1 - t, 1]; in [1, 1 - t] where the flow runs uphill.
     step = Fraction(tau) * Fraction(high) * Fraction(bound.upper) ** 2
     rule = f"{'uphill ' * (step < 0)}gradient step, tau |W|^2 <= {format_up(round_up(step))}"
-    statement = symmetric(rule, min(Fraction(1), 1 - step), max(Fraction(1), 1 - step))
-    statement = replace(statement, bound=bound)
+    statement = replace(symmetric(rule, *sorted((Fraction(1), 1 - step))), bound=bound)
     roundings = _roundings_of(layer.activation)
     if roundings is None or tau < 0 or weight.dtype != torch.float32:
         return statement

@@ -113,10 +113,9 @@ def exported(module: nn.Module, call: Call, *, fixed: bool = False) -> Program:
     given = call.example()
     free = dict.fromkeys(range(given[0].ndim), Dim.AUTO)
     sizes = None if fixed else (free, {0: Dim.AUTO})[: len(given)]
-    root = Called(module, call)
     with undisturbed(), torch.no_grad(), kept_whole(module):
         try:
-            first = export(root, given, dynamic_shapes=sizes, strict=False)
+            first = export(Called(module, call), given, dynamic_shapes=sizes, strict=False)
             program = first if made_functional(first) else first.run_decompositions({})
         except Exception as error:
             raise NotExportable(_reason(error)) from error

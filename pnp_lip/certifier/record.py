@@ -70,8 +70,7 @@ class _Writer:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.position = {node: index for index, node in enumerate(program.nodes)}
-        image = next(node for node in program.nodes if node.name == program.arguments[0])
-        sides = size_of(image)
+        sides = size_of(next(one for one in program.nodes if one.name == program.arguments[0]))
         self.letters = dict(zip(map(str, sides), axis_letters(len(sides)), strict=True))
 
     def texts(self, node: fx.Node) -> tuple[str, str, str]:

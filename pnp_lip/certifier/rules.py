@@ -172,14 +172,14 @@ def apply_rule(module: nn.Module, name: str, settings: Settings) -> Statement:
     """
     settings.handed[-1].add(id(module))
     rule = rule_of(module)
-    if rule is None:
-        with naming(_quoted(name)):
-            return settings.without_rule(module, name, settings).named(name)
-    require_plain(module, name)
-    settings.handed.append(set())
-    with naming(_quoted(name)):
-        statement = rule.prove(module, name, settings).named(name)
-    require_plain_parts(module, name, settings.handed.pop())
+    if rule is not None:
+        require_plain(module, name)
+        settings.handed.append(set())
+    with naming(f"'{name or 'the network'}'"):
+        prove = settings.without_rule if rule is None else rule.prove
+        statement = prove(module, name, settings).named(name)
+    if rule is not None:
+        require_plain_parts(module, name, settings.handed.pop())
     return statement
 
 
@@ -198,7 +198,3 @@ def naming(where: str) -> Iterator[None]:
             raise
         reason = error if isinstance(error, Refusal) else f"cannot be bounded: {error}"
         raise Refusal(f"{where} {reason}") from error
-
-
-def _quoted(name: str) -> str:
-    return f"'{name or 'the network'}'"

@@ -82,9 +82,7 @@ class Statement:
 
     def leaves(self) -> tuple[Statement, ...]:
         """The statements about single layers, in order."""
-        if not self.parts:
-            return (self,)
-        return tuple(leaf for part in self.parts for leaf in part.leaves())
+        return tuple(leaf for part in self.parts for leaf in part.leaves()) or (self,)
 
     def named(self, name: str) -> Statement:
         """The same statement under the path ``name``; itself where it has that path already."""

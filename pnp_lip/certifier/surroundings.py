@@ -98,9 +98,7 @@ def kept_whole(root: nn.Module) -> Iterator[None]:
             raise problems[0]
 
 
-def _parts_with_rules(
-    root: nn.Module, prefix: str = ""
-) -> Iterator[tuple[str, nn.Module, ModuleRule]]:
+def _parts_with_rules(root: nn.Module, prefix: str = "") -> Iterator[tuple[str, Any, ModuleRule]]:
     """What is not plain is left to the exporter, which runs it as it is."""
     for name, part in root.named_children():
         path, rule = f"{prefix}{name}", rule_of(part)
@@ -112,9 +110,7 @@ def _parts_with_rules(
         yield from _parts_with_rules(part, f"{path}.")
 
 
-def _recorder(
-    module: nn.Module, path: str, rule: ModuleRule, problems: list[Refusal]
-) -> Callable[..., Tensor]:
+def _recorder(module: nn.Module, path: str, rule: ModuleRule, problems: list[Refusal]) -> Any:
     forward = type(module).forward
     signature = inspect.signature(forward)
 
@@ -132,9 +128,8 @@ def _recorder(
         others = [name for name in list(given)[2:] if isinstance(given[name], Tensor)]
 
         def run(image: Tensor, tensors: list[Tensor]) -> Any:
-            again = inspect.BoundArguments(
-                signature, given | dict(zip(others, tensors, strict=True))
-            )
+            filled = given | dict(zip(others, tensors, strict=True))
+            again = inspect.BoundArguments(signature, filled)
             return forward(module, image, *again.args[2:], **again.kwargs)
 
         _CALLS.append(WholeCall(module, path, run, rule))

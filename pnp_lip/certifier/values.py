@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -44,9 +44,6 @@ class Dependent:
     terms: Terms
     size: tuple[Any, ...]
     exact: bool = True
-
-    def times(self, factor: Fraction) -> Dependent:
-        return replace(self, terms={atom: factor * c for atom, c in self.terms.items()})
 
 
 @dataclass(frozen=True, eq=False)

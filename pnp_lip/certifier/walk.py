@@ -129,8 +129,8 @@ class Walk:
 
     def place(self, node: fx.Node) -> str:
         """For messages."""
-        network = self.name or "the network"
-        return f"'{node.name}' ({node.target}) in '{self.label(node)}' of '{network}'"
+        called = f"'{node.name}' ({node.target}) in '{self.label(node)}'"
+        return f"{called} of '{self.name or 'the network'}'"
 
 
 def _better(one: Statement, other: Statement) -> Statement:

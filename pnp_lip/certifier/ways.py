@@ -48,7 +48,6 @@ def bound_graph(module: nn.Module, name: str, settings: Settings) -> Statement:
             bounder = Bounder(program, name, settings)
             statements.append(bounder.run())
             settings.graphs.append(record_of(program, name, bounder.proved, settings.layers))
-        for program in programs:
             require_faithful(module, program)
         _require_same(before, module)
     return _conditioned(worst(statements), programs)
@@ -71,9 +70,7 @@ def _conditioned(statement: Statement, programs: list[Program]) -> Statement:
 
 def _require_same(before: str, module: nn.Module) -> None:
     if fingerprint(module) != before:
-        raise Refusal(
-            "changes attributes of its own whenever it is called: keep its state outside of it"
-        )
+        raise Refusal("changes attributes of its own whenever it is called: keep state outside")
 
 
 def _first_call(module: nn.Module, shapes: list[tuple[int, ...]], like: Tensor) -> Call:
@@ -100,9 +97,7 @@ def _programs_of(module: nn.Module, shape: tuple[int, ...], like: Tensor) -> lis
     if shape[0] != 1 and any(f"B == {shape[0]}" in one.conditions for one in found):
         found = []  # one image at a time, if their number was taken as fixed
         if not single:
-            raise Refusal(
-                f"takes {shape[0]} images at once, neither one nor another number: write it for one"
-            )
+            raise Refusal(f"takes {shape[0]} images at once, neither one nor another number")
     return found + single + (_of_shape(module, (shape[0], 1, *shape[2:]), like) if grey else [])
 
 
@@ -140,9 +135,7 @@ def _with_varying_level(programs: list[Program]) -> Program:
         twins = dict(zip(other.nodes, first.nodes, strict=True))
         for twin, node in twins.items():
             one, same = constants.get(node.name), other.constants.get(twin.name)
-            if isinstance(one, Tensor) and not (
-                isinstance(same, Tensor) and torch.equal(one, same)
-            ):
+            if isinstance(one, Tensor) and (same is None or not torch.equal(one, same)):
                 constants[node.name] = VARYING
             before = varying.get(node.name, (node.args, node.kwargs))
             varying[node.name] = _merged(before, (twin.args, twin.kwargs), twins)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
@@ -45,11 +45,9 @@ def deferred_padding(node: fx.Node) -> tuple[str, tuple[int, ...]] | None:
 
 
 @register_operator("conv1d conv2d conv3d conv1d.padding conv2d.padding conv3d.padding")
-def _convolution(
-    op: Operation, x: Any, weight: Any, bias: Any, padding: Any, **given: Any
-) -> Dependent:
+def _convolution(op: Operation, x: Any, weight: Any, bias: Any, **given: Any) -> Dependent:
     kernel, offset, source = weight_of(op, weight), bias_of(op, bias), op.node.all_input_nodes[0]
-    size, kept = tuple(kernel.shape[2:]), _kept(kernel, **given)
+    size, kept, padding = tuple(kernel.shape[2:]), _kept(kernel, **given), given["padding"]
     deferred = deferred_padding(source)
     zeros = padding if isinstance(padding, str) else per_axis(padding, len(size))
     mode, amounts = deferred or ("zeros", zeros)
@@ -63,22 +61,18 @@ def _convolution(
 
 
 @register_operator("conv_transpose1d conv_transpose2d.input conv_transpose3d.input")
-def _transposed(
-    op: Operation, x: Any, weight: Any, bias: Any, padding: Any, output_padding: Any, **given: Any
-) -> Dependent:
+def _transposed(op: Operation, x: Any, weight: Any, bias: Any, **given: Any) -> Dependent:
     kernel, _ = weight_of(op, weight), bias_of(op, bias)
     kept = _kept(kernel, **given)
     leaf = leaf_of(op, kernel, transposed=True, **kept)
-    return added(op, x, leaf, of=(per_axis(padding, kernel.ndim - 2), kept, kernel))
+    return added(op, x, leaf, of=(per_axis(given["padding"], kernel.ndim - 2), kept, kernel))
 
 
 @register_operator("convolution_backward")
-def _convolution_backward(
-    op: Operation, grad_output: Any, weight: Any, transposed: Any, **given: Any
-) -> Dependent:
+def _convolution_backward(op: Operation, grad_output: Any, weight: Any, **given: Any) -> Dependent:
     """The adjoint of a convolution with a constant weight; derivatives by weights are products."""
     kernel = weight_of(op, weight)
-    leaf = leaf_of(op, kernel, transposed=transposed, **_kept(kernel, **given))
+    leaf = leaf_of(op, kernel, transposed=given["transposed"], **_kept(kernel, **given))
     return added(op, grad_output, leaf)
 
 
@@ -89,11 +83,10 @@ def added(
     op: Operation, x: Any, leaf: Statement, *, own: _Written = None, of: _Written = None
 ) -> Dependent:
     """The result with its spectrum, if it is the adjoint ``of`` what came before the nonlinearity."""
-    source, norm = op.image(x), leaf.norm_upper
+    source, norm = op.image(x), cast(float, leaf.norm_upper)
     atom = next(iter(source.terms)) if list(source.terms.values()) == [1] else ""
-    origin = None if own is None or norm is None else Linear(own, atom, norm)
-    spectrum = None if of is None or norm is None else _spectrum(op, source, of, norm)
-    origin = None if spectrum else origin
+    spectrum = None if of is None else _spectrum(op, source, of, norm)
+    origin = None if own is None or spectrum else Linear(own, atom, norm)
     return op.walk.add(op.node, source, leaf, spectrum=spectrum, origin=origin)
 
 
@@ -130,14 +123,11 @@ def leaf_of(op: Operation, weight: Tensor, factor: float = 1.0, **kept: Any) -> 
     return lipschitz(bound.rule, multiply_up(bound.upper, factor), bound=bound)
 
 
-def executed(
-    leaf: Statement, weight: Tensor, bias: Tensor | None, factor: float = 1.0
-) -> Statement:
+def executed(leaf: Statement, weight: Tensor, bias: Any, factor: float = 1.0) -> Statement:
     """With what float32 arithmetic adds, onto no more pixels than there are."""
     if weight.dtype != torch.float32:
         return leaf
-    execution = affine_execution(leaf.upper, sizes_of(weight, bias), factor)
-    return replace(leaf, execution=execution)
+    return replace(leaf, execution=affine_execution(leaf.upper, sizes_of(weight, bias), factor))
 
 
 def weight_of(op: Operation, weight: Any) -> Tensor:

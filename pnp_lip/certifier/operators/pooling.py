@@ -43,8 +43,7 @@ def _average_pool(op: Operation, x: Any, ceil_mode: bool, **given: Any) -> Depen
         ones = torch.ones(1, 1, *size, dtype=torch.float64)  # a convolution of every channel
         norm = op.walk.settings.norm(ones, stride=steps)
         upper = round_up(Fraction(norm.upper) / abs(Fraction(divisor or math.prod(size))))
-        pool = lipschitz("average pooling", upper, bound=norm)
-        return op.walk.add(op.node, op.image(x), pool)
+        return op.walk.add(op.node, op.image(x), lipschitz("average pooling", upper, bound=norm))
     square = 1 / Fraction(divisor or 1) ** 2
     for k, s, p in zip(size, steps, pads, strict=True):
         square *= _average_square(k, s, p, ceil_mode, inside, bool(divisor))

@@ -24,9 +24,8 @@ OPERATORS: dict[Any, OperatorRule] = {}
 #: Why some operators have no rule.
 _REASONS = {
     "normalises by statistics of its input, which has no finite constant": (
-        "native_group_norm group_norm layer_norm native_layer_norm instance_norm rms_norm "
-        "_fused_rms_norm _batch_norm_with_update _native_batch_norm_legit_functional "
-        "var std"
+        "native_group_norm group_norm layer_norm native_layer_norm instance_norm rms_norm var std "
+        "_fused_rms_norm _batch_norm_with_update _native_batch_norm_legit_functional"
     ),
     "multiplies tensors that depend on the input, which has no finite constant": (
         "scaled_dot_product_attention square glu lstm gru_cell lstm_cell cdist addcmul"
