@@ -120,7 +120,7 @@ def _exported(module: nn.Module, call: Call) -> Program:
             problems.append(problem)
     raise Refusal(
         f"({plain_type(module).__qualname__}) has no rule, and its graph cannot be exported for "
-        f"{call.what} ({problems[0]}): pass an input it takes with example=, or register a rule"
+        f"{call.what} ({problems[0]}): pass an input it takes with example=, or use register_rule"
     ) from problems[0]
 
 

@@ -153,7 +153,7 @@ class Operation:
         padded = (1,) * (len(self.size) - len(value.size)) + value.size
         for side, want in zip(padded, self.size, strict=True):
             factor = whole_factor(side, want)
-            if factor is None or factor < 1:
+            if factor is None or factor < 1 or (factor > 1 and type(side) is not type(want)):
                 self.refuse(
                     f"combines tensors of shapes {value.size} and {self.size}, of which one may be "
                     f"repeated to fit the other, once for every pixel or image"
