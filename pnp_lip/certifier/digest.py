@@ -23,9 +23,22 @@ __all__ = ["digest", "tensor_bytes"]
 
 #: What torch keeps for itself: neither read by ``forward`` nor stable between two runs.
 _UNREAD = {"_version", "_is_full_backward_hook", "_non_persistent_buffers_set", "call_super_init"}
+_UNREAD |= {"__doc__", "__module__", "__annotations__", "__parameters__", "__orig_bases__"}
 _PLAIN = (
     *(bool, int, float, complex, str, bytes, slice, type(None), type(...)),
     *(torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layout),
+)
+#: What is read of a class and of the names that a function reads from its module.
+_READ = (
+    types.FunctionType,
+    types.SimpleNamespace,
+    Tensor,
+    np.ndarray,
+    list,
+    tuple,
+    set,
+    dict,
+    *_PLAIN,
 )
 
 
@@ -111,11 +124,10 @@ class _Reader:
 
 
 def _of_function(function: types.FunctionType) -> list[Any]:
-    """With the numbers, tensors and functions that its code reads by name."""
-    kinds = (types.FunctionType, Tensor, *_PLAIN)
+    """With the numbers, tensors, functions and collections that its code reads by name."""
     names = sorted(set(_names(function.__code__)) & function.__globals__.keys())
     known = {name: function.__globals__[name] for name in names}
-    used = {name: value for name, value in known.items() if isinstance(value, kinds)}
+    used = {name: value for name, value in known.items() if isinstance(value, _READ)}
     cells = function.__closure__ or ()
     bound = [None if cell == types.CellType() else cell.cell_contents for cell in cells]
     return [function.__code__, function.__defaults__, function.__kwdefaults__, bound, used]
@@ -129,14 +141,14 @@ def _names(code: types.CodeType) -> Iterator[str]:
 
 
 def _of_module(module: nn.Module) -> list[Any]:
-    """Functions and plain values of its classes, and its own; not what a class of ours only notes down."""
-    kind, kinds = type(module), (types.FunctionType, property, staticmethod, classmethod, *_PLAIN)
+    """Functions and values of its classes, and its own; not what a class of ours only notes down."""
+    kind, kinds = type(module), (property, staticmethod, classmethod, *_READ)
     noted = getattr(kind, "outside_digest", ()) if kind.__module__.startswith("pnp_lip.") else ()
     parts: list[Any] = []
     for owner in kind.__mro__:
         found = {} if owner in (nn.Module, object) else vars(owner)
         own = [(name, one) for name, one in sorted(found.items()) if isinstance(one, kinds)]
-        parts += [owner, *(pair for pair in own if pair[0] not in ("__doc__", "__module__"))]
+        parts += [owner, *(pair for pair in own if pair[0] not in _UNREAD)]
     return parts + sorted(
         pair for pair in vars(module).items() if pair[0] not in (*_UNREAD, *noted)
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,8 @@ __all__ = ["fingerprint", "require_faithful", "takes"]
 _SIDES = ((16, 24, 8), (15, 17, 9), (64, 96, 32), (5, 7, 6))
 _AMPLITUDES = (1.0, 0.1, 100.0)
 _TOLERANCE = 1e-4
+#: Between two runs on the same numbers, which may be added up in another order.
+_SAME = 1e-5
 #: Between float32 and float64, after all roundings of a network.
 _ROUNDINGS = 1e-2
 
@@ -43,9 +47,9 @@ def takes(module: nn.Module, call: Call) -> bool:
 def require_faithful(module: nn.Module, program: Program) -> None:
     """Refuse a graph that does not compute what the module computes.
 
-    Compared on random images of two sizes, with entries of size 0.1, 1 and 100; the module is run
-    twice, once with gradients, and a copy of it in float64, where a cast that copies in float32 may
-    return a view that is written to.
+    Compared on random images of two sizes, with entries of size 0.1, 1 and 100. The module is run again
+    with gradients, in inference mode and on the same numbers in another order of memory, and a copy of it
+    in float64, where a cast that copies in float32 may return a view that is written to.
 
     Raises
     ------
@@ -62,7 +66,8 @@ def require_faithful(module: nn.Module, program: Program) -> None:
                 if call.shape == program.call.shape:
                     raise Refusal(f"could be exported but not run: {error}") from error
                 continue
-            if not torch.equal(expected, _with_gradients(module, call, given)):
+            same = torch.equal(expected, _with_gradients(module, call, given))
+            if not same or (not compared and _in_other_ways(module, call, given, expected) > _SAME):
                 raise Refusal("gives two answers for one input, so there is no single map")
             difference = _relative(program.run(*given), expected)
             if not difference <= _TOLERANCE:
@@ -96,6 +101,28 @@ def _with_gradients(module: nn.Module, call: Call, given: tuple[Tensor, ...]) ->
             return _outcome(module, call, given)
     except RuntimeError:
         return _outcome(module, call, given)
+
+
+def _in_other_ways(
+    module: nn.Module, call: Call, given: tuple[Tensor, ...], expected: Tensor
+) -> float:
+    """The largest relative difference between calls whose way should not matter, where possible."""
+    ways: list[tuple[Callable[[], AbstractContextManager[Any]], tuple[Tensor, ...]]]
+    ways = [(torch.enable_grad, tuple(one.clone().requires_grad_() for one in given))]
+    ways += [(torch.inference_mode, given)]
+    ways += [(torch.no_grad, tuple(_with_last(one, axis) for one in given)) for axis in (-2, 1)]
+    differences = [0.0]
+    for way, values in ways:
+        with suppress(RuntimeError), way():
+            differences.append(_relative(_outcome(module, call, values), expected))
+    return max(differences)
+
+
+def _with_last(images: Tensor, axis: int) -> Tensor:
+    """The same numbers, neighbours in memory along another axis."""
+    if images.ndim < 2:
+        return images
+    return images.movedim(axis, -1).contiguous().movedim(-1, axis)
 
 
 def _in_double(module: nn.Module, call: Call, given: tuple[Tensor, ...], expected: Tensor) -> float:
