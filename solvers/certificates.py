@@ -43,7 +43,7 @@ def statement_of(denoiser: nn.Module, dtype: torch.dtype = torch.float32) -> Sta
     key = f"{digest(denoiser)} {dtype}"
     if key not in _KNOWN:
         settings = Settings(_GAP, {}, bound_graph, dtype)
-        settings.memory.norms.update(shipped_norms(denoiser))
+        settings.norms.update(shipped_norms(denoiser))
         _KNOWN[key] = apply_rule(denoiser, "", settings)
         if len(_KNOWN) > _MOST:
             _KNOWN.popitem(last=False)
@@ -60,7 +60,7 @@ def shipped_norms(network: nn.Module) -> dict[Any, NormBound]:
         bounds = _shipped().get(weight_hash(module.state_dict()), {})
         for name, bound in bounds.items():
             weight = module.get_submodule(name).weight
-            found[tensor_bytes(weight.detach()), False] = bound
+            found[tensor_bytes(weight.detach()), ()] = bound
     return found
 
 

@@ -11,7 +11,7 @@ from torch.export import export
 
 from pnp_lip import certify
 from pnp_lip.certifier import prove
-from pnp_lip.certifier.functional import made_functional
+from pnp_lip.certifier.program import made_functional
 from pnp_lip.checker import check_certificate
 from pnp_lip.checker.functional import written_as_functions
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from pnp_lip.certifier import Refusal, lipschitz, local_rules, prove, register_rule
+from pnp_lip.certifier import (
+    Refusal,
+    Settings,
+    Statement,
+    lipschitz,
+    local_rules,
+    prove,
+    register_rule,
+)
 from pnp_lip.certifier.execution import sizes_of
 from pnp_lip.certifier.rules import keeps_shape
 from pnp_lip.layers import ConvGradientStep
@@ -82,3 +92,21 @@ def test_a_mixture_with_the_identity_is_averaged_by_the_weight_of_the_rest(weigh
         found = prove(Half())
     assert found.upper == pytest.approx(1)
     assert found.averagedness == pytest.approx(weight)
+
+
+def test_conditions_of_a_part_are_kept_where_its_result_stands_beside_another() -> None:
+    class Beside(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = Plain()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([self.part(x), x], 1)
+
+    with local_rules():
+
+        @register_rule(Plain, keeps_shape=True)
+        def _even(module: nn.Module, name: str, settings: Settings) -> Statement:
+            return replace(lipschitz("even", 1.0), conditions=("W % 2 == 0",))
+
+        assert "W % 2 == 0" in prove(Beside(), example=torch.rand(1, 1, 8, 8)).conditions

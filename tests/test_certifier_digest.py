@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -80,6 +82,35 @@ def test_code_of_the_class_and_values_of_closures_count(monkeypatch: pytest.Monk
     assert changed != before
     monkeypatch.setattr(Scaled, "forward", lambda self, x: x)
     assert digest(network) not in (before, changed)
+
+
+FACTORS, NAMED, SIMPLE = [1.0], {"factor": 1.0}, types.SimpleNamespace(factor=1.0)
+
+
+class _Reads(nn.Module):
+    table = (1.0,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * FACTORS[0] * NAMED["factor"] * SIMPLE.factor * self.table[0]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda patch: patch.setitem(vars(sys.modules[__name__]), "FACTORS", [5.0]),
+        lambda patch: patch.setitem(NAMED, "factor", 5.0),
+        lambda patch: patch.setattr(SIMPLE, "factor", 5.0),
+        lambda patch: patch.setattr(_Reads, "table", (5.0,)),
+    ],
+)
+def test_collections_that_the_code_reads_by_name_count(
+    edit: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = _Reads()
+    before = digest(network)
+    assert digest(network) == before
+    edit(monkeypatch)
+    assert digest(network) != before
 
 
 def test_names_and_contents_do_not_run_into_each_other() -> None:

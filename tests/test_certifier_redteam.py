@@ -159,7 +159,6 @@ RIGHT: dict[str, Callable[[], nn.Module]] = {
     "in place and returned": lambda: Network(_returned, c=identity(), act=_leaky()),
     "in place on a slice": lambda: Network(_slice, c=identity()),
     "in place on a view": lambda: Network(_view, c=identity()),
-    "in place, view returned": lambda: Network(_flattened, c=identity(), act=_leaky()),
     "alias": lambda: Network(_alias, c=identity()),
     "size behind a type check": lambda: Network(_padded, c=identity()),
     "stale kernel size": _stale_kernel,
@@ -314,6 +313,21 @@ def _parts(**parts: Any) -> nn.Module:
 
 
 REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "mode of inference": (
+        lambda: Network(lambda m, x: 2 * x if torch.is_inference_mode_enabled() else x),
+        "two answers",
+    ),
+    "tracked input": (lambda: Network(lambda m, x: 2 * x if x.requires_grad else x), "two answers"),
+    "rows in memory": (
+        lambda: Network(lambda m, x: x if x.is_contiguous() else 2 * x), "two answers",
+    ),
+    "a view in some orders of memory": (
+        lambda: Network(_flattened, c=identity(), act=_leaky()), "two answers",
+    ),
+    "strides": (
+        lambda: Network(lambda m, x: x if x.stride(1) > 1 else 2 * x, c=nn.Conv2d(3, 3, 1)),
+        "two answers",
+    ),
     "buffer": (lambda: _parts(function=_growing, c=identity()), "changes 'k' in place"),
     "counter": (lambda: _parts(function=_counting, c=identity()), "two answers|changes attributes"),
     "average of the data": (

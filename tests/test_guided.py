@@ -21,7 +21,7 @@ from pnp_lip import (
     certify,
 )
 from pnp_lip.certifier import prove
-from pnp_lip.certifier.guided_rules import change_of_guide
+from pnp_lip.certifier.guide import change_of_guide
 from pnp_lip.constraints import project
 from pnp_lip.denoisers import GuideError, Tiled, pruned
 from pnp_lip.denoisers.distributed import HaloTiling

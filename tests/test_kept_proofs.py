@@ -14,7 +14,7 @@ from pnp_lip.solvers.certificates import shipped_norms, statement_of
 @pytest.fixture
 def no_proofs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Counts the norms that are proved; none is remembered from before."""
-    from pnp_lip.certifier import layer_rules
+    from pnp_lip.certifier import rules
     from pnp_lip.norms import convolution_norm
 
     proved: list[int] = []
@@ -23,7 +23,7 @@ def no_proofs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         proved.append(1)
         return convolution_norm(*given, **options)
 
-    monkeypatch.setattr(layer_rules, "convolution_norm", counted)
+    monkeypatch.setattr(rules, "convolution_norm", counted)
     monkeypatch.setattr("pnp_lip.solvers.certificates._KNOWN", type(_known())())
     return proved
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pnp_lip import GuidedDenoiser, LipschitzDenoiser, certify
 from pnp_lip.certifier import Refusal, guide_constant, prove
-from pnp_lip.certifier.guided_rules import change_of_guide
+from pnp_lip.certifier.guide import change_of_guide
 from pnp_lip.constraints import project
 from pnp_lip.denoisers.moving_guide import MovingGuide
 from pnp_lip.errors import InputError

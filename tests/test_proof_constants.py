@@ -102,7 +102,7 @@ sizes = st.floats(1e-3, 1e3)
 def test_an_affine_layer_rounds_once_for_every_product_and_for_the_bias(
     norm: float, absolute: float, bias: float, terms: int
 ) -> None:
-    found = affine_execution(norm=norm, absolute_norm=absolute, bias=bias, terms=terms)
+    found = affine_execution(norm, (absolute, bias, (terms, 1)))
     unit = _gamma(terms + 1, _SINGLE)
     for value, exact in (
         (found.relative, unit * Fraction(absolute)),
@@ -127,13 +127,7 @@ def test_a_gradient_step_carries_the_errors_of_its_four_operations(
 ) -> None:
     """The four lines of its docstring, for an input of norm 1 and for one pixel, separately."""
     found = step_execution(
-        norm=norm,
-        absolute_norm=absolute,
-        bias=bias,
-        tau=tau,
-        growth=1.0,
-        terms=(n1, n2),
-        roundings=a,
+        norm=norm, sizes=(absolute, bias, (n1, n2)), tau=tau, growth=1.0, roundings=a
     )
     w, m, b, t = map(Fraction, (norm, absolute, bias, tau))
     for x, p, value in ((1, 0, found.relative), (0, 1, found.offset)):

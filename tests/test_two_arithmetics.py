@@ -95,12 +95,11 @@ def _require_near(proved: Execution | None, exact: again.Error | None) -> None:
 def test_of_rounding_in_a_layer(shape: tuple[int, ...], roundings: int) -> None:
     torch.manual_seed(0)
     weight, bias, norm = torch.randn(shape), torch.randn(shape[0]), 1.75
-    absolute, size, terms = sizes_of(weight, bias)
-    shared: dict[str, Any] = {"norm": norm, "absolute_norm": absolute, "bias": size}
-    proved = step_execution(**shared, tau=0.375, growth=1.0, terms=terms, roundings=roundings)
+    sizes = sizes_of(weight, bias)
+    proved = step_execution(norm=norm, sizes=sizes, tau=0.375, growth=1.0, roundings=roundings)
     step: Any = SimpleNamespace(weight=weight, bias=bias, tau=Fraction(3, 8), roundings=roundings)
     _require_near(proved, again.of_step(step, Fraction(norm), Fraction(1)))
-    affine = affine_execution(**shared, terms=terms[0])
+    affine = affine_execution(norm, sizes)
     _require_near(affine, again.of_affine(weight, bias, Fraction(norm), Fraction(1)))
 
 

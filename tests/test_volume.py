@@ -23,8 +23,7 @@ from pnp_lip import (
     certify,
     check_certificate,
 )
-from pnp_lip.certifier import prove
-from pnp_lip.certifier.registries import local_rules
+from pnp_lip.certifier import local_rules, prove
 from pnp_lip.certifier.rules import register_rule
 from pnp_lip.certifier.statement import Statement, lipschitz
 from pnp_lip.denoisers.frozen import Frozen

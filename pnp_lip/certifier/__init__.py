@@ -6,10 +6,9 @@ from pnp_lip.certifier.composition import averaged_with_identity, combine, compo
 from pnp_lip.certifier.conditions import admits
 from pnp_lip.certifier.digest import digest
 from pnp_lip.certifier.execution import Execution
-from pnp_lip.certifier.guide_constant import guide_constant
-from pnp_lip.certifier.layer_rules import register_slope
+from pnp_lip.certifier.guide import guide_constant
+from pnp_lip.certifier.layer_rules import local_rules, register_slope
 from pnp_lip.certifier.operators import Operation, register_operator
-from pnp_lip.certifier.registries import local_rules
 from pnp_lip.certifier.rules import Settings, apply_rule, register_rule
 from pnp_lip.certifier.statement import IDENTITY, Statement, lipschitz
 from pnp_lip.certifier.witness import Witness, find_witness, gain

@@ -15,19 +15,16 @@ import torch
 from deepinv.models import Denoiser
 from torch import Tensor, nn
 
-from pnp_lip.denoisers.volume import VolumeDenoiser
+from pnp_lip.denoisers import VolumeDenoiser
 from pnp_lip.plain_modules import Refusal
 
-__all__ = ["NUMBERS", "Call", "calls_of", "first_layer", "likely_shapes"]
+__all__ = ["NUMBERS", "Call", "Called", "calls_of", "likely_shapes"]
 
 #: Noise levels that are tried as numbers; all must give the same graph, but for constants.
 NUMBERS = (0.1, 0.013, 0.7)
 #: Names under which denoisers take a noise level.
 _LEVELS = ("sigma", "noise_level", "noise", "level", "sigma_denoiser")
 _SIDES = (64, 96, 32)
-#: Sides of small square images, such as digits.
-_SMALL_SIDES = (28, 32, 16, 8)
-_ANY_CHANNELS = 12
 
 
 @dataclass(frozen=True)
@@ -52,16 +49,15 @@ class Call:
     like: Tensor = field(default_factory=lambda: torch.zeros(()), compare=False, repr=False)
 
     @property
+    def kind(self) -> str:
+        """Of the noise level: ``none``, ``tensor``, ``number``."""
+        return "none" if self.place is None else "tensor" if self.number is None else "number"
+
+    @property
     def what(self) -> str:
         """For messages."""
-        if self.place is None:
-            return f"images {list(self.shape)}"
-        kind = "a tensor" if self.number is None else "a number"
-        return f"images {list(self.shape)} and {kind} for '{self.place}'"
-
-    def module(self, network: nn.Module) -> nn.Module:
-        """The network as a function of tensors alone, under the name ``inner``."""
-        return _Called(network, self.place, self.number)
+        level = "" if self.place is None else f" and a {self.kind} for '{self.place}'"
+        return f"images {list(self.shape)}{level}"
 
     def example(self, seed: int = 0, amplitude: float = 1.0) -> tuple[Tensor, ...]:
         """Random arguments: entries in ``[-amplitude, amplitude]``, levels in [0, 1]."""
@@ -72,10 +68,12 @@ class Call:
         return tuple(t.to(self.like.device, self.like.dtype) for t in tensors)
 
 
-class _Called(nn.Module):
-    def __init__(self, inner: nn.Module, place: str | None, number: float | None) -> None:
+class Called(nn.Module):
+    """The network as a function of tensors alone, under the name ``inner``."""
+
+    def __init__(self, inner: nn.Module, call: Call) -> None:
         super().__init__()
-        self.inner, self.place, self.number = inner, place, number
+        self.inner, self.place, self.number = inner, call.place, call.number
         self.training = inner.training
 
     def forward(self, x: Tensor, level: Tensor | None = None) -> Any:
@@ -89,15 +87,14 @@ class Level(float):
     """A noise level that refuses to be compared, so that no branch can depend on it."""
 
     def _refuse(self, *args: Any) -> Any:
-        raise Refusal(
-            "decides by the value of its noise level, so it is another map at every level: prove it "
-            "at one level, as a module that takes the image alone, or register a rule"
-        )
+        raise Refusal("decides by the value of its noise level: prove it at one level")
 
-    __lt__ = __le__ = __gt__ = __ge__ = __bool__ = __int__ = __round__ = _refuse
+    __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __bool__ = __int__ = __round__ = _refuse
     __trunc__ = __floor__ = __ceil__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
-    __eq__ = __ne__ = _refuse
     __hash__ = float.__hash__
+
+
+_CARRIED = "add radd sub rsub mul rmul truediv rtruediv pow neg abs"
 
 
 def _carried(name: str) -> Any:
@@ -107,8 +104,6 @@ def _carried(name: str) -> Any:
 
     return operation
 
-
-_CARRIED = "add radd sub rsub mul rmul truediv rtruediv pow neg abs"
 
 for _name in _CARRIED.split():
     setattr(Level, f"__{_name}__", _carried(f"__{_name}__"))
@@ -142,16 +137,13 @@ def _level_of(network: nn.Module) -> tuple[str | None, bool]:
     levels = [p for p in named if p.name in _LEVELS]
     if not levels and (named[:1] == needed[:1] or isinstance(network, Denoiser)):
         levels = named[:1]
-    missing = [p.name for p in needed if p not in levels]
-    if missing or len(levels) > 1:
-        raise Refusal(
-            f"needs the arguments {missing or [p.name for p in levels]}: expected an image and at most a "
-            f"noise level; register a rule for {type(network).__qualname__}"
-        )
+    wrong = [p.name for p in needed if p not in levels] or [p.name for p in levels[1:]]
+    if wrong:
+        raise Refusal(f"needs the arguments {wrong}: expected an image and at most a noise level")
     return (levels[0].name, levels[0] not in needed) if levels else (None, True)
 
 
-def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tuple[int, ...]]:
+def likely_shapes(network: nn.Module, seen: tuple[int, ...] | None) -> list[tuple[int, ...]]:
     """Shapes of images that ``network`` may take, the likeliest first.
 
     Parameters
@@ -159,32 +151,29 @@ def likely_shapes(network: nn.Module, seen: tuple[Any, ...] | None) -> list[tupl
     network
         any module.
     seen
-        the arguments it was given on an example.
+        shape of what it was given on an example.
     """
     if seen:
-        own = tuple(seen[0].shape)
-        return (
-            [(3, *own[1:]), own] if own[:1] == (1,) else [own]
-        )  # several images, if it takes them
-    axes, channels = first_layer(network) or (2, None)
-    shapes: list[tuple[int, ...]] = [] if axes or channels is None else [(3, channels)]
-    first = getattr(network, "in_channels", None) or (channels if axes else None)
+        # Several images, if it takes them.
+        return [(3, *seen[1:]), seen] if seen[0] == 1 else [seen]
+    axes, channels = _first_layer(network) or (2, None)
+    own = getattr(network, "in_channels", None)
+    shapes: list[tuple[int, ...]] = [] if axes or own or channels is None else [(3, channels)]
+    first = own or (channels if axes else None)
     counts = [first] + [p.shape[1] for p in network.parameters() if p.ndim > 2]
-    likely = dict.fromkeys(c for c in (*counts, _ANY_CHANNELS, 3, 1, 2, 4) if isinstance(c, int))
+    likely = dict.fromkeys(c for c in (*counts, 12, 3, 1, 2, 4) if isinstance(c, int))
     shapes += [(3, c, *_SIDES[: axes or 2]) for c in likely]
     shapes += [(3, p.shape[1]) for p in network.parameters() if p.ndim == 2][:1]
-    # What ends in a dense layer takes images of one size only.
-    return shapes + [(3, c, *[side] * (axes or 2)) for side in _SMALL_SIDES for c in (1, 3)]
+    # What ends in a dense layer takes images of one size only, often small ones such as digits.
+    return shapes + [(3, c, *[side] * (axes or 2)) for side in (28, 32, 16, 8) for c in (1, 3)]
 
 
-def first_layer(network: nn.Module) -> tuple[int, int] | None:
+def _first_layer(network: nn.Module) -> tuple[int, int] | None:
     """How many axes images have, none for vectors, and channels, by the first layer that says so."""
     for part in network.modules():
-        weight, kernel = getattr(part, "weight", None), getattr(part, "kernel_size", None)
         if isinstance(part, VolumeDenoiser):
             return 3, getattr(part.denoiser, "in_channels", None) or 1
-        if isinstance(part, nn.Linear):
-            return 0, part.weight.shape[1]
-        if isinstance(kernel, tuple) and isinstance(weight, Tensor):
+        weight, kernel = getattr(part, "weight", None), getattr(part, "kernel_size", None)
+        if isinstance(weight, Tensor) and isinstance(kernel or part, (tuple, nn.Linear)):
             return weight.ndim - 2, getattr(part, "in_channels", weight.shape[1])
     return None

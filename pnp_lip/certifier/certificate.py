@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from pnp_lip.certifier.execution import Execution
-from pnp_lip.certifier.record import GraphRecord, distinct
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.certifier.witness import Witness
 from pnp_lip.files import write_text
@@ -43,7 +42,9 @@ class Certificate:
     network
         the class of the network, with its module.
     graphs
-        of what was bounded by its operators, one for every way to call it.
+        records of what was bounded by its operators, one for every way to call it.
+    layers
+        the statements about single layers that the proof rests on; each once if there are graphs.
 
     Examples
     --------
@@ -61,7 +62,8 @@ class Certificate:
     gap: float
     versions: dict[str, str] = field(default_factory=dict)
     network: str = ""
-    graphs: tuple[GraphRecord, ...] = ()
+    graphs: tuple[dict[str, Any], ...] = ()
+    layers: tuple[Statement, ...] = ()
 
     @property
     def upper(self) -> float:
@@ -84,40 +86,28 @@ class Certificate:
         return self.statement.execution
 
     @property
-    def layers(self) -> tuple[Statement, ...]:
-        """The statements about single layers that the proof rests on, each once."""
-        others = [leaf for graph in self.graphs for leaf in graph.leaves()]
-        return distinct([*self.statement.leaves(), *others]) if others else self.statement.leaves()
-
-    @property
     def claims(self) -> dict[str, str | None]:
         """The three claims, each under its own assumptions, as sentences."""
-        sizes, execution = ", ".join(self.statement.conditions), self.execution
+        sizes, error, executed = ", ".join(self.statement.conditions), self.execution, None
         network = (
             f"In real arithmetic, the {self.network or 'network'} with the weights of SHA-256 "
             f"{self.sha256[:16]}... satisfies |D(x) - D(y)| <= {self.upper!r} |x - y| for all images of "
             f"every size{sizes and f' with {sizes}'}, and at every noise level if it takes one."
         )
-        executed = (
-            None
-            if execution is None
-            else (
+        if error is not None:
+            executed = (
                 f"Executed in float32, an output differs from that of a network of the first claim (with "
-                f"its thresholds as computed) by at most {execution.relative!r} |x| + "
-                f"{execution.offset!r} sqrt(pixels), in any order of summation, without TF32, "
-                f"Winograd or FFT convolutions, underflow or overflow."
+                f"its thresholds as computed) by at most {error.relative!r} |x| + {error.offset!r} "
+                f"sqrt(pixels), in any order of summation, without TF32, Winograd or FFT convolutions, "
+                f"underflow or overflow."
             )
-        )
         return {"network": network, "computation": _COMPUTATION, "execution": executed}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, enough for :func:`pnp_lip.check_certificate`."""
         return {
             "format": FORMAT,
-            "network": self.network,
-            "sha256": self.sha256,
-            "upper": self.upper,
-            "lower": self.lower,
+            **{key: getattr(self, key) for key in ("network", "sha256", "upper", "lower")},
             "averagedness": self.averagedness,
             "claims": self.claims,
             "rule": self.statement.rule,
@@ -126,7 +116,7 @@ class Certificate:
             "versions": self.versions,
             "conditions": list(self.statement.conditions),
             "layers": [_layer(layer) for layer in self.layers],
-            "graphs": [graph.to_json(self.layers) for graph in self.graphs],
+            "graphs": list(self.graphs),
             "witness": None if self.witness is None else self.witness.to_json(),
         }
 
@@ -169,25 +159,18 @@ class Certificate:
             raise ValueError(f"expected format '{FORMAT}', got {data.get('format')!r}")
         layers = tuple(map(_statement, data["layers"]))
         whole = _statement({**data, "name": "", "bound": None})
-        conditions = tuple(data["conditions"])
-        statement = replace(whole, parts=layers, conditions=conditions)
+        statement = replace(whole, parts=layers, conditions=tuple(data["conditions"]))
         witness = None if data["witness"] is None else Witness.from_json(data["witness"])
-        graphs = tuple(GraphRecord.from_json(graph, layers) for graph in data["graphs"])
-        rest = (data["sha256"], data["gap"], data["versions"], data["network"], graphs)
-        return cls(statement, witness, *rest)
+        about = (data["sha256"], data["gap"], data["versions"], data["network"])
+        return cls(statement, witness, *about, tuple(data["graphs"]), layers)
 
 
 def _layer(statement: Statement) -> dict[str, Any]:
     bound = statement.bound
-    tight = bound is not None and bound.lower > 0
     return {
-        "name": statement.name,
-        "rule": statement.rule,
-        "upper": statement.upper,
-        "averagedness": statement.averagedness,
-        "norm_upper": statement.norm_upper,
-        "norm_lower": statement.norm_lower,
-        "gap": bound.upper / bound.lower - 1 if bound is not None and tight else None,
+        **{key: getattr(statement, key) for key in ("name", "rule", "upper", "averagedness")},
+        **{key: getattr(statement, key) for key in ("norm_upper", "norm_lower")},
+        "gap": bound.upper / bound.lower - 1 if bound is not None and bound.lower > 0 else None,
         "execution": _plain(statement.execution),
         "bound": None if bound is None else bound.to_json(),
     }

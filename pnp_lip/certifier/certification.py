@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import pnp_lip.certifier.denoiser_rules  # noqa: F401
-import pnp_lip.certifier.guided_rules  # noqa: F401
 import pnp_lip.certifier.layer_rules  # noqa: F401  (all register their rules)
 from pnp_lip.certifier.certificate import Certificate
-from pnp_lip.certifier.examples import default_inputs, inputs_of_modules, measure
+from pnp_lip.certifier.examples import default_inputs, measure, shapes_of_inputs
+from pnp_lip.certifier.record import place_of
 from pnp_lip.certifier.rules import Settings, apply_rule
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.certifier.ways import bound_graph
@@ -133,18 +133,20 @@ def certify(
     example = None if images is None else images[:1].to(like.dtype)
     settings = _settings(network, gap, example)
     with tqdm(desc="norms", unit=" proved", delay=_DELAY, disable=not progress, leave=False) as bar:
-        settings.memory.bar = bar
+        settings.bar = bar
         statement = apply_rule(network, "", settings)
     inputs = default_inputs(network) if images is None else list(images.split(1))
     witness = measure(network, inputs, sigma)
     if witness is not None and witness.gain > statement.upper * (1 + _MEASURED):
         raise Contradiction(statement.upper, witness)
-    digest = weight_hash(network.state_dict())
-    graphs = tuple(settings.memory.graphs)
-    return Certificate(statement, witness, digest, gap, versions(), network_kind(network), graphs)
+    for leaf in statement.leaves() if settings.graphs else ():
+        place_of(leaf, settings.layers)
+    layers = tuple(settings.layers.values()) or statement.leaves()
+    about = (weight_hash(network.state_dict()), gap, versions(), network_kind(network))
+    return Certificate(statement, witness, *about, tuple(settings.graphs), layers)
 
 
 def _settings(network: nn.Module, gap: float, example: Tensor | None) -> Settings:
-    seen = {} if example is None else inputs_of_modules(network, example)
+    seen = {} if example is None else shapes_of_inputs(network, example)
     dtype = torch.float32 if example is None else example.dtype
     return Settings(gap, seen, bound_graph, dtype)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from fractions import Fraction
 
 from pnp_lip.certifier.execution import compose_executions
-from pnp_lip.certifier.statement import Statement, contraction, lipschitz
+from pnp_lip.certifier.statement import Statement, contraction, lipschitz, symmetric
 from pnp_lip.rounding import round_up
 
-__all__ = ["averaged_with_identity", "combine", "compose", "worst"]
+__all__ = ["averaged_with_identity", "combine", "compose", "made_of", "worst"]
 
 
 def compose(parts: Sequence[Statement], rule: str = "composition") -> Statement:
@@ -20,24 +20,16 @@ def compose(parts: Sequence[Statement], rule: str = "composition") -> Statement:
     :math:`u = \prod u_i` and :math:`\alpha = K/(1+K)`, :math:`K = \sum\alpha_i/(1-\alpha_i)`
     (Combettes and Yamada 2015); also :math:`\alpha \le (1+u)/2`, which a contraction has.
     """
-    parts = tuple(parts)
     product = math.prod((Fraction(part.upper) for part in parts), start=Fraction(1))
     upper = round_up(product)
     averagedness = contraction(upper)
     if averagedness is not None:
         averagedness = min(averagedness, round_up(_share([part.averagedness for part in parts])))
-    if len(parts) == 1:
-        averagedness = parts[0].averagedness
     _require_euclidean(parts[:-1])
-    return Statement(
-        rule,
-        upper,
-        averagedness,
-        execution=compose_executions([(part.upper, part.execution) for part in parts]),
-        parts=parts,
-        conditions=_gathered(parts),
-        outputs=parts[-1].outputs if parts else "l2",
-    )
+    execution = compose_executions([(part.upper, part.execution) for part in parts])
+    outputs = parts[-1].outputs if parts else "l2"
+    found = Statement(rule, upper, averagedness, execution=execution, outputs=outputs)
+    return made_of(parts, found)
 
 
 def combine(terms: Sequence[tuple[Fraction, Statement]], rule: str = "sum") -> Statement:
@@ -62,14 +54,14 @@ def combine(terms: Sequence[tuple[Fraction, Statement]], rule: str = "sum") -> S
             known = c >= 0 and part.averagedness is not None
             share += weight * (Fraction(part.averagedness or 0) if known else 1)
         averagedness = min(averagedness, round_up(share))
-    parts = tuple(part for _, part in terms)
-    return Statement(rule, upper, averagedness, parts=parts, conditions=_gathered(parts))
+    return made_of([part for _, part in terms], Statement(rule, upper, averagedness))
 
 
 def averaged_with_identity(part: Statement, weight: float | Fraction) -> Statement:
     r""":math:`(1-\lambda)I + \lambda T` for :math:`0 \le \lambda`: :math:`\lambda\alpha`-averaged.
 
-    For :math:`\lambda\alpha > 1` its Lipschitz constant is at most :math:`2\lambda\alpha - 1`.
+    For :math:`\lambda\alpha > 1` its Lipschitz constant is at most :math:`2\lambda\alpha - 1`: what holds
+    of a symmetric matrix between :math:`1 - 2\lambda\alpha` and 1 holds of it.
 
     Raises
     ------
@@ -83,11 +75,9 @@ def averaged_with_identity(part: Statement, weight: float | Fraction) -> Stateme
     rule = f"(1 - w) I + w T, w = {float(weight)!r}"
     if part.averagedness is None:
         found = lipschitz(rule, round_up(abs(1 - share) + share * Fraction(part.upper)))
-    elif share * Fraction(part.averagedness) <= 1:
-        found = Statement(rule, 1.0, round_up(share * Fraction(part.averagedness)))
     else:
-        found = lipschitz(rule, round_up(2 * share * Fraction(part.averagedness) - 1))
-    return replace(found, parts=(part,), conditions=part.conditions)
+        found = symmetric(rule, 1 - 2 * share * Fraction(part.averagedness), Fraction(1))
+    return made_of([part], found)
 
 
 def worst(statements: Sequence[Statement]) -> Statement:
@@ -103,6 +93,11 @@ def worst(statements: Sequence[Statement]) -> Statement:
     )
 
 
+def made_of(parts: Sequence[Statement], whole: Statement) -> Statement:
+    """A statement that rests on others, and so on their conditions."""
+    return replace(whole, parts=tuple(parts), conditions=_gathered(parts))
+
+
 def _gathered(parts: Sequence[Statement]) -> tuple[str, ...]:
     """The conditions of all parts, each once."""
     return tuple(dict.fromkeys(one for part in parts for one in part.conditions))
@@ -115,9 +110,6 @@ def _require_euclidean(parts: Sequence[Statement]) -> None:
 
 def _share(alphas: Sequence[float | None]) -> Fraction:
     r""":math:`K/(1+K)` with :math:`K = \sum\alpha_i/(1-\alpha_i)`; 1 if some map has none below 1."""
-    odds = Fraction(0)
-    for alpha in alphas:
-        if alpha is None or alpha >= 1:
-            return Fraction(1)
-        odds += Fraction(alpha) / (1 - Fraction(alpha))
-    return odds / (1 + odds)
+    known = [Fraction(alpha) for alpha in alphas if alpha is not None and alpha < 1]
+    odds = sum((alpha / (1 - alpha) for alpha in known), Fraction(0))
+    return odds / (1 + odds) if len(known) == len(alphas) else Fraction(1)

@@ -18,7 +18,7 @@ _TYPES = ("float16", "bfloat16", "float32", "float64")
 
 def of_type(dtype: torch.dtype) -> str:
     """The condition that images have this type: a module may decide by it."""
-    return f"dtype == {_name(dtype)}"
+    return f"dtype == {str(dtype).removeprefix('torch.')}"
 
 
 def of_sizes(conditions: Sequence[str]) -> tuple[str, ...]:
@@ -46,7 +46,8 @@ def admits(
         a text that is no comparison of sizes.
     """
     known: dict[str, Any] = dict(zip(axis_letters(len(shape)), map(int, shape), strict=True))
-    known |= {"torch": torch, "math": math, "dtype": _name(dtype)} | {t: t for t in _TYPES}
+    known |= {"torch": torch, "math": math, "dtype": str(dtype).removeprefix("torch.")}
+    known |= {name: name for name in _TYPES}
     for text in conditions:
         tree = ast.parse(text, mode="eval")
         for part in ast.walk(tree):
@@ -57,10 +58,6 @@ def admits(
         if not eval(compile(tree, "<condition>", "eval"), {"__builtins__": {}}, known):
             return False
     return True
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def axis_letters(ndim: int) -> str:

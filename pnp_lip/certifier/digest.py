@@ -23,9 +23,22 @@ __all__ = ["digest", "tensor_bytes"]
 
 #: What torch keeps for itself: neither read by ``forward`` nor stable between two runs.
 _UNREAD = {"_version", "_is_full_backward_hook", "_non_persistent_buffers_set", "call_super_init"}
+_UNREAD |= {"__doc__", "__module__", "__annotations__", "__parameters__", "__orig_bases__"}
 _PLAIN = (
     *(bool, int, float, complex, str, bytes, slice, type(None), type(...)),
     *(torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layout),
+)
+#: What is read of a class and of the names that a function reads from its module.
+_READ = (
+    types.FunctionType,
+    types.SimpleNamespace,
+    Tensor,
+    np.ndarray,
+    list,
+    tuple,
+    set,
+    dict,
+    *_PLAIN,
 )
 
 
@@ -93,24 +106,17 @@ class _Reader:
             return self._write("again", str(self.seen[id(value)]).encode())
         self.seen[id(value)] = len(self.seen)
         self.kept.append(value)  # so that no identity is used twice
-        for name, part in self._parts(value):
-            self._write("part", name.encode())
-            self.read(part)
-        return self._write("end", b"")
-
-    def _parts(self, value: Any) -> Iterator[tuple[str, Any]]:
         self._write("kind", _title(type(value)).encode())
         if isinstance(value, Tensor):
-            self._write("tensor", *self._entries(value))
-        elif isinstance(value, Mapping):
-            yield from ((f"{index}", pair) for index, pair in enumerate(value.items()))
-        elif isinstance(value, (list, tuple)):
-            yield from ((f"{index}", item) for index, item in enumerate(value))
-        else:
-            found = _parts_of(value)
-            if found is None:
-                self._write("unreadable", self.unreadable(value).encode())
-            yield from found or ()
+            return self._write("tensor", *self._entries(value))
+        parts = next(
+            (read(value) for kind, read in _PARTS.items() if isinstance(value, kind)), None
+        )
+        if parts is None:
+            return self._write("unreadable", self.unreadable(value).encode())
+        for part in parts:
+            self.read(part)
+        return self._write("end", b"")
 
     def _entries(self, tensor: Tensor) -> tuple[bytes | memoryview, ...]:
         try:
@@ -125,63 +131,14 @@ class _Reader:
             self.hash.update(part)
 
 
-#: Attributes that say all of an object, by its class.
-_ATTRIBUTES: dict[tuple[type, ...], str] = {
-    (types.MethodType,): "__func__ __self__",
-    (property,): "fget fset",
-    (staticmethod, classmethod): "__func__",
-    (partial,): "func args keywords",
-    (types.BuiltinFunctionType,): "__qualname__",
-    (types.ModuleType,): "__name__",
-    (torch._ops.OpOverload,): "__qualname__ __name__",
-}
-
-
-def _parts_of(value: Any) -> list[tuple[str, Any]] | None:
-    """Of what is no tensor or list of values; ``None`` for what cannot be read."""
-    for kinds, names in _ATTRIBUTES.items():
-        if isinstance(value, kinds):
-            return [(name, getattr(value, name)) for name in names.split()]
-    if isinstance(value, types.FunctionType):
-        closure = [_content(cell) for cell in value.__closure__ or ()]
-        read = [value.__defaults__, value.__kwdefaults__, closure, _globals_of(value)]
-        return [("code", _code(value.__code__)), ("read", read)]
-    if isinstance(value, np.ndarray):
-        return [("array", [value.shape, str(value.dtype), value.tobytes()])]
-    if isinstance(value, (set, frozenset)):
-        return [("members", sorted(value, key=repr))]
-    if isinstance(value, torch.Generator):
-        return [("state", value.get_state())]
-    if isinstance(value, nn.Module):
-        noted = {*_UNREAD, *_outside(type(value))}
-        own = [(key, one) for key, one in vars(value).items() if key not in noted]
-        return [*_class_parts(type(value)), *sorted(own)]
-    calls = [vars(kind).get("__call__") for kind in type(value).__mro__[:-1]]
-    return [("call", calls), *sorted(vars(value).items())] if hasattr(value, "__dict__") else None
-
-
-def _class_parts(kind: type) -> Iterator[tuple[str, Any]]:
-    """Functions and plain values that instances find in their class."""
-    kinds = (types.FunctionType, property, staticmethod, classmethod, *_PLAIN)
-    for owner in kind.__mro__:
-        found = {} if owner in (nn.Module, object) else vars(owner)
-        for name, value in sorted(found.items()):
-            if isinstance(value, kinds) and name not in ("__doc__", "__module__"):
-                yield f"{_title(owner)}.{name}", value
-
-
-def _outside(kind: type) -> tuple[str, ...]:
-    """Attributes that a class of ours only notes down."""
-    ours = kind.__module__.split(".")[0] == "pnp_lip"
-    return getattr(kind, "outside_digest", ()) if ours else ()
-
-
-def _globals_of(function: types.FunctionType) -> dict[str, Any]:
-    """Numbers, tensors and functions that its code reads by name."""
-    kinds = (types.FunctionType, Tensor, *_PLAIN)
+def _of_function(function: types.FunctionType) -> list[Any]:
+    """With the numbers, tensors, functions and collections that its code reads by name."""
     names = sorted(set(_names(function.__code__)) & function.__globals__.keys())
-    found = {name: function.__globals__[name] for name in names}
-    return {name: value for name, value in found.items() if isinstance(value, kinds)}
+    known = {name: function.__globals__[name] for name in names}
+    used = {name: value for name, value in known.items() if isinstance(value, _READ)}
+    cells = function.__closure__ or ()
+    bound = [None if cell == types.CellType() else cell.cell_contents for cell in cells]
+    return [function.__code__, function.__defaults__, function.__kwdefaults__, bound, used]
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
@@ -191,17 +148,44 @@ def _names(code: types.CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _code(code: types.CodeType) -> list[Any]:
-    """Instructions and constants; not where they stand in a file."""
-    constants = [_code(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
-    return [code.co_code, constants, code.co_names, code.co_varnames]
+def _of_module(module: nn.Module) -> list[Any]:
+    """Functions and values of its classes, and its own; not what a class of ours only notes down."""
+    kind, kinds = type(module), (property, staticmethod, classmethod, *_READ)
+    noted = getattr(kind, "outside_digest", ()) if kind.__module__.startswith("pnp_lip.") else ()
+    parts: list[Any] = []
+    for owner in kind.__mro__:
+        found = {} if owner in (nn.Module, object) else vars(owner)
+        own = [(name, one) for name, one in sorted(found.items()) if isinstance(one, kinds)]
+        parts += [owner, *(pair for pair in own if pair[0] not in _UNREAD)]
+    return parts + sorted(
+        pair for pair in vars(module).items() if pair[0] not in (*_UNREAD, *noted)
+    )
 
 
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # a name that is not bound yet
-        return None
+def _of_object(value: Any) -> list[Any] | None:
+    calls = [vars(kind).get("__call__") for kind in type(value).__mro__[:-1]]
+    return [calls, *sorted(vars(value).items())] if hasattr(value, "__dict__") else None
+
+
+#: What says all of an object, by its class; of code not where it stands in a file.
+_PARTS: dict[Any, Callable[[Any], Any]] = {
+    types.CodeType: lambda code: [code.co_code, code.co_consts, code.co_names, code.co_varnames],
+    types.FunctionType: _of_function,
+    types.MethodType: lambda method: [method.__func__, method.__self__],
+    types.BuiltinFunctionType: lambda function: [function.__qualname__],
+    types.ModuleType: lambda module: [module.__name__],
+    torch._ops.OpOverload: lambda operator: [operator.__qualname__, operator.__name__],
+    property: lambda one: [one.fget, one.fset],
+    (staticmethod, classmethod): lambda one: [one.__func__],
+    partial: lambda one: [one.func, one.args, one.keywords],
+    Mapping: lambda one: list(one.items()),
+    (list, tuple): list,
+    (set, frozenset): lambda one: sorted(one, key=repr),
+    np.ndarray: lambda one: [one.shape, str(one.dtype), one.tobytes()],
+    torch.Generator: lambda one: [one.get_state()],
+    nn.Module: _of_module,
+    object: _of_object,
+}
 
 
 def _title(kind: type) -> str:

@@ -13,61 +13,53 @@ import torch
 from deepinv.models import Denoiser
 from skimage import data
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
-from pnp_lip.certifier.calls import first_layer
-from pnp_lip.certifier.witness import Map, Witness, best_of, climb, power_witness
+from pnp_lip.certifier.calls import likely_shapes
+from pnp_lip.certifier.witness import RADII, Map, Witness, best_of, climb, power_witness
 from pnp_lip.data.images import to_channels
 
-__all__ = ["default_inputs", "inputs_of_modules", "measure"]
+__all__ = ["default_inputs", "measure", "shapes_of_inputs"]
 
 #: Where the cuts lie: an eye with hair around it, and a leg of the tripod.
 _CUTS = (("astronaut", 95, 215), ("camera", 330, 230))
 _SIDE = 24
 #: Sides of what is no image, by the number of axes.
 _SIDES: dict[int, tuple[int, ...]] = {0: (), 1: (4 * _SIDE,), 3: (8, 8, 8)}
-#: Distances of a pair at the start, as multiples of the norm of the input.
-_RADII = (1e-3, 1.0)
 #: Power steps and climbs of each search; fewer for networks with many parameters, which take long.
 _SMALL, _LARGE, _MANY = (12, 25), (4, 6), 300_000
 
 
 def default_inputs(network: nn.Module) -> list[Tensor]:
-    """Inputs that fit the first layer of ``network``; none where that cannot be told."""
-    own = getattr(network, "in_channels", None)
-    weights = [(p.ndim - 2, p.shape[1]) for p in network.parameters() if p.ndim in (2, 4)]
-    axes, channels = first_layer(network) or next(iter(weights), (2, own))
-    if isinstance(own, int) and axes in (0, 2):
-        axes, channels = 2, own
-    if channels is None:
-        return []
-    return _photographs(channels) if axes == 2 else [_noise(channels, *_SIDES[axes])]
+    """Inputs of the kind that ``network`` most likely takes."""
+    _, channels, *sides = likely_shapes(network, None)[0]
+    if len(sides) == 2:
+        return _photographs(channels)
+    generator, shape = torch.Generator().manual_seed(0), (1, channels, *_SIDES[len(sides)])
+    return [torch.rand(shape, generator=generator, dtype=torch.float64)]
 
 
-def inputs_of_modules(network: nn.Module, example: Tensor) -> dict[int, tuple[Any, ...]]:
-    """Run ``network`` on ``example`` and note what every module inside is given first.
+def shapes_of_inputs(network: nn.Module, example: Tensor) -> dict[int, tuple[int, ...]]:
+    """Run ``network`` on ``example`` and note the shape of what every module inside is given first.
 
     Raises
     ------
     ValueError
         the network does not take the example.
     """
-    seen: dict[int, tuple[Any, ...]] = {}
+    seen: dict[int, tuple[int, ...]] = {}
 
     def note(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        copies = tuple(a.clone() if isinstance(a, Tensor) else a for a in arguments)
-        seen.setdefault(id(module), copies)
+        if arguments and isinstance(arguments[0], Tensor):
+            seen.setdefault(id(module), tuple(arguments[0].shape))
 
-    handles = [module.register_forward_pre_hook(note) for module in network.modules()]
     try:
-        with torch.no_grad():
+        with register_module_forward_pre_hook(note), torch.no_grad():
             network(example, *([0.1] if isinstance(network, Denoiser) else []))
     except Exception as error:  # whatever a network raises
         raise ValueError(
             f"the network does not take the example of shape {tuple(example.shape)}: {error}"
         ) from error
-    finally:
-        for handle in handles:
-            handle.remove()
     return seen
 
 
@@ -84,7 +76,7 @@ def measure(
     levels: tuple[float | None, ...] = sigma if isinstance(network, Denoiser) else (None,)
     steps, climbs = _LARGE if sum(p.numel() for p in exact.parameters()) > _MANY else _SMALL
     ends = []
-    for radius in _RADII:
+    for radius in RADII:
         found = []
         for level, image in product(levels, inputs):
             x = image.to(device, torch.float64)
@@ -121,8 +113,3 @@ def _photographs(channels: int) -> list[Tensor]:
         parts = [pixels[:, top : top + _SIDE, left + 4 * s : left + 4 * s + _SIDE] for s in shifts]
         found.append(torch.from_numpy(np.concatenate(parts)[:channels].copy())[None])
     return found
-
-
-def _noise(*shape: int) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
-    return torch.rand((1, *shape), generator=generator, dtype=torch.float64)

@@ -24,11 +24,12 @@ from torch import Tensor
 from pnp_lip.rounding import add_up, multiply_up, round_up, sqrt_up
 
 __all__ = [
-    *("Execution", "affine_execution", "compose_executions", "gamma32"),
+    *("EXACT", "Execution", "affine_execution", "compose_executions", "gamma32"),
     *("relaxed_execution", "sizes_of", "step_execution"),
 ]
 
 _UNIT = Fraction(1, 2**24)
+Sizes = tuple[float, float, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,19 @@ class Execution:
     growth: float
     shift: float
 
-    @classmethod
-    def exact(cls) -> Execution:
-        """Of a map with ``|T(x)| <= |x|`` that is computed without rounding."""
-        return cls(0.0, 0.0, 1.0, 0.0)
-
     def error(self, norm: float, pixels: int) -> float:
         """The bound for an input of norm ``norm`` with ``pixels`` pixels."""
         return self.relative * norm + self.offset * math.sqrt(pixels)
 
 
+#: Of a map with ``|T(x)| <= |x|`` that is computed without rounding.
+EXACT = Execution(0.0, 0.0, 1.0, 0.0)
+
+
 def gamma32(operations: int) -> float:
     """At least ``n u / (1 - n u)`` for ``u = 2^-24``; infinite where this says nothing."""
-    if operations * _UNIT >= 1:
-        return math.inf
-    return round_up(operations * _UNIT / (1 - operations * _UNIT))
+    share = operations * _UNIT
+    return round_up(share / (1 - share)) if share < 1 else math.inf
 
 
 def compose_executions(parts: Sequence[tuple[float, Execution | None]]) -> Execution | None:
@@ -70,32 +69,19 @@ def compose_executions(parts: Sequence[tuple[float, Execution | None]]) -> Execu
 
     The error of :math:`T_2\circ T_1` is at most :math:`L_2 e_1 + r_2(\|T_1x\| + e_1) + o_2\sqrt P`.
     """
-    total = Execution.exact()
+    total = EXACT
     for lipschitz, part in parts:
         if part is None:
             return None
-        carried = (multiply_up(lipschitz, total.relative), multiply_up(lipschitz, total.offset))
-        relative = multiply_up(part.relative, add_up(total.growth, total.relative))
-        offset = multiply_up(part.relative, add_up(total.shift, total.offset))
-        total = Execution(
-            add_up(carried[0], relative),
-            add_up(carried[1], add_up(offset, part.offset)),
-            multiply_up(part.growth, total.growth),
-            add_up(multiply_up(part.growth, total.shift), part.shift),
-        )
-    finite = all(map(math.isfinite, (total.relative, total.offset, total.growth, total.shift)))
-    return total if finite else None
+        wrong, exact = (total.relative, total.offset), (total.growth, total.shift)
+        own = _sum(_times(part.relative, _sum(exact, wrong)), (0.0, part.offset))
+        error = _sum(_times(lipschitz, wrong), own)
+        total = Execution(*error, *_sum(_times(part.growth, exact), (0.0, part.shift)))
+    return total if all(map(math.isfinite, vars(total).values())) else None
 
 
 def step_execution(
-    *,
-    norm: float,
-    absolute_norm: float,
-    bias: float,
-    tau: float,
-    growth: float,
-    terms: tuple[int, int],
-    roundings: int,
+    *, norm: float, sizes: Sizes, tau: float, growth: float, roundings: int
 ) -> Execution:
     r"""Of :math:`x - \tau W^\top\sigma(Wx+b)` with :math:`\sigma(0) = 0` and slopes in [0, 1].
 
@@ -113,48 +99,45 @@ def step_execution(
     ----------
     norm
         bound of :math:`\|W\|`.
-    absolute_norm
-        bound of :math:`\||W|\|`, the operator of absolute values.
-    bias
-        :math:`\|b\|`, over the channels.
+    sizes
+        see :func:`sizes_of`; :math:`(n_1, n_2)`, the roundings on a path through ``W`` and through its
+        transpose, are the last.
     tau
         step length, nonnegative.
     growth
         bound of the Lipschitz constant of the step.
-    terms
-        :math:`(n_1, n_2)`, the roundings on a path through ``W`` and through its transpose.
     roundings
         :math:`a`, those of the activation.
     """
-    one, root = (1.0, 0.0), (0.0, 1.0)
-    exact_r = _sum(_times(norm, one), _times(bias, root))
-    wrong_r = _times(gamma32(terms[0] + 1), _sum(_times(absolute_norm, one), _times(bias, root)))
+    absolute, bias, terms = sizes
+    exact_r = (norm, bias)
+    wrong_r = _times(gamma32(terms[0] + 1), (absolute, bias))
     rough_r = _sum(exact_r, wrong_r)
     wrong_z = _sum(wrong_r, _times(gamma32(roundings), rough_r))
     rough_z = _sum(exact_r, wrong_z)
-    wrong_v = _sum(_times(norm, wrong_z), _times(gamma32(terms[1]), _times(absolute_norm, rough_z)))
+    wrong_v = _sum(_times(norm, wrong_z), _times(gamma32(terms[1]), _times(absolute, rough_z)))
     rough_v = _sum(_times(norm, exact_r), wrong_v)
-    total = _sum(_times(tau, wrong_v), _times(gamma32(2), _sum(one, _times(tau, rough_v))))
-    at_zero = multiply_up(tau, multiply_up(norm, bias))
-    return Execution(total[0], total[1], growth, at_zero)
+    total = _sum(_times(tau, wrong_v), _times(gamma32(2), _sum((1.0, 0.0), _times(tau, rough_v))))
+    return Execution(*total, growth, multiply_up(tau, multiply_up(norm, bias)))
 
 
-def affine_execution(*, norm: float, absolute_norm: float, bias: float, terms: int) -> Execution:
+def affine_execution(norm: float, sizes: Sizes, factor: float = 1.0) -> Execution:
     r"""Execution of :math:`Wx + b`, onto no more pixels than ``x`` has.
 
-    It is off by :math:`\gamma_{n+1}(\||W|\|\,\|x\| + \|b\|\sqrt P)` for sums of ``n = terms`` products.
+    It is off by :math:`\gamma_{n+1}(\||W|\|\,\|x\| + \|b\|\sqrt P)` for sums of ``n`` products.
 
     Parameters
     ----------
-    norm, absolute_norm
-        bounds of the norms of ``W`` and of the operator of absolute values.
-    bias
-        :math:`\|b\|`, over the channels.
-    terms
-        products in one entry of ``Wx``.
+    norm
+        bound of the norm of ``W``.
+    sizes
+        see :func:`sizes_of`.
+    factor
+        bound of what is done to ``x`` before, such as padding.
     """
-    error = gamma32(terms + 1)
-    return Execution(multiply_up(error, absolute_norm), multiply_up(error, bias), norm, bias)
+    absolute, bias, (terms, _) = sizes
+    error = _times(gamma32(terms + 1), (multiply_up(factor, absolute), bias))
+    return Execution(*error, norm, bias)
 
 
 def relaxed_execution(inner: Execution | None, weight: float) -> Execution | None:
@@ -168,10 +151,10 @@ def relaxed_execution(inner: Execution | None, weight: float) -> Execution | Non
     size = _sum((add_up(1.0, weight), 0.0), _times(weight, image))
     total = _sum(_times(weight, (inner.relative, inner.offset)), _times(gamma32(3), size))
     growth = round_up(abs(1 - Fraction(weight)) + Fraction(weight) * Fraction(inner.growth))
-    return Execution(total[0], total[1], growth, multiply_up(weight, inner.shift))
+    return Execution(*total, growth, multiply_up(weight, inner.shift))
 
 
-def sizes_of(weight: Tensor, bias: Tensor | None) -> tuple[float, float, tuple[int, int]]:
+def sizes_of(weight: Tensor, bias: Tensor | None) -> Sizes:
     r"""At least :math:`\||W|\|` and :math:`\|b\|` over the channels; products in an entry of Wx and W'z.
 
     :math:`|\hat w_{ij}(\omega)| \le \sum_a |w_{ij}(a)|`, and :math:`\|A\|^2 \le \|A\|_1\|A\|_\infty`.

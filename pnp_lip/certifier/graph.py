@@ -15,17 +15,16 @@ import torch
 from torch import Tensor, fx
 from torch.fx.node import map_aggregate
 
-from pnp_lip.certifier.aten import named
-from pnp_lip.certifier.composition import compose
+from pnp_lip.certifier.composition import compose, made_of
 from pnp_lip.certifier.conditions import of_sizes
 from pnp_lip.certifier.operators import OPERATORS, apply_operator
 from pnp_lip.certifier.operators.arrangement import FILLED, filled
 from pnp_lip.certifier.program import VARYING, Program
-from pnp_lip.certifier.rules import Settings, apply_rule
+from pnp_lip.certifier.rules import Settings, apply_rule, naming
 from pnp_lip.certifier.statement import IDENTITY, Statement
-from pnp_lip.certifier.values import JUMPING, Dependent, Known, is_equal, shape_of, size_of
+from pnp_lip.certifier.surroundings import WHOLE, call_of
+from pnp_lip.certifier.values import JUMPING, Dependent, Known, is_equal, named, shape_of, size_of
 from pnp_lip.certifier.walk import Walk
-from pnp_lip.certifier.whole import WHOLE, call_of
 from pnp_lip.plain_modules import Refusal, require_finite
 
 __all__ = ["Bounder"]
@@ -37,21 +36,16 @@ class Bounder:
     def __init__(self, program: Program, name: str, settings: Settings) -> None:
         self.walk = Walk(program, name, settings)
         self.pieces: list[Statement] = []
-        #: Of every node: what is proved of it as a map of the last cut, and of its operator.
-        self.proved: list[tuple[Statement | None, list[Statement]]] = []
+        self.proved: list[Any] = []
 
     def run(self) -> Statement:
-        walk = self.walk
-        nodes = walk.program.nodes
+        walk, nodes = self.walk, self.walk.program.nodes
         position = {node: index for index, node in enumerate(nodes)}
         alive = -1
-        for index, node in enumerate(nodes):
+        for index, node in enumerate(nodes[:-1]):
             before, claim = len(walk.leaves), None
-            if node.op == "output":
-                statement = self._finish(node)
-                self.proved.append((statement, walk.leaves[before:]))
-                return statement
-            value = walk.values[node] = self._evaluate(node)
+            with naming(walk.place(node)):
+                value = walk.values[node] = self._evaluate(node)
             if isinstance(value, Dependent):
                 claim = walk.combined(value.terms)
                 if alive <= index:
@@ -59,11 +53,12 @@ class Bounder:
             if _dependent(value):
                 alive = max(alive, *(position[user] for user in node.users), index)
             self.proved.append((claim, walk.leaves[before:]))
-        raise Refusal("returns nothing")
+        before, statement = len(walk.leaves), self._finish(nodes[-1])
+        self.proved.append((statement, walk.leaves[before:]))
+        return statement
 
     def _finish(self, output: fx.Node) -> Statement:
-        results: Any = output.args[0]
-        (result,) = results
+        (result,) = output.args[0]  # type: ignore[misc, str-unpack]
         value = self.walk.values[result] if isinstance(result, fx.Node) else None
         if isinstance(value, Known):
             return self._noted(Statement("does not depend on the input", 0.0, 0.5))
@@ -78,7 +73,7 @@ class Bounder:
         if not value.exact:
             whole = replace(whole, execution=None)
         if leaves and not (len(leaves) == 1 and whole is leaves[0]):
-            whole = replace(whole, name=self.walk.name, parts=tuple(leaves), execution=None)
+            whole = made_of(leaves, replace(whole, name=self.walk.name, execution=None))
         elif not leaves and whole is not IDENTITY:
             whole = self._noted(replace(whole, parts=()))
         if whole is not IDENTITY:
@@ -94,16 +89,15 @@ class Bounder:
         if node.op == "placeholder":
             return self._placeholder(node)
         random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-        if random and node.target not in OPERATORS:
-            return apply_operator(self.walk, node)  # which refuses it
+        refused = random and node.target not in OPERATORS
         if any(self.walk.values[read] is JUMPING for read in node.all_input_nodes):
-            raise self.walk.refusal(node, "reads where a maximum or minimum is, which jumps")
+            raise Refusal("reads where a maximum or minimum is, which jumps")
         if node.target is operator.getitem:
             source, index = node.args
             return self.walk.values[source][index]  # type: ignore[index]
-        if not any(_dependent(self.walk.values[read]) for read in node.all_input_nodes):
+        if not (refused or any(map(_dependent, map(self.walk.values.get, node.all_input_nodes)))):
             return self._without_image(node)
-        if str(node.target).startswith("aten.sym_") or node.target in _NOTHING:
+        if str(node.target).startswith(("aten.sym_", "aten._assert_tensor_metadata")):
             return Known(node.meta.get("val") if isinstance(node.meta.get("val"), int) else None)
         if node.target is WHOLE:
             return self._whole(node)
@@ -116,7 +110,7 @@ class Bounder:
         value = program.constants.get(node.name)
         if isinstance(value, Tensor):
             path = program.names.get(node.name, node.name)
-            require_finite(value, f"{self.walk.name}.{path}" if self.walk.name else path)
+            require_finite(value, f"{self.walk.name}.{path}".strip("."))
         return Known(None if value is VARYING else value, size_of(node))
 
     def _without_image(self, node: fx.Node) -> Any:
@@ -127,12 +121,10 @@ class Bounder:
             with torch.no_grad():
                 found = node.target(*args, **kwargs)  # type: ignore[operator]
         except Exception:
-            if not isinstance(meta, (tuple, list)):
-                return self._unknown(node)
-            return tuple(Known(None, shape_of(one)) for one in meta)
-        if isinstance(found, (tuple, list)):
-            return tuple(Known(one, shape_of(one)) for one in found)
-        return Known(found, shape_of(found))
+            found = None
+        if isinstance(meta, (tuple, list)):
+            return tuple(map(Known, found or [None] * len(meta), map(shape_of, meta)))
+        return self._unknown(node) if found is None else Known(found, shape_of(found))
 
     def _value(self, argument: Any) -> Any:
         value = self.walk.known(argument)
@@ -155,22 +147,19 @@ class Bounder:
         call = call_of(node)
         path = f"{self.walk.name}.{call.path}".strip(".")
         if not isinstance(source, Dependent) or _dependent(others):
-            raise self.walk.refusal(
-                node, f"gives '{path}' an input other than the first that depends on the image"
-            )
+            raise Refusal(f"gives '{path}' an input other than the first that depends on the image")
         statement = apply_rule(call.module, path, self.walk.settings)
         image = next(iter(self.walk.sizes.values()))
         same = len(image) == len(source.size) and all(map(is_equal, image, source.size))
         sizes = of_sizes(statement.conditions)
         if sizes and not same:
-            raise self.walk.refusal(
-                node, f"calls '{path}', which is bounded for sizes with {sizes} only, on "
-                f"images of another size than those of the network"
-            )  # fmt: skip
+            raise Refusal(
+                f"calls '{path}', which is bounded for sizes with {sizes} only, on images of another size "
+                f"than those of the network"
+            )
         return self.walk.add(node, source, statement)
 
 
-_NOTHING = named("_assert_tensor_metadata")
 #: Operators that make one number from one number, and it is the same.
 _ONE_NUMBER = named("expand view reshape clone alias unsqueeze")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -10,23 +11,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from pnp_lip.certifier.digest import tensor_bytes
-from pnp_lip.certifier.execution import Execution, sizes_of, step_execution
-from pnp_lip.certifier.registries import undone
-from pnp_lip.certifier.rules import Settings, register_rule
-from pnp_lip.certifier.statement import Statement, lipschitz, symmetric
+from pnp_lip.certifier.execution import EXACT, sizes_of, step_execution
+from pnp_lip.certifier.operators import OPERATORS
+from pnp_lip.certifier.rules import RULES, Settings, register_rule
+from pnp_lip.certifier.statement import Statement, symmetric
 from pnp_lip.layers import Clip, ConvGradientStep, GradientStep, NoiseClip, ReLU
-from pnp_lip.norms import NormBound, convolution_norm, matrix_norm
 from pnp_lip.plain_modules import Refusal, plain_type, require_plain
 from pnp_lip.rounding import format_up, round_up
 
-__all__ = ["register_slope", "slope_interval"]
+__all__ = ["local_rules", "register_slope", "slope_interval"]
 
-Interval = tuple[float, float]
-_SLOPES: dict[type[nn.Module], Callable[[nn.Module], Interval]] = undone({})
+_SLOPES: dict[type[nn.Module], Callable[[nn.Module], tuple[float, float]]] = {}
 
 
-def register_slope(kind: type[nn.Module], interval: Callable[[nn.Module], Interval]) -> None:
+def register_slope(
+    kind: type[nn.Module], interval: Callable[[nn.Module], tuple[float, float]]
+) -> None:
     """Declare that modules of exactly this class act entrywise with a slope in ``interval(module)``.
 
     Examples
@@ -46,7 +46,7 @@ def register_slope(kind: type[nn.Module], interval: Callable[[nn.Module], Interv
     register_rule(kind, keeps_shape=True)(_entrywise)
 
 
-def slope_interval(module: nn.Module, name: str) -> Interval:
+def slope_interval(module: nn.Module, name: str) -> tuple[float, float]:
     """``(low, high)`` such that every difference quotient of the nonlinearity lies between them.
 
     Raises
@@ -58,8 +58,7 @@ def slope_interval(module: nn.Module, name: str) -> Interval:
     kind = plain_type(module)
     if kind not in _SLOPES:
         raise Refusal(
-            f"'{name}' is a {kind.__qualname__}, of which no slope is known: declare one with "
-            f"pnp_lip.certifier.register_slope"
+            f"'{name}' is a {kind.__qualname__}, of which no slope is known: see register_slope"
         )
     return _SLOPES[kind](module)
 
@@ -81,7 +80,7 @@ def _entrywise(module: nn.Module, name: str, settings: Settings) -> Statement:
     rule = f"entrywise, slope in [{low:g}, {high:g}]"
     statement = symmetric(rule, Fraction(low), Fraction(high))
     exact = _roundings_of(module) == 0
-    return replace(statement, execution=Execution.exact()) if exact else statement
+    return replace(statement, execution=EXACT) if exact else statement
 
 
 # The last two are written as quotients or differences, which are not seen to have these slopes.
@@ -96,34 +95,45 @@ def _gradient_step(layer: Any, name: str, settings: Settings) -> Statement:
     if low < 0:
         raise Refusal("has an activation that decreases somewhere: the rule needs slopes >= 0")
     weight, tau = layer.weight.detach(), float(layer.tau)
-    norm: Any = matrix_norm if isinstance(layer, GradientStep) else convolution_norm
-    key = (tensor_bytes(weight), isinstance(layer, GradientStep))
-    bound: NormBound = settings.norm(key, lambda: norm(weight, gap=settings.gap))
-    statement = _euler_step(Fraction(tau) * Fraction(high) * Fraction(bound.upper) ** 2, bound)
+    bound = settings.norm(weight)
+    # The Jacobian is symmetric with spectrum in [1 - t, 1]; in [1, 1 - t] where the flow runs uphill.
+    step = Fraction(tau) * Fraction(high) * Fraction(bound.upper) ** 2
+    rule = f"{'uphill ' * (step < 0)}gradient step, tau |W|^2 <= {format_up(round_up(step))}"
+    statement = replace(symmetric(rule, *sorted((Fraction(1), 1 - step))), bound=bound)
     roundings = _roundings_of(layer.activation)
     if roundings is None or tau < 0 or weight.dtype != torch.float32:
         return statement
-    absolute, bias, terms = sizes_of(weight, layer.bias)
+    sizes, growth = sizes_of(weight, layer.bias), statement.upper
     execution = step_execution(
-        norm=bound.upper,
-        absolute_norm=absolute,
-        bias=bias,
-        tau=tau,
-        growth=statement.upper,
-        terms=terms,
-        roundings=roundings,
+        norm=bound.upper, sizes=sizes, tau=tau, growth=growth, roundings=roundings
     )
     return replace(statement, execution=execution)
 
 
-def _euler_step(step: Fraction, bound: NormBound) -> Statement:
-    r"""The Jacobian is symmetric with spectrum in :math:`[1 - t, 1]`, :math:`t = \tau s^2`.
+@contextmanager
+def local_rules() -> Iterator[None]:
+    """Undo, at the end of the block, every rule that was registered in it.
 
-    For a negative ``t``, where the flow runs uphill, in :math:`[1, 1 - t]`.
+    That is every rule of modules, slopes and operators.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from pnp_lip.certifier import Refusal, local_rules, prove, register_slope
+    >>> class Sign(nn.Module):
+    ...     def forward(self, x):
+    ...         return x.sign()
+    >>> with local_rules():
+    ...     register_slope(Sign, lambda module: (0.0, 1.0))  # wrong, and forgotten
+    >>> prove(Sign())  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    pnp_lip.plain_modules.Refusal: ...
     """
-    rule = f"gradient step, tau |W|^2 <= {format_up(round_up(step))}"
-    if step < 0:
-        return lipschitz("uphill " + rule, round_up(1 - step), bound=bound)
-    if step <= 2:
-        return Statement(rule, 1.0, round_up(step / 2), bound=bound)
-    return lipschitz(rule, round_up(step - 1), bound=bound)
+    registries: list[dict[Any, Any]] = [RULES, OPERATORS, _SLOPES]
+    before = [dict(registry) for registry in registries]
+    try:
+        yield
+    finally:
+        for registry, rules in zip(registries, before, strict=True):
+            registry.clear()
+            registry.update(rules)

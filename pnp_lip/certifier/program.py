@@ -8,8 +8,7 @@ the statement.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,17 +16,31 @@ from torch import Tensor, fx, nn
 from torch.export import Dim, ExportedProgram, export
 from torch.export.graph_signature import InputKind
 
-from pnp_lip.certifier.calls import Call
+from pnp_lip.certifier.calls import Call, Called
 from pnp_lip.certifier.conditions import conditions_of
-from pnp_lip.certifier.functional import made_functional
-from pnp_lip.certifier.surroundings import quiet, same_random_state
-from pnp_lip.certifier.whole import kept_whole
+from pnp_lip.certifier.surroundings import kept_whole, undisturbed
+from pnp_lip.certifier.values import named
 from pnp_lip.plain_modules import Refusal
 
-__all__ = ["VARYING", "NotExportable", "Program", "exported", "with_varying_level"]
+__all__ = ["VARYING", "NotExportable", "Program", "exported", "made_functional"]
 
 #: In the place of an argument that depends on the noise level.
 VARYING = object()
+_ENTRYWISE = (
+    "relu leaky_relu elu celu selu silu mish hardtanh hardswish hardsigmoid sigmoid tanh clamp clamp_min "
+    "clamp_max neg add.Tensor sub.Tensor mul.Tensor div.Tensor"
+)
+#: By the call in place; all compute the same entries in fresh memory.
+_FUNCTIONS = {
+    in_place: function
+    for function in named(_ENTRYWISE)
+    for in_place in named("{}_.{}".format(*str(function).split(".")[1:]))
+}
+_FRESH = {
+    *_FUNCTIONS.values(),
+    *named("conv1d conv2d conv3d conv1d.padding conv2d.padding conv3d.padding linear batch_norm"),
+    *named("conv_transpose1d conv_transpose2d.input conv_transpose3d.input"),
+}
 
 
 class NotExportable(Exception):
@@ -44,10 +57,8 @@ class Program:
         functional, in the order of execution.
     call
         how the module was called.
-    constants
+    constants, names
         values of placeholders other than the arguments, and how the module calls them.
-    names
-        of constants in the module.
     arguments
         names of the placeholders of the image and of a tensor of noise levels.
     conditions
@@ -102,64 +113,22 @@ def exported(module: nn.Module, call: Call, *, fixed: bool = False) -> Program:
     given = call.example()
     free = dict.fromkeys(range(given[0].ndim), Dim.AUTO)
     sizes = None if fixed else (free, {0: Dim.AUTO})[: len(given)]
-    root = call.module(module)
-    with quiet(), same_random_state(), torch.no_grad(), kept_whole(module):
+    with undisturbed(), torch.no_grad(), kept_whole(module):
         try:
-            first = export(root, given, dynamic_shapes=sizes, strict=False)
+            first = export(Called(module, call), given, dynamic_shapes=sizes, strict=False)
             program = first if made_functional(first) else first.run_decompositions({})
         except Exception as error:
             raise NotExportable(_reason(error)) from error
     _require_pure(program)
-    constants, names = _constants(program)
+    entries = program.graph_signature.input_specs
+    targets = {e.arg.name: str(e.target) for e in entries if e.kind is not InputKind.USER_INPUT}
+    held = {**program.constants, **program.state_dict}
+    found = {name: held.get(target) for name, target in targets.items()}
+    constants = {k: v.detach() if isinstance(v, Tensor) else v for k, v in found.items()}
+    names = {name: target.removeprefix("inner.") for name, target in targets.items()}
     arguments = tuple(program.graph_signature.user_inputs)[: len(given)]
     conditions = conditions_of([first, program], arguments[0])
     return Program(program.graph_module, call, constants, names, arguments, conditions)
-
-
-def with_varying_level(programs: Sequence[Program]) -> Program:
-    """One program for several noise levels given as numbers, which may differ in constants alone.
-
-    Raises
-    ------
-    Refusal
-        they are not the same graph.
-    """
-    first = programs[0]
-    varying: dict[str, tuple[Any, Any]] = {}
-    constants = dict(first.constants)
-    for other in programs[1:]:
-        if len(first.nodes) != len(other.nodes) or first.conditions != other.conditions:
-            raise Refusal("is another map at another noise level: register a rule")
-        twins = dict(zip(other.nodes, first.nodes, strict=True))
-        for twin, node in twins.items():
-            given = node.op == "placeholder"
-            if node.op != twin.op or (not given and node.target != twin.target):
-                raise Refusal("calls other operators at another noise level: register a rule")
-            if given and not _same(constants.get(node.name), other.constants.get(twin.name)):
-                constants[node.name] = VARYING
-            before = varying.get(node.name, (node.args, node.kwargs))
-            varying[node.name] = _merged(before, (twin.args, twin.kwargs), twins)
-    return replace(first, constants=constants, varying=varying)
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, Tensor):
-        return isinstance(other, Tensor) and torch.equal(one, other)
-    return one is not VARYING
-
-
-def _merged(one: Any, other: Any, twins: dict[fx.Node, fx.Node]) -> Any:
-    """Arguments of twins; numbers and texts are equal if they are written in the same way."""
-    if isinstance(one, fx.Node) or isinstance(other, fx.Node):
-        if not (isinstance(other, fx.Node) and twins[other] is one):
-            raise Refusal("reads other tensors at another noise level: register a rule")
-        return one
-    several = isinstance(one, (tuple, list)) and isinstance(other, (tuple, list))
-    if several and len(one) == len(other):
-        return type(one)(_merged(a, b, twins) for a, b in zip(one, other, strict=True))
-    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
-        return {key: _merged(one[key], other[key], twins) for key in one}
-    return one if repr(one) == repr(other) else VARYING
 
 
 def _reason(error: BaseException) -> str:
@@ -180,26 +149,50 @@ def _reason(error: BaseException) -> str:
 def _require_pure(program: ExportedProgram) -> None:
     signature = program.graph_signature
     state = signature.buffers_to_mutate | signature.parameters_to_mutate
-    changed = [str(name) for name in (state | signature.user_inputs_to_mutate).values()]
+    changed = [*state.values(), *signature.user_inputs_to_mutate.values()]
     if changed:
-        names = ", ".join(sorted(repr(name.removeprefix("inner.")) for name in changed))
+        names = ", ".join(sorted(repr(str(name).removeprefix("inner.")) for name in changed))
         raise Refusal(
-            f"changes {names} in place whenever it is called, so it is no map of its input alone: work on "
-            f"a copy, and call eval() first"
+            f"changes {names} in place whenever it is called: work on a copy, and call eval() first"
         )
     if len(signature.user_outputs) != 1:
         raise Refusal(f"returns {len(signature.user_outputs)} values: expected one tensor")
 
 
-def _constants(program: ExportedProgram) -> tuple[dict[str, Any], dict[str, str]]:
-    constants: dict[str, Any] = {}
-    names: dict[str, str] = {}
-    for entry in program.graph_signature.input_specs:
-        if entry.kind is InputKind.USER_INPUT:
-            constants.setdefault(entry.arg.name, None)
+def made_functional(program: ExportedProgram) -> bool:
+    """Whether nothing is changed in place, after calls in place were written as functions if all can be.
+
+    ``relu_(conv(x))`` is ``relu(conv(x))`` where the result of ``conv`` is fresh memory that nothing
+    else reads. The exporter's own way, for calls in place of every kind, runs the network four times
+    more.
+    """
+    functions: dict[fx.Node, Any] = {}
+    for node in program.graph.nodes:
+        if not _may_change(node):
             continue
-        target = str(entry.target)
-        found = program.state_dict.get(target, program.constants.get(target))
-        constants[entry.arg.name] = found.detach() if isinstance(found, Tensor) else found
-        names[entry.arg.name] = target.removeprefix("inner.")
-    return constants, names
+        function = _FUNCTIONS.get(node.target)
+        if function is None or not _is_own(node, functions):
+            return False
+        functions[node] = function
+    for node, function in functions.items():
+        node.target = function
+    program.graph_module.recompile()
+    return True
+
+
+def _may_change(node: fx.Node) -> bool:
+    """Whether an operator changes a tensor, or may do so as far as is known."""
+    if node.op != "call_function" or getattr(node.target, "__module__", "") == "_operator":
+        return False
+    return not isinstance(node.target, torch._ops.OpOverload) or node.target._schema.is_mutable
+
+
+def _is_own(node: fx.Node, functions: dict[fx.Node, Any]) -> bool:
+    """Whether a call in place changes fresh memory that nothing else reads, among equal types."""
+    changed = node.args[0]
+    if not isinstance(changed, fx.Node) or list(changed.users) != [node]:
+        return False
+    values = [read.meta.get("val") for read in (node, *node.all_input_nodes)]
+    types = {value.dtype for value in values if isinstance(value, Tensor)}
+    fresh = functions.get(changed, changed.target) in _FRESH
+    return fresh and len(types) == 1 and next(iter(types)).is_floating_point

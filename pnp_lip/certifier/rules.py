@@ -13,62 +13,61 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
-from pnp_lip.certifier.registries import undone
+from pnp_lip.certifier.digest import tensor_bytes
 from pnp_lip.certifier.statement import Statement
-from pnp_lip.norms import NormBound
+from pnp_lip.norms import NormBound, convolution_norm, matrix_norm
 from pnp_lip.plain_modules import Refusal, plain_type, require_plain, require_plain_parts
 
 __all__ = [
-    *("ModuleRule", "Settings", "apply_rule", "apply_to_part", "keeps_shape", "naming"),
+    *("RULES", "ModuleRule", "Settings", "apply_rule", "apply_to_part", "keeps_shape", "naming"),
     *("register_rule", "rule_of"),
 ]
 
 
 @dataclass
-class _Memory:
-    """What one proof has computed: norms, modules that rules handed on, records of graphs; its bar."""
-
-    graphs: list[Any] = field(default_factory=list)
-    norms: dict[Any, NormBound] = field(default_factory=dict)
-    bar: tqdm[Any] | None = None
-    handed: list[set[int]] = field(default_factory=lambda: [set()])
-
-
-@dataclass(frozen=True)
 class Settings:
-    """What rules may depend on.
+    """What rules may depend on, and what one proof has computed.
 
     Attributes
     ----------
     gap
         relative distance allowed between the upper and the lower bound of a norm.
-    inputs
-        the arguments that each submodule received in a forward pass on the example, keyed
-        by ``id(module)``.
+    shapes
+        of what each submodule received first in a forward pass on the example, by ``id(module)``.
     without_rule
         bounds a module whose class has no rule.
     dtype
         of images for a module without parameters, whose type decides otherwise.
-    memory
-        of this proof alone.
+    graphs, layers, norms
+        records of graphs, statements in them, norms.
+    handed
+        modules that rules handed on, by ``id(module)``, for every rule at work.
+    bar
+        shows how many norms were proved.
     """
 
-    gap: float = 1e-3
-    inputs: dict[int, tuple[Any, ...]] = field(default_factory=dict)
-    without_rule: Rule | None = None
+    gap: float
+    shapes: dict[int, tuple[int, ...]]
+    without_rule: Rule
     dtype: torch.dtype = torch.float32
-    memory: _Memory = field(default_factory=_Memory, compare=False, repr=False)
+    graphs: list[dict[str, Any]] = field(default_factory=list)
+    layers: dict[Any, Statement] = field(default_factory=dict)
+    norms: dict[Any, NormBound] = field(default_factory=dict)
+    handed: list[set[int]] = field(default_factory=lambda: [set()])
+    bar: tqdm[Any] | None = None
 
-    def norm(self, key: Any, compute: Callable[[], NormBound]) -> NormBound:
-        """A norm that is computed once for each ``key``."""
-        if key not in self.memory.norms:
-            self.memory.norms[key] = compute()
-            if self.memory.bar is not None:
-                self.memory.bar.update()
-        return self.memory.norms[key]
+    def norm(self, weight: Tensor, **given: Any) -> NormBound:
+        """Of a matrix, or of a convolution with the given arguments; computed once for each."""
+        key = tensor_bytes(weight), tuple(sorted(given.items()))
+        if key not in self.norms:
+            compute: Any = matrix_norm if weight.ndim == 2 else convolution_norm
+            self.norms[key] = compute(weight, gap=self.gap, **given)
+            if self.bar is not None:
+                self.bar.update()
+        return self.norms[key]
 
 
 Rule = Callable[[nn.Module, str, Settings], Statement]
@@ -96,7 +95,8 @@ class ModuleRule:
     features: Callable[[nn.Module], int] | None = None
 
 
-_RULES: dict[type[nn.Module], ModuleRule] = undone({})
+#: By class.
+RULES: dict[type[nn.Module], ModuleRule] = {}
 
 
 def register_rule(
@@ -144,7 +144,7 @@ def register_rule(
 
     def add(rule: Rule) -> Rule:
         for kind in kinds:
-            _RULES[kind] = ModuleRule(rule, known, arguments, features)
+            RULES[kind] = ModuleRule(rule, known, arguments, features)
         return rule
 
     return add
@@ -152,7 +152,7 @@ def register_rule(
 
 def rule_of(module: nn.Module) -> ModuleRule | None:
     """The rule of exactly this class, if there is one."""
-    return _RULES.get(plain_type(module))
+    return RULES.get(plain_type(module))
 
 
 def keeps_shape(module: nn.Module) -> bool:
@@ -170,21 +170,16 @@ def apply_rule(module: nn.Module, name: str, settings: Settings) -> Statement:
         an operator without a rule, a graph that cannot be exported; or, for a class with a
         rule, hooks or replaced methods of the module or of a part that its rule relies on.
     """
-    settings.memory.handed[-1].add(id(module))
+    settings.handed[-1].add(id(module))
     rule = rule_of(module)
-    if rule is None:
-        with naming(name):
-            if settings.without_rule is None:
-                raise Refusal(f"({plain_type(module).__qualname__}) has no rule")
-            return settings.without_rule(module, name, settings).named(name)
-    require_plain(module, name)
-    settings.memory.handed.append(set())
-    try:
-        with naming(name):
-            statement = rule.prove(module, name, settings).named(name)
-    finally:
-        handed = settings.memory.handed.pop()
-    require_plain_parts(module, name, handed)
+    if rule is not None:
+        require_plain(module, name)
+        settings.handed.append(set())
+    with naming(f"'{name or 'the network'}'"):
+        prove = settings.without_rule if rule is None else rule.prove
+        statement = prove(module, name, settings).named(name)
+    if rule is not None:
+        require_plain_parts(module, name, settings.handed.pop())
     return statement
 
 
@@ -194,14 +189,12 @@ def apply_to_part(module: Any, key: str, name: str, settings: Settings) -> State
 
 
 @contextmanager
-def naming(name: str) -> Iterator[None]:
-    """Let what is refused inside begin with the path of the module."""
-    where = f"'{name or 'the network'}'"
+def naming(where: str) -> Iterator[None]:
+    """Let what is refused inside begin with a place, unless it names one in quotes already."""
     try:
         yield
-    except Refusal as refusal:
-        if str(refusal).startswith("'"):
+    except (Refusal, TypeError, ValueError) as error:
+        if isinstance(error, Refusal) and str(error).startswith("'"):
             raise
-        raise Refusal(f"{where} {refusal}") from refusal
-    except (TypeError, ValueError) as error:
-        raise Refusal(f"{where} cannot be bounded: {error}") from error
+        reason = error if isinstance(error, Refusal) else f"cannot be bounded: {error}"
+        raise Refusal(f"{where} {reason}") from error

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal, get_args
 
-from pnp_lip.certifier.execution import Execution
+from pnp_lip.certifier.execution import EXACT, Execution
 from pnp_lip.norms import NormBound
 from pnp_lip.rounding import round_up
 
@@ -82,9 +82,7 @@ class Statement:
 
     def leaves(self) -> tuple[Statement, ...]:
         """The statements about single layers, in order."""
-        if not self.parts:
-            return (self,)
-        return tuple(leaf for part in self.parts for leaf in part.leaves())
+        return tuple(leaf for part in self.parts for leaf in part.leaves()) or (self,)
 
     def named(self, name: str) -> Statement:
         """The same statement under the path ``name``; itself where it has that path already."""
@@ -92,7 +90,7 @@ class Statement:
 
 
 #: The identity map.
-IDENTITY = Statement("identity", 1.0, 0.0, execution=Execution.exact())
+IDENTITY = Statement("identity", 1.0, 0.0, execution=EXACT)
 
 
 def lipschitz(rule: str, upper: float, *, bound: NormBound | None = None) -> Statement:

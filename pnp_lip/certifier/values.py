@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import torch
 from torch import Tensor, fx
 from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 from pnp_lip.certifier.statement import Statement
 
 __all__ = [
-    *("JUMPING", "Atom", "Dependent", "Known", "Linear", "Spectrum", "Terms"),
-    *("is_equal", "shape_of", "size_of"),
+    *("JUMPING", "Atom", "Dependent", "Known", "Linear", "Proved", "Spectrum", "Terms"),
+    *("is_equal", "named", "shape_of", "size_of", "whole_factor"),
 ]
 
 #: A value that depends on the image and jumps, such as the place of a maximum.
@@ -22,6 +23,8 @@ JUMPING = object()
 
 Terms = dict[str, Fraction]
 Spectrum = tuple[Fraction, Fraction]
+#: Of a node: as a map of the last cut, and of its operator.
+Proved = tuple[Statement | None, list[Statement]]
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,6 @@ class Dependent:
     terms: Terms
     size: tuple[Any, ...]
     exact: bool = True
-
-    def times(self, factor: Fraction) -> Dependent:
-        return replace(self, terms={atom: factor * c for atom, c in self.terms.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,3 +128,22 @@ def is_equal(one: Any, other: Any) -> bool:
     if isinstance(one, int) and isinstance(other, int):
         return one == other
     return bool(statically_known_true(one == other))
+
+
+def named(names: str) -> tuple[Any, ...]:
+    """Several operators in one text; the overload is ``default`` where none is named."""
+    pairs = [name.partition(".") for name in names.split()]
+    return tuple(getattr(getattr(torch.ops.aten, a), b or "default") for a, _, b in pairs)
+
+
+def whole_factor(source: Any, target: Any) -> Fraction | None:
+    """``f`` or ``1/f`` where the target is so many times the source for every image; up to 32."""
+    if isinstance(source, int) and isinstance(target, int):
+        found = Fraction(target, source)
+        return found if 1 in found.as_integer_ratio() else None
+    for factor in range(1, 33):
+        if is_equal(target, factor * source):
+            return Fraction(factor)
+        if is_equal(source, factor * target):
+            return Fraction(1, factor)
+    return None

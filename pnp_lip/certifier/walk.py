@@ -18,16 +18,7 @@ from pnp_lip.certifier.composition import averaged_with_identity, combine, compo
 from pnp_lip.certifier.program import VARYING, Program
 from pnp_lip.certifier.rules import Settings
 from pnp_lip.certifier.statement import IDENTITY, Statement, symmetric
-from pnp_lip.certifier.values import (
-    Atom,
-    Dependent,
-    Known,
-    Linear,
-    Spectrum,
-    Terms,
-    size_of,
-)
-from pnp_lip.plain_modules import Refusal
+from pnp_lip.certifier.values import Atom, Dependent, Known, Linear, Spectrum, Terms, size_of
 from pnp_lip.rounding import format_up, round_up
 
 __all__ = ["Walk"]
@@ -70,29 +61,19 @@ class Walk:
         self.sizes[node.name] = value.size
         return Dependent({node.name: Fraction(1)}, value.size)
 
-    def add(
-        self,
-        node: fx.Node,
-        source: Dependent,
-        leaf: Statement,
-        *,
-        spectrum: Spectrum | None = None,
-        origin: Linear | None = None,
-        name: str = "",
-    ) -> Dependent:
-        """The result of an operator on one tensor: ``leaf`` after ``source``."""
+    def add(self, node: fx.Node, source: Dependent, leaf: Statement, **about: Any) -> Dependent:
+        """The result of an operator on one tensor: ``leaf`` after ``source``; more about the atom."""
         leaf = leaf.named(leaf.name or self.label(node))
         before = self.combined(source.terms)
         as_map = leaf if before is IDENTITY else compose((before, leaf))
-        return self.keep(node, Atom(as_map, spectrum, origin), leaf, source.exact, name)
+        return self.keep(node, Atom(as_map, **about), leaf, source.exact)
 
-    def keep(
-        self, node: fx.Node, atom: Atom, leaf: Statement, exact: bool, name: str = ""
-    ) -> Dependent:
+    def keep(self, node: fx.Node, atom: Atom, leaf: Statement, exact: bool) -> Dependent:
         """A new atom, for whose operator ``leaf`` is proved."""
-        self.atoms[name or node.name] = atom
+        name = f"{node.name} {len(self.leaves)}"
+        self.atoms[name] = atom
         self.leaves.append(leaf.named(leaf.name or self.label(node)))
-        return Dependent({name or node.name: Fraction(1)}, size_of(node), exact)
+        return Dependent({name: Fraction(1)}, size_of(node), exact)
 
     def combined(self, terms: Terms) -> Statement:
         """The combination as a map of the last cut."""
@@ -100,14 +81,11 @@ class Walk:
         if len(parts) == 1 and parts[0][0] == 1:
             return parts[0][1]
         found = combine(parts, "sum of branches" if len(parts) > 1 else "multiple")
-        blend = [(c, part) for c, part in parts if part is not IDENTITY]
-        if (
-            len(parts) == 2
-            and len(blend) == 1
-            and sum(c for c, _ in parts) == 1
-            and blend[0][0] >= 0
-        ):
-            found = averaged_with_identity(blend[0][1], blend[0][0])
+        branches = [(c, part) for c, part in parts if part is not IDENTITY]
+        if len(parts) == 2 and len(branches) == 1 and sum(c for c, _ in parts) == 1:
+            ((weight, branch),) = branches
+            if weight >= 0:
+                found = _better(found, averaged_with_identity(branch, weight))
         spectrum = self.spectrum(terms)
         if spectrum is None:
             return found
@@ -142,19 +120,17 @@ class Walk:
 
     def label(self, node: fx.Node) -> str:
         """The path of the layer that called an operator, or the path of the call."""
-        prefix = f"{self.name}." if self.name else ""
         stack = list((node.meta.get("nn_module_stack") or {}).values())
         path, kind = stack[-1] if stack else ("inner", "")
         path = str(path).removeprefix("inner").removeprefix(".")
-        if str(kind).startswith(("torch.nn.modules", "torch.nn.utils.parametri")):
-            return (prefix + path.split("@")[0]).rstrip(".")
-        return prefix + (f"{path}.{node.name}" if path else node.name)
+        layer = str(kind).startswith(("torch.nn.modules", "torch.nn.utils.parametri"))
+        own = path.split("@")[0] if layer else f"{path}.{node.name}".strip(".")
+        return f"{self.name}.{own}".strip(".")
 
-    def refusal(self, node: fx.Node, reason: str) -> Refusal:
-        return Refusal(
-            f"'{node.name}' ({node.target}) in '{self.label(node)}' of "
-            f"'{self.name or 'the network'}' {reason}"
-        )
+    def place(self, node: fx.Node) -> str:
+        """For messages."""
+        called = f"'{node.name}' ({node.target}) in '{self.label(node)}'"
+        return f"{called} of '{self.name or 'the network'}'"
 
 
 def _better(one: Statement, other: Statement) -> Statement:

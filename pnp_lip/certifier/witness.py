@@ -21,9 +21,11 @@ from torch import Tensor
 
 from pnp_lip.data.images import write_pair
 
-__all__ = ["Map", "Witness", "best_of", "climb", "find_witness", "gain", "power_witness"]
+__all__ = ["RADII", "Map", "Witness", "best_of", "climb", "find_witness", "gain", "power_witness"]
 
 Map = Callable[[Tensor], Tensor]
+#: Distances of a pair at the start, as multiples of the norm of the input.
+RADII = (1e-3, 1.0)
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,7 @@ def gain(network: Map, x: Tensor, y: Tensor) -> float:
 
 
 def find_witness(
-    network: Map,
-    x: Tensor,
-    *,
-    radii: tuple[float, ...] = (1e-3, 1.0),
-    steps: int = 15,
-    climbs: int = 25,
-    seed: int = 0,
+    network: Map, x: Tensor, *, radii: tuple[float, ...] = RADII, steps: int = 15, climbs: int = 25
 ) -> Witness:
     """The best pair found from the input ``x``.
 
@@ -91,10 +87,8 @@ def find_witness(
         power steps of a search.
     climbs
         quasi-Newton steps of a search, in both inputs.
-    seed
-        of the first direction.
     """
-    found = [power_witness(network, x, radius, steps, seed) for radius in radii]
+    found = [power_witness(network, x, radius, steps) for radius in radii]
     return best_of([climb(network, witness, climbs) for witness in found])
 
 
@@ -112,19 +106,14 @@ def power_witness(network: Map, x: Tensor, radius: float, steps: int, seed: int 
     with torch.no_grad():
         image = network(x)
     for _ in range(steps):
-        pulled = _power_step(network, x, image, v)
+        y = (x + v).requires_grad_()
+        moved = network(y)
+        (pulled,) = torch.autograd.grad(moved, y, (moved - image).detach())
         size = torch.linalg.vector_norm(pulled)
         if not (torch.isfinite(size) and size > 0):
             break
         v = pulled * (length / size)
     return _witness(network, x, x + v)
-
-
-def _power_step(network: Map, x: Tensor, image: Tensor, v: Tensor) -> Tensor:
-    y = (x + v).requires_grad_()
-    moved = network(y)
-    (pulled,) = torch.autograd.grad(moved, y, (moved - image).detach())
-    return pulled.detach()
 
 
 def climb(network: Map, start: Witness, climbs: int) -> Witness:

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
 
-from pnp_lip.certifier.aten import named
-from pnp_lip.certifier.digest import tensor_bytes
 from pnp_lip.certifier.execution import affine_execution, sizes_of
 from pnp_lip.certifier.operators.operation import Operation, per_axis
 from pnp_lip.certifier.operators.registry import register_operator
 from pnp_lip.certifier.statement import Statement, lipschitz
-from pnp_lip.certifier.values import Dependent, Linear, Spectrum, is_equal
-from pnp_lip.norms import convolution_norm, matrix_norm, padding_factor
+from pnp_lip.certifier.values import Dependent, Linear, Spectrum, is_equal, named
+from pnp_lip.norms import padding_factor
 from pnp_lip.rounding import multiply_up
 
 __all__ = ["added", "bias_of", "deferred_padding", "executed", "leaf_of", "weight_of"]
@@ -47,11 +45,9 @@ def deferred_padding(node: fx.Node) -> tuple[str, tuple[int, ...]] | None:
 
 
 @register_operator("conv1d conv2d conv3d conv1d.padding conv2d.padding conv3d.padding")
-def _convolution(
-    op: Operation, x: Any, weight: Any, bias: Any, padding: Any, **given: Any
-) -> Dependent:
+def _convolution(op: Operation, x: Any, weight: Any, bias: Any, **given: Any) -> Dependent:
     kernel, offset, source = weight_of(op, weight), bias_of(op, bias), op.node.all_input_nodes[0]
-    size, kept = tuple(kernel.shape[2:]), _kept(kernel, **given)
+    size, kept, padding = tuple(kernel.shape[2:]), _kept(kernel, **given), given["padding"]
     deferred = deferred_padding(source)
     zeros = padding if isinstance(padding, str) else per_axis(padding, len(size))
     mode, amounts = deferred or ("zeros", zeros)
@@ -65,47 +61,36 @@ def _convolution(
 
 
 @register_operator("conv_transpose1d conv_transpose2d.input conv_transpose3d.input")
-def _transposed(
-    op: Operation, x: Any, weight: Any, bias: Any, padding: Any, output_padding: Any, **given: Any
-) -> Dependent:
+def _transposed(op: Operation, x: Any, weight: Any, bias: Any, **given: Any) -> Dependent:
     kernel, _ = weight_of(op, weight), bias_of(op, bias)
     kept = _kept(kernel, **given)
     leaf = leaf_of(op, kernel, transposed=True, **kept)
-    return added(op, x, leaf, of=(per_axis(padding, kernel.ndim - 2), kept, kernel))
+    return added(op, x, leaf, of=(per_axis(given["padding"], kernel.ndim - 2), kept, kernel))
 
 
 @register_operator("convolution_backward")
-def _convolution_backward(
-    op: Operation, grad_output: Any, weight: Any, transposed: Any, **given: Any
-) -> Dependent:
+def _convolution_backward(op: Operation, grad_output: Any, weight: Any, **given: Any) -> Dependent:
     """The adjoint of a convolution with a constant weight; derivatives by weights are products."""
     kernel = weight_of(op, weight)
-    leaf = leaf_of(op, kernel, transposed=transposed, **_kept(kernel, **given))
+    leaf = leaf_of(op, kernel, transposed=given["transposed"], **_kept(kernel, **given))
     return added(op, grad_output, leaf)
 
 
-_Written = tuple[Any, dict[str, Any], Tensor]
+_Written = tuple[Any, dict[str, Any], Tensor] | None
 
 
 def added(
-    op: Operation,
-    x: Any,
-    leaf: Statement,
-    *,
-    own: _Written | None = None,
-    of: _Written | None = None,
+    op: Operation, x: Any, leaf: Statement, *, own: _Written = None, of: _Written = None
 ) -> Dependent:
     """The result with its spectrum, if it is the adjoint ``of`` what came before the nonlinearity."""
-    source, norm = op.image(x), leaf.norm_upper
+    source, norm = op.image(x), cast(float, leaf.norm_upper)
     atom = next(iter(source.terms)) if list(source.terms.values()) == [1] else ""
-    origin = None if own is None or norm is None else Linear(own, atom, norm)
-    spectrum = None if of is None or norm is None else _spectrum(op, source, of, norm)
-    return op.walk.add(
-        op.node, source, leaf, spectrum=spectrum, origin=None if spectrum else origin
-    )
+    spectrum = None if of is None else _spectrum(op, source, of, norm)
+    origin = None if own is None or spectrum else Linear(own, atom, norm)
+    return op.walk.add(op.node, source, leaf, spectrum=spectrum, origin=origin)
 
 
-def _spectrum(op: Operation, source: Dependent, of: _Written, norm: float) -> Spectrum | None:
+def _spectrum(op: Operation, source: Dependent, of: Any, norm: float) -> Spectrum | None:
     before, start = op.walk.origin(source), next(iter(op.walk.atoms))
     if before is None or before.slopes is None or before.source != start:
         return None
@@ -120,14 +105,11 @@ def _spectrum(op: Operation, source: Dependent, of: _Written, norm: float) -> Sp
 
 def _kept(kernel: Tensor, *, groups: int = 1, **given: Any) -> dict[str, Any]:
     """The arguments that the norm of a convolution depends on."""
-    axes = kernel.ndim - 2
-    spread = {key: per_axis(given[key], axes) for key in ("stride", "dilation")}
+    spread = {key: per_axis(given[key], kernel.ndim - 2) for key in ("stride", "dilation")}
     return {**spread, "groups": groups}
 
 
-def leaf_of(
-    op: Operation, weight: Tensor, factor: float = 1.0, transposed: bool = False, **kept: Any
-) -> Statement:
+def leaf_of(op: Operation, weight: Tensor, factor: float = 1.0, **kept: Any) -> Statement:
     """The norm of a convolution where arguments are given, otherwise of a matrix, times the factor.
 
     Raises
@@ -135,37 +117,20 @@ def leaf_of(
     Refusal
         NaN or infinity.
     """
-    settings = op.walk.settings
     if not torch.isfinite(weight).all():
         op.refuse("has a weight with NaN or infinity")
-    if kept:
-        kept["transposed"] = transposed
-    norm: Any = convolution_norm if kept else matrix_norm
-    key = (tensor_bytes(weight), tuple(sorted(kept.items())))
-    bound = settings.norm(key, lambda: norm(weight, gap=settings.gap, **kept))
+    bound = op.walk.settings.norm(weight, **kept)
     return lipschitz(bound.rule, multiply_up(bound.upper, factor), bound=bound)
 
 
-def executed(
-    leaf: Statement, weight: Tensor, bias: Tensor | None, factor: float = 1.0
-) -> Statement:
+def executed(leaf: Statement, weight: Tensor, bias: Any, factor: float = 1.0) -> Statement:
     """With what float32 arithmetic adds, onto no more pixels than there are."""
     if weight.dtype != torch.float32:
         return leaf
-    absolute, offset, (terms, _) = sizes_of(weight, bias)
-    absolute = multiply_up(factor, absolute)
-    execution = affine_execution(norm=leaf.upper, absolute_norm=absolute, bias=offset, terms=terms)
-    return replace(leaf, execution=execution)
+    return replace(leaf, execution=affine_execution(leaf.upper, sizes_of(weight, bias), factor))
 
 
 def weight_of(op: Operation, weight: Any) -> Tensor:
-    """A constant tensor of real numbers.
-
-    Raises
-    ------
-    Refusal
-        it depends on the image, is not known, or is none.
-    """
     """A constant tensor of real numbers.
 
     Raises

@@ -1,16 +1,20 @@
-"""Operators that move, select, repeat or join entries."""
+r"""Operators that move, select, repeat or join entries.
+
+An entry that is given at most ``k`` times costs :math:`\sqrt k`.
+"""
 
 from __future__ import annotations
 
-import math
 from fractions import Fraction
 from functools import partial
 from typing import Any
 
-from pnp_lip.certifier.aten import named
+import torch
+from torch import Tensor
+
 from pnp_lip.certifier.operators.affine import deferred_padding
 from pnp_lip.certifier.operators.registry import Operation, register_operator
-from pnp_lip.certifier.values import Dependent, Known, is_equal
+from pnp_lip.certifier.values import Dependent, Known, is_equal, named
 from pnp_lip.norms import padding_factor
 from pnp_lip.rounding import multiply_up, sqrt_up
 
@@ -59,8 +63,13 @@ for _table, _function in ((_ONCE, _once), (_BESIDE, _beside)):
         register_operator(_names)(partial(_function, rule=_rule))
 
 
-@register_operator("alias detach clone contiguous lift_fresh_copy")
-def _same(op: Operation, x: Any, memory_format: Any = None) -> Dependent:
+@register_operator(
+    "alias detach clone contiguous lift_fresh_copy dropout feature_dropout alpha_dropout "
+    "feature_alpha_dropout"
+)
+def _same(op: Operation, x: Any, train: bool = False, **given: Any) -> Dependent:
+    if train:
+        op.refuse("drops entries at random: call eval() first")
     return op.image(x)
 
 
@@ -78,10 +87,11 @@ def _slice(op: Operation, x: Any, **given: Any) -> Dependent:
 def _split(op: Operation, x: Any, **given: Any) -> tuple[Dependent, ...]:
     """Every part is a selection of entries."""
     whole, found = op.bounded(x, 1.0, "selection of entries"), []
+    ((whole_name, one),) = whole.terms.items()
     for index, part in enumerate(op.node.meta["val"]):
-        name = f"{op.node.name}_{index}"
-        op.walk.atoms[name] = op.walk.atoms[op.node.name]
-        found.append(Dependent({name: Fraction(1)}, tuple(part.shape), whole.exact))
+        name = f"{whole_name} {index}"
+        op.walk.atoms[name] = op.walk.atoms[whole_name]
+        found.append(Dependent({name: one}, tuple(part.shape), whole.exact))
     return tuple(found)
 
 
@@ -104,21 +114,9 @@ def filled(op: Operation, fill_value: Any = None, value: Any = None, **given: An
     return Known(None if number is None else float(number), op.size)
 
 
-@register_operator("expand expand_as")
+@register_operator("expand expand_as repeat tile repeat_interleave.self_int")
 def _expanded(op: Operation, x: Any, **given: Any) -> Dependent:
     return op.broadcast(x)
-
-
-@register_operator("repeat tile repeat_interleave.self_int")
-def _repeated(
-    op: Operation, x: Any, repeats: Any = None, dims: Any = None, **given: Any
-) -> Dependent:
-    count = dims if repeats is None else repeats
-    numbers = count if isinstance(count, (list, tuple)) else [count]
-    if not all(isinstance(number, int) for number in numbers):
-        op.refuse("repeats by a number that depends on the size of the image")
-    copies = math.prod(numbers)
-    return op.bounded(x, sqrt_up(Fraction(copies)), f"{copies} copies")
 
 
 @register_operator(
@@ -141,3 +139,22 @@ def _pad(
     for larger in map(max, sides[0::2], sides[1::2]):
         factor = multiply_up(factor, padding_factor(mode, (1,), (larger,)))
     return op.bounded(x, factor, f"{mode} padding")
+
+
+@register_operator("index.Tensor index_select")
+def _given(op: Operation, x: Any, indices: Any = (), dim: int = 0, index: Any = None) -> Dependent:
+    """How often each entry is given; a negative place counts from the end of a known side."""
+    read = []
+    places = [(axis, one) for axis, one in enumerate(indices) if one is not None]
+    for axis, one in places or [(dim, index)]:
+        side, place = op.image(x).size[axis], op.fixed(one, "an index")
+        if not isinstance(place, Tensor) or place.is_floating_point() or place.dtype == torch.bool:
+            op.refuse("indexes with something else than whole numbers")
+        if bool((place < 0).any()):
+            if not isinstance(side, int):
+                op.refuse("counts places from the end of a side of unknown length")
+            place = place % side
+        read.append(place)
+    together = torch.stack([one.reshape(-1) for one in torch.broadcast_tensors(*read)], 1)
+    most = max(together.unique(dim=0, return_counts=True)[1].tolist(), default=0)
+    return op.bounded(x, sqrt_up(Fraction(most)), f"each entry at most {most} times")

@@ -1,16 +1,20 @@
-"""Scalar nonlinearities, each with the interval of its slopes, as a function of its arguments."""
+"""Scalar nonlinearities with the intervals of their slopes; sums, multiples, products with constants."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
-from pnp_lip.certifier.aten import named
+import torch
+from torch import Tensor, fx
+
 from pnp_lip.certifier.operators.registry import Operation, register_operator
-from pnp_lip.certifier.values import Dependent
+from pnp_lip.certifier.values import Dependent, named
 from pnp_lip.plain_modules import Refusal
+from pnp_lip.rounding import sqrt_up
 
 __all__ = ["SLOPES"]
 
@@ -52,9 +56,7 @@ _SLOPES: dict[str, Callable[..., Interval]] = {
     "abs sin cos": lambda: (-1.0, 1.0),
     "leaky_relu": lambda negative_slope=0.01: (min(negative_slope, 1.0), max(negative_slope, 1.0)),
     "elu": _elu,
-    "celu": lambda alpha=1.0: _if(
-        alpha > 0, f"alpha={alpha}: it grows without limit, use alpha > 0"
-    ),
+    "celu": lambda alpha=1.0: _if(alpha > 0, f"alpha={alpha} <= 0: it grows without limit"),
     # The largest slope of SELU is scale * alpha = 1.7581 (Klambauer et al. 2017), at 0 from below.
     "selu": lambda: (0.0, 1.7582),
     "gelu": _gelu,
@@ -65,9 +67,7 @@ _SLOPES: dict[str, Callable[..., Interval]] = {
     "hardsigmoid": lambda: (0.0, float(Fraction(1, 6)) * (1 + 2.0**-50)),
     "softplus": _softplus,
     "sigmoid": lambda: (0.0, 0.25),
-    "softshrink": lambda lambd=0.5: _if(
-        lambd >= 0, f"lambd={lambd}: it jumps at 0, use lambd >= 0"
-    ),
+    "softshrink": lambda lambd=0.5: _if(lambd >= 0, f"lambd={lambd} < 0: it jumps at 0"),
     "erf": lambda: (0.0, 1.1284),
 }
 #: The same by operator.
@@ -83,11 +83,14 @@ def _scalar(op: Operation, x: Any, **given: Any) -> Dependent:
     return op.entrywise(x, *SLOPES[op.node.target](**fixed), exact=exact)
 
 
-@register_operator("clamp clamp_min clamp_max clamp.Tensor clamp_min.Tensor clamp_max.Tensor")
-def _clamp(op: Operation, x: Any, min: Any = None, max: Any = None) -> Dependent:
-    """Any bounds that do not depend on the image; other ones for other entries."""
-    if isinstance(min, Dependent) or isinstance(max, Dependent):
-        op.refuse("has bounds that depend on the input")
+@register_operator(
+    "clamp clamp_min clamp_max clamp.Tensor clamp_min.Tensor clamp_max.Tensor masked_fill.Scalar "
+    "masked_fill.Tensor"
+)
+def _limited(op: Operation, x: Any, **given: Any) -> Dependent:
+    """By any bounds that do not depend on the image, other ones for other entries; or to one value."""
+    if any(isinstance(one, Dependent) for one in given.values()):
+        op.refuse("has bounds that depend on the input, or a mask or value")
     return op.entrywise(x, 0, 1)
 
 
@@ -95,13 +98,6 @@ def _clamp(op: Operation, x: Any, min: Any = None, max: Any = None) -> Dependent
 def _prelu(op: Operation, x: Any, weight: Any) -> Dependent:
     low, high = op.extremes(weight, "a slope")
     return op.entrywise(x, min(low, Fraction(1)), max(high, Fraction(1)))
-
-
-@register_operator("dropout feature_dropout alpha_dropout feature_alpha_dropout")
-def _dropout(op: Operation, x: Any, p: Any, train: bool) -> Dependent:
-    if train:
-        op.refuse("drops entries at random: call eval() first")
-    return op.image(x)
 
 
 @register_operator("_to_copy to.dtype to.dtype_layout to.device to.other type_as")
@@ -113,3 +109,85 @@ def _cast(op: Operation, x: Any, **given: Any) -> Dependent:
     if op.node.all_input_nodes[0].meta["val"].is_complex():
         return op.bounded(image, 1.0, "real part")
     return replace(image, exact=False)
+
+
+#: Linear combinations, as pairs of coefficients and tensors; ``alpha`` and ``weight`` are numbers.
+_COMBINATIONS: dict[str, Callable[..., Any]] = {
+    "add.Tensor add.Scalar": lambda x, other, alpha: ((1, x), (alpha, other)),
+    "sub.Tensor sub.Scalar": lambda x, other, alpha: ((1, x), (-alpha, other)),
+    "rsub.Tensor rsub.Scalar": lambda x, other, alpha: ((1, other), (-alpha, x)),
+    "lerp.Scalar lerp.Tensor": lambda x, end, weight: ((1 - weight, x), (weight, end)),
+    "neg": lambda x: ((-1, x),),
+}
+
+
+def _combination(op: Operation, parts: Callable[..., Any], **given: Any) -> Dependent:
+    numbers = given.keys() & {"alpha", "weight"}
+    return op.combination(*parts(**given | {key: op.number(given[key], key) for key in numbers}))
+
+
+for _names, _parts in _COMBINATIONS.items():
+    register_operator(_names)(partial(_combination, parts=_parts))
+
+
+@register_operator("mul.Tensor mul.Scalar")
+def _multiply(op: Operation, x: Any, other: Any) -> Dependent:
+    if isinstance(x, Dependent) and isinstance(other, Dependent):
+        op.refuse("multiplies tensors that depend on the input, which has no finite constant")
+    image, factor = (x, other) if isinstance(x, Dependent) else (other, x)
+    value = torch.as_tensor(op.fixed(factor, "a factor"))
+    if value.is_complex():
+        return op.bounded(image, _largest_size(op, value), "complex factors")
+    if value.numel() > 1:
+        return op.entrywise(image, *op.extremes(factor, "a factor"))
+    return op.combination((op.number(factor, "a factor"), image))
+
+
+@register_operator("div.Tensor div.Scalar")
+def _divide(op: Operation, x: Any, other: Any) -> Dependent:
+    softsign = _softsign(op.node)
+    if softsign:
+        return op.entrywise(x, 0, 1 / softsign)
+    low, high = op.extremes(other, "a divisor")
+    if low <= 0 <= high:
+        op.refuse("divides by zero, or by a tensor with entries of both signs")
+    several = torch.as_tensor(op.fixed(other, "a divisor")).numel() > 1
+    return op.entrywise(x, 1 / high, 1 / low) if several else op.combination((1 / low, x))
+
+
+def _softsign(node: fx.Node) -> Fraction | None:
+    """``c`` where the node is ``x / (|x| + c)`` with ``c > 0``, whose slope is ``c / (|x| + c)^2``."""
+    x, below = node.args
+    if not isinstance(below, fx.Node) or below.target not in named("add.Tensor") or below.kwargs:
+        return None
+    size, c = below.args[:2]
+    same = isinstance(size, fx.Node) and size.target in named("abs") and size.args == (x,)
+    return Fraction(c) if same and isinstance(c, (int, float)) and c > 0 else None
+
+
+@register_operator("maximum minimum max.other min.other")
+def _extreme(op: Operation, x: Any, other: Any) -> Dependent:
+    r"""``|max(a, b) - max(a', b')|^2 <= |a - a'|^2 + |b - b'|^2``, entry by entry."""
+    if isinstance(x, Dependent) and isinstance(other, Dependent):
+        return op.beside(op.fitted(x, other), "maximum or minimum of two branches")
+    return op.entrywise(x if isinstance(x, Dependent) else other, 0, 1)
+
+
+@register_operator("where.self where.ScalarOther where.ScalarSelf")
+def _where(op: Operation, condition: Any, x: Any, other: Any) -> Dependent:
+    """Every entry is one of one of the two."""
+    if isinstance(condition, Dependent):
+        op.refuse("chooses by a mask that depends on the input, so it may jump")
+    parts = op.fitted(x, other)
+    if len(parts) == 2 and parts[0].terms == parts[1].terms:
+        return parts[0]
+    return op.beside(parts, "selection by a mask")
+
+
+def _largest_size(op: Operation, value: Tensor) -> float:
+    """At least the largest absolute value of a complex tensor."""
+    if not torch.isfinite(value).all():
+        op.refuse("scales by entries that are not finite numbers")
+    pairs = torch.view_as_real(value.detach().resolve_conj()).double().reshape(-1, 2)
+    size = Fraction(float(pairs.square().sum(1).max()))
+    return sqrt_up(size * (1 + Fraction(1, 2**50)))  # of three rounded operations

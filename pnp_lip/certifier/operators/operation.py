@@ -10,10 +10,11 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, fx
 
-from pnp_lip.certifier.execution import Execution
+from pnp_lip.certifier.execution import EXACT
 from pnp_lip.certifier.statement import lipschitz, symmetric
-from pnp_lip.certifier.values import Atom, Dependent, Known, Terms, is_equal, size_of
+from pnp_lip.certifier.values import Atom, Dependent, Known, size_of, whole_factor
 from pnp_lip.certifier.walk import Walk
+from pnp_lip.plain_modules import Refusal
 from pnp_lip.rounding import sqrt_up
 
 __all__ = ["Operation", "per_axis"]
@@ -45,7 +46,7 @@ class Operation:
         return next(axes for axes in (1, 2, 3) if f"{axes}d" in str(self.node.target))
 
     def refuse(self, reason: str) -> NoReturn:
-        raise self.walk.refusal(self.node, reason)
+        raise Refusal(reason)
 
     def image(self, x: Any) -> Dependent:
         """``x``, which must depend on the image."""
@@ -93,7 +94,8 @@ class Operation:
         exact
             it is computed without rounding and keeps 0.
         """
-        if any(_is_complex(node) for node in (self.node, *self.node.all_input_nodes)):
+        tensors = (node.meta.get("val") for node in (self.node, *self.node.all_input_nodes))
+        if any(isinstance(one, Tensor) and one.is_complex() for one in tensors):
             self.refuse("acts on complex numbers, for which its slopes are not known")
         rule = f"entrywise, slope in [{float(low):g}, {float(high):g}]"
         return self.symmetric(self.broadcast(x), rule, Fraction(low), Fraction(high), exact=exact)
@@ -107,7 +109,7 @@ class Operation:
         """
         source, statement = self.image(x), symmetric(rule, low, high)
         if exact:
-            statement = replace(statement, execution=Execution.exact())
+            statement = replace(statement, execution=EXACT)
         spectrum = (low, high) if self.walk.spectrum(source.terms) == (1, 1) else None
         linear = self.walk.origin(source)
         origin = None if linear is None or linear.slopes else replace(linear, slopes=(low, high))
@@ -118,14 +120,11 @@ class Operation:
 
         A constant changes nothing but what float32 rounds, which its size decides about.
         """
-        terms: Terms = {}
-        exact = True
+        terms, exact = dict[str, Fraction](), True
         for c, x in parts:
-            value = (
-                self.broadcast(x) if isinstance(x, Dependent) else Dependent({}, (), _is_zero(x))
-            )
-            exact = exact and value.exact
-            for atom, own in value.terms.items():
+            value = self.broadcast(x) if isinstance(x, Dependent) else None
+            exact = exact and (_is_zero(x) if value is None else value.exact)
+            for atom, own in () if value is None else value.terms.items():
                 terms[atom] = terms.get(atom, Fraction(0)) + c * own
         kept = {atom: c for atom, c in terms.items() if c} or {next(iter(terms)): Fraction(0)}
         return Dependent(kept, self.size, exact)
@@ -153,24 +152,17 @@ class Operation:
         value, count = self.image(x), 1
         padded = (1,) * (len(self.size) - len(value.size)) + value.size
         for side, want in zip(padded, self.size, strict=True):
-            if is_equal(side, want):
-                continue
-            if not (is_equal(side, 1) and isinstance(want, int)):
+            factor = whole_factor(side, want)
+            if factor is None or factor < 1 or (factor > 1 and type(side) is not type(want)):
                 self.refuse(
                     f"combines tensors of shapes {value.size} and {self.size}, of which one may be "
                     f"repeated to fit the other, once for every pixel or image"
                 )
-            count *= want
+            count *= int(factor)
         if count == 1:
             return replace(value, size=self.size)
         leaf = lipschitz(f"{count} copies", sqrt_up(Fraction(count)))
-        name = f"{self.node.name}_copies_{len(self.walk.leaves)}"
-        return self.walk.add(self.node, value, leaf, name=name)
-
-
-def _is_complex(node: fx.Node) -> bool:
-    value = node.meta.get("val")
-    return isinstance(value, Tensor) and value.is_complex()
+        return self.walk.add(self.node, value, leaf)
 
 
 def _is_zero(value: Any) -> bool:

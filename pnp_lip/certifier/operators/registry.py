@@ -9,10 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from pnp_lip.certifier.aten import named
 from pnp_lip.certifier.operators.operation import Operation
-from pnp_lip.certifier.registries import undone
-from pnp_lip.certifier.values import JUMPING, Dependent, Known
+from pnp_lip.certifier.values import JUMPING, Dependent, Known, named
 from pnp_lip.certifier.walk import Walk
 from pnp_lip.plain_modules import Refusal
 
@@ -21,14 +19,13 @@ __all__ = ["OPERATORS", "Operation", "apply_operator", "named", "register_operat
 OperatorRule = Callable[..., Any]
 
 #: The rules, by operator, such as ``torch.ops.aten.relu.default``.
-OPERATORS: dict[Any, OperatorRule] = undone({})
+OPERATORS: dict[Any, OperatorRule] = {}
 
 #: Why some operators have no rule.
 _REASONS = {
     "normalises by statistics of its input, which has no finite constant": (
-        "native_group_norm group_norm layer_norm native_layer_norm instance_norm rms_norm "
-        "_fused_rms_norm _batch_norm_with_update _native_batch_norm_legit_functional "
-        "var std"
+        "native_group_norm group_norm layer_norm native_layer_norm instance_norm rms_norm var std "
+        "_fused_rms_norm _batch_norm_with_update _native_batch_norm_legit_functional"
     ),
     "multiplies tensors that depend on the input, which has no finite constant": (
         "scaled_dot_product_attention square glu lstm gru_cell lstm_cell cdist addcmul"
@@ -100,21 +97,12 @@ def apply_operator(walk: Walk, node: fx.Node, rule: OperatorRule | None = None) 
     """
     rule = rule or OPERATORS.get(node.target)
     if rule is None:
-        raise walk.refusal(node, _why(node.target))
-    try:
-        found = rule(Operation(walk, node), **_arguments(walk, node, rule))
-    except Refusal as refusal:
-        if str(refusal).startswith("'"):
-            raise
-        raise walk.refusal(node, str(refusal)) from refusal
-    except (TypeError, ValueError) as error:
-        raise walk.refusal(node, f"cannot be bounded: {error}") from error
-    several = node.meta["val"] if isinstance(node.meta["val"], (tuple, list)) else ()
-    return (
-        (found, *[JUMPING] * len(several[1:]))
-        if isinstance(found, Dependent) and several
-        else found
-    )
+        raise Refusal(_why(node.target))
+    found = rule(Operation(walk, node), **_arguments(walk, node, rule))
+    several = node.meta["val"]
+    if isinstance(found, Dependent) and isinstance(several, (tuple, list)):
+        return (found, *[JUMPING] * (len(several) - 1))
+    return found
 
 
 def _why(target: Any) -> str:
@@ -139,7 +127,7 @@ def _arguments(walk: Walk, node: fx.Node, rule: OperatorRule) -> dict[str, Any]:
         if name in taken or "given" in taken:
             found[name] = value
         elif not _is_default(value, one.default_value):
-            raise walk.refusal(node, f"is called with {one.name}={value!r}, which no rule names")
+            raise Refusal(f"is called with {one.name}={value!r}, which no rule names")
     return found
 
 
