@@ -84,7 +84,7 @@ def change_of_guide(
         raise ValueError("expected two guides of the same size for the same denoiser")
     layers = zip(first.denoiser.steps, first.maps, second.maps, strict=True)
     sizes = [_apart(_reach(layer, sigma), one, other) for layer, one, other in layers]
-    return round_up(_sum_of_changes(first.denoiser, statement, sizes))
+    return round_up(_sum_of_changes(first.denoiser.steps, statement, sizes))
 
 
 def _apart(weights: Tensor, first: Maps, second: Maps) -> Fraction:
