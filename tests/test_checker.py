@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import ast
+import base64
 import copy
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 import pnp_lip.checker
-from pnp_lip import LipschitzDenoiser, Relaxed, Tiled, certify
+from pnp_lip import Guard, LipschitzDenoiser, Relaxed, Tiled, VolumeDenoiser, certify
 from pnp_lip.certifier.certificate import FORMAT as WRITTEN
 from pnp_lip.checker import CertificateRejected, check_certificate
-from pnp_lip.checker.architecture import keeps_shape
+from pnp_lip.checker.architecture import keeps_shape, of_network, of_state
 from pnp_lip.checker.file import FORMAT as READ
+from pnp_lip.checker.file import read_certificate
+from pnp_lip.checker.graph_file import read_graph
+from pnp_lip.checker.strict_json import require_depth
+from pnp_lip.layers import ConvGradientStep, GradientStep, ReLU
+from pnp_lip.weights import weight_hash
 
 pytest.importorskip("flint", reason="checking a certificate needs python-flint")
 
@@ -188,6 +196,150 @@ def test_a_missing_entry_of_a_layer_is_named(
         check_certificate(data, made[0])
 
 
+#: Of entries: what they may not be, and what they may.
+VALUES: dict[tuple[str | int, ...], tuple[list[Any], list[Any]]] = {
+    ("network",): ([None, 1.0, True, []], ["", "Other"]),
+    ("sha256",): ([None, 1.0], ["0"]),
+    ("rule",): ([None, 1.0], ["because"]),
+    ("upper",): ([None, 1, True, "1", -0.5, float("inf"), float("nan")], [0.0, 1e300]),
+    ("lower",): ([None, 1, -0.5, float("inf")], [0.0, 1e300]),
+    ("averagedness",): ([1, True, "1", -0.1, 1.0001], [None, 0.0, 1.0]),
+    ("gap",): ([None, 0.0, 1e-10, 1.5], [1e-9, 1.0]),
+    ("conditions",): ([None, "H", [1], ["x" * 501]], [[], ["x" * 500, "y"]]),
+    ("versions",): ([None, [], {"torch": 2}], [{}, {"torch": "2"}]),
+    ("claims",): ([None, [], {}], []),
+    ("claims", "network"): ([None, 1.0], ["x"]),
+    ("claims", "computation"): ([None, 1.0], ["x"]),
+    ("claims", "execution"): ([1.0, []], [None, "x"]),
+    ("execution",): ([1.0, [], {}, {"relative": 0.0}], [None]),
+    **{
+        ("execution", key): ([None, 1, -1.0, float("inf")], [0.0, 2.0])
+        for key in ("relative", "offset", "growth", "shift")
+    },
+    ("witness",): ([1.0, [], {}], [None]),
+    ("witness", "gain"): ([None, 1, -1.0], [0.0]),
+    ("witness", "sigma"): ([1, -1.0, "0.1"], [None, 0.0, 0.1]),
+    ("witness", "shape"): (["x", [], [0], [1.0], [True], [-1, -1], [2**26 + 1]], []),
+    ("witness", "x"): ([None, "=", "AAAA"], []),
+    ("witness", "y"): ([None, "=", "AAAA"], []),
+    ("layers",): ([None, {}, [1.0]], [[]]),
+    ("layers", 0, "name"): ([None, 1.0], ["other"]),
+    ("layers", 0, "rule"): ([None, 1.0], ["other"]),
+    ("layers", 0, "upper"): ([None, 1, -1.0], [0.0]),
+    ("layers", 0, "averagedness"): ([1, -0.1, 1.1], [None, 0.5]),
+    ("layers", 0, "bound"): ([None, 1.0, []], []),
+    ("layers", 0, "norm_upper"): ([None, -1.0], []),
+    ("layers", 0, "norm_lower"): ([None, -1.0], []),
+    ("layers", 0, "gap"): ([None, 0.5], []),
+    ("layers", 0, "execution"): ([1.0, {}], [None]),
+    ("graphs",): ([None, {}], [[]]),
+}
+
+
+def _put(data: Data, place: tuple[str | int, ...], value: Any) -> Data:
+    inner: Any = data
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    return data
+
+
+@pytest.mark.parametrize("place", VALUES, ids=str)
+def test_every_entry_is_read_with_its_type_and_range(
+    place: tuple[str | int, ...], made: tuple[LipschitzDenoiser, Data]
+) -> None:
+    wrong, right = VALUES[place]
+    for value in wrong:
+        with pytest.raises(CertificateRejected):
+            read_certificate(_put(copy.deepcopy(made[1]), place, value))
+    for value in right:
+        read_certificate(_put(copy.deepcopy(made[1]), place, value))
+
+
+def test_what_is_read_is_what_stands_in_the_file(data: Data) -> None:
+    data["conditions"], data["witness"]["sigma"] = ["H == 4"], 0.25
+    read, witness = read_certificate(data), data["witness"]
+    for key in ("network", "sha256", "upper", "lower", "averagedness", "execution", "claims"):
+        assert getattr(read, key) == data[key]
+    assert read.conditions == ("H == 4",)
+    assert read.graphs == ()
+    for layer, stored in zip(read.layers, data["layers"], strict=True):
+        for key in ("name", "upper", "averagedness", "bound", "execution"):
+            assert getattr(layer, key) == stored[key]
+    assert read.witness is not None
+    assert (read.witness.gain, read.witness.sigma) == (witness["gain"], 0.25)
+    for key in "xy":
+        raw = base64.b64decode(witness[key])
+        values = struct.unpack(f"<{len(raw) // 8}d", raw)
+        assert getattr(read.witness, key).flatten().tolist() == list(values)
+        assert list(getattr(read.witness, key).shape) == witness["shape"]
+
+
+_GRAPH: Data = {
+    "path": "a.b",
+    "shape": [1, 2, 4, 8],
+    "level": "sigma",
+    "kind": "tensor",
+    "nodes": [["input", "", "B", 1.0, 0.0, []], ["aten.relu", "#0", "B", None, None, [1, 0]]],
+}
+#: What a graph of a certificate with two layers may not contain, and what it may.
+GRAPHS: dict[tuple[str | int, ...], tuple[list[Any], list[Any]]] = {
+    ("path",): ([None, 1], ["", "a"]),
+    ("shape",): ([None, [], [0], [1.0], [True], [2**22 + 1], [2**21, 3]], [[2**22], [2**20, 4]]),
+    ("level",): ([None, 1], ["noise"]),
+    ("kind",): ([None, "none", "any"], ["number"]),
+    ("nodes",): ([None, [], [["input"]], ["input"], [[None] * 6], [["x"] * 7]], []),
+    ("nodes", 0, 0): ([None, 1, "x" * 10001], ["x" * 10000]),
+    ("nodes", 0, 1): ([None, 1, "x" * 10001], ["x" * 10000]),
+    ("nodes", 0, 2): ([None, 1, "x" * 10001], ["x" * 10000]),
+    ("nodes", 0, 3): ([1, -1.0, "1", float("inf")], [None, 0.0, 1e9]),
+    ("nodes", 0, 4): ([1, -0.1, 1.1], [None, 0.0, 1.0]),
+    ("nodes", 0, 5): ([None, 0, [2], [-1], [True], [0.0], ["0"]], [[0], [1, 1]]),
+}
+
+
+@pytest.mark.parametrize("place", GRAPHS, ids=str)
+def test_every_entry_of_a_graph_is_read_with_its_type_and_range(
+    place: tuple[str | int, ...],
+) -> None:
+    wrong, right = GRAPHS[place]
+    for value in wrong:
+        with pytest.raises(CertificateRejected, match=r"of graph 7|graph 7 "):
+            read_graph(_put(copy.deepcopy(_GRAPH), place, value), 7, 2)
+    for value in right:
+        read_graph(_put(copy.deepcopy(_GRAPH), place, value), 7, 2)
+
+
+def test_a_graph_is_read_as_it_stands() -> None:
+    graph = read_graph(_GRAPH, 0, 2)
+    assert (graph.path, graph.shape, graph.level, graph.kind) == (
+        "a.b",
+        (1, 2, 4, 8),
+        "sigma",
+        "tensor",
+    )
+    first, second = graph.nodes
+    assert (first.operator, first.arguments, first.shape) == ("input", "", "B")
+    assert (first.upper, first.averagedness, first.layers) == (1.0, 0.0, ())
+    assert (second.upper, second.averagedness, second.layers) == (None, None, (1, 0))
+    plain = {**_GRAPH, "level": None, "kind": "none"}
+    assert read_graph(plain, 0, 2).level is None
+
+
+def test_entries_stand_twelve_deep_and_not_deeper() -> None:
+    inner: Any = {}
+    for depth in range(12):
+        inner = {"x": inner} if depth % 2 else [inner]
+    require_depth(inner)
+    with pytest.raises(CertificateRejected, match="nested more than 12"):
+        require_depth([inner])
+
+
+def test_a_missing_file_is_no_rejection(made: tuple[LipschitzDenoiser, Data]) -> None:
+    with pytest.raises(FileNotFoundError):
+        check_certificate("nowhere.json", made[0])
+
+
 FILES: dict[str, tuple[Callable[[str], str], str]] = {
     "entry twice": (lambda text: text.replace("{", '{"upper": 0.001,', 1), "'upper' occurs twice"),
     "infinity": (lambda text: text.replace('"lower": ', '"lower": Infinity, "x": ', 1), "Infinity"),
@@ -234,4 +386,161 @@ def test_wrappers_keep_shapes_where_what_they_wrap_does(
     made: tuple[LipschitzDenoiser, Data],
 ) -> None:
     assert keeps_shape(Relaxed(made[0], 0.5))
-    assert not keeps_shape(Relaxed(torch.nn.Conv2d(1, 1, 3), 0.5))
+    assert keeps_shape(Guard(made[0]))
+    assert not keeps_shape(Guard(nn.Conv2d(1, 1, 3)))
+    assert not keeps_shape(Relaxed(nn.Conv2d(1, 1, 3), 0.5))
+
+
+def _small() -> LipschitzDenoiser:
+    torch.manual_seed(0)
+    return LipschitzDenoiser(1, depth=2, nf=4, kernel_size=3, pretrained=None).eval()
+
+
+#: Denoisers of ours, wrapped and not.
+OURS: dict[str, Callable[[], nn.Module]] = {
+    "denoiser": _small,
+    "less than the step": lambda: Relaxed(_small(), 0.3),
+    "more than the step": lambda: Relaxed(_small(), 1.7),
+    "relaxed twice": lambda: Relaxed(Relaxed(_small(), 0.5), 0.5),
+    "guarded": lambda: Guard(Relaxed(_small(), 0.5)),
+    "tiled": lambda: Tiled(Relaxed(_small(), 0.5), 8, halo=4),
+    "relaxed tiles": lambda: Relaxed(Tiled(_small(), 8), 0.5),
+    "planes": lambda: VolumeDenoiser(Guard(Relaxed(_small(), 0.5)), (1, 0, 2)),
+    "convolution": lambda: _step(0.7),
+    "dense": lambda: GradientStep(5, 8, tau=0.3),
+    "too long a step": lambda: _step(40.0),
+    "uphill": lambda: _step(-0.5),
+    "in float64": lambda: _step(0.7).double(),
+    "activation": ReLU,
+}
+_SHAPES = {"planes": (1, 1, 6, 6, 6), "dense": (1, 5)}
+
+
+def _step(tau: float) -> nn.Module:
+    torch.manual_seed(0)
+    step = ConvGradientStep(torch.randn(3, 1, 3, 3) / 9)
+    nn.init.normal_(step.bias)  # type: ignore[arg-type]
+    with torch.no_grad():
+        step.tau.fill_(tau)
+    return step
+
+
+def _numbers(data: Data) -> list[tuple[str | int, ...]]:
+    """Places of what is claimed of the network and of its layers."""
+    found: list[tuple[str | int, ...]] = []
+    for inner in [(), *[("layers", index) for index in range(len(data["layers"]))]]:
+        one = data
+        for key in inner:
+            one = one[key]
+        found += [(*inner, key) for key in ("upper", "averagedness") if one[key]]
+        found += [(*inner, "execution", key) for key, v in (one["execution"] or {}).items() if v]
+    return found
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_no_number_of_a_denoiser_of_ours_can_be_less(name: str) -> None:
+    """Every bound, averagedness and error of execution, of the whole and of each layer."""
+    network = OURS[name]()
+    images = torch.rand(_SHAPES.get(name, (1, 1, 12, 12)))
+    data = json.loads(json.dumps(certify(network, images=images, sigma=(0.1,)).to_dict()))
+    confirmed = check_certificate(data, network)
+    assert (confirmed.upper, confirmed.averagedness) == (data["upper"], data["averagedness"])
+    subjects: list[Any] = [network]
+    if type(network) in (LipschitzDenoiser, Relaxed) and "tiles" not in name:
+        subjects.append(network.state_dict())
+    for place in _numbers(data):
+        less, inner = copy.deepcopy(data), data
+        for key in place:
+            inner = inner[key]  # type: ignore[index]
+        _put(less, place, float(inner) * 0.999)  # type: ignore[arg-type]
+        for subject in subjects:
+            with pytest.raises(CertificateRejected, match="below what"):
+                check_certificate(less, subject)
+    for subject in subjects:
+        check_certificate(data, subject)
+
+
+STATES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "another class": ("Guard", {}, "do not say how a Guard computes"),
+    "no class": ("", {}, "do not say how a network computes"),
+    "no relaxation": ("Relaxed", {}, "expected a tensor 'relaxation', found none"),
+    "no layers": ("LipschitzDenoiser", {}, "expected layers numbered from 0"),
+    "another tensor": ("LipschitzDenoiser", {"mean": torch.zeros(1)}, "has no tensor 'mean'"),
+    "without the prefix": (
+        "Relaxed", {"relaxation": torch.ones(1), "layers.0.tau": torch.ones(1)},
+        "has no tensor 'layers.0.tau'",
+    ),
+    "a layer too few": (
+        "LipschitzDenoiser", {"layers.1.tau": torch.ones(1), "layers.1.weight": torch.ones(1, 1, 1, 1)},
+        r"numbered from 0, found \[1\]",
+    ),
+    "no step": (
+        "LipschitzDenoiser", {"layers.0.weight": torch.ones(1, 1, 1, 1)}, "layer 0 has no weight or",
+    ),
+    "no weight": ("LipschitzDenoiser", {"layers.0.tau": torch.ones(1)}, "no weight or no step length"),
+    "a step of two numbers": (
+        "LipschitzDenoiser", {"layers.0.tau": torch.ones(2), "layers.0.weight": torch.ones(1, 1, 1, 1)},
+        "expected 'layers.0.tau' to be one finite number",
+    ),
+    "an infinite relaxation": (
+        "Relaxed",
+        {"relaxation": torch.tensor(float("inf")), "denoiser.layers.0.tau": torch.ones(1),
+         "denoiser.layers.0.weight": torch.ones(1, 1, 1, 1)},
+        "expected 'relaxation' to be one finite number",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_tensors_that_such_a_network_does_not_have_are_named(name: str) -> None:
+    network, state, reason = STATES[name]
+    with pytest.raises(CertificateRejected, match=reason):
+        of_state(state, network)
+
+
+def test_a_negative_relaxation_is_rejected() -> None:
+    value = certify(Relaxed(_small(), 0.5), images=torch.rand(1, 1, 8, 8))
+    wrong = Relaxed(_small(), 0.5)
+    wrong.relaxation.fill_(-0.5)
+    data = json.loads(json.dumps(value.to_dict()))
+    data["sha256"] = weight_hash(wrong.state_dict())
+    with pytest.raises(CertificateRejected, match="relaxation is negative"):
+        check_certificate(data, wrong)
+
+
+@pytest.mark.parametrize(
+    "weights", [(1.0, 1.0), (1.0, -1.0, 1.0), (0.0, 0.0, 0.0), (1.0, float("inf"), 1.0)]
+)
+def test_planes_are_averaged_by_a_convex_combination_or_rejected(
+    weights: tuple[float, ...],
+) -> None:
+    volume = VolumeDenoiser(_small())
+    volume.weights = weights  # type: ignore[assignment]
+    with pytest.raises(
+        CertificateRejected, match="expected three numbers >= 0 with a positive sum"
+    ):
+        of_network(volume)
+
+
+def test_planes_of_what_may_change_their_size_are_rejected() -> None:
+    volume = VolumeDenoiser(_small())
+    volume.denoiser = nn.Conv2d(1, 1, 3)
+    with pytest.raises(CertificateRejected, match="may give others than it takes"):
+        of_network(volume)
+
+
+def test_tiles_of_what_has_no_known_radius_are_rejected() -> None:
+    tiled = Tiled(_small(), 8)
+    tiled.denoiser = nn.Conv2d(1, 1, 3)
+    with pytest.raises(CertificateRejected, match="receptive field of a Conv2d is not known"):
+        of_network(tiled)
+
+
+def test_tiles_reach_over_the_sum_of_the_kernels_of_both_operators_of_every_layer() -> None:
+    """Two layers of 3 x 3: a radius of 4, and no less."""
+    tiled = Tiled(_small(), 8)
+    tiled.halo = 4
+    of_network(tiled)
+    tiled.halo = 3
+    with pytest.raises(CertificateRejected, match="the radius is 4"):
+        of_network(tiled)

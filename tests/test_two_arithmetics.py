@@ -81,6 +81,36 @@ def test_of_the_worst_of_several_maps(parts: Sequence[Statement]) -> None:
     _require_same(worst(parts), second.worst([_claim(part) for part in parts]))
 
 
+@given(statements, statements)
+def test_the_better_of_two_bounds_of_one_map_is_one_of_them(
+    one: Statement, other: Statement
+) -> None:
+    both = second.better(_claim(one), _claim(other))
+    assert both.upper == Fraction(min(one.upper, other.upper))
+    known = [a for a in (one.averagedness, other.averagedness) if a is not None]
+    assert both.alpha == (Fraction(min(known)) if known else None)
+
+
+@given(st.lists(statements, min_size=1, max_size=4))
+def test_maps_beside_each_other_add_their_squares(parts: Sequence[Statement]) -> None:
+    """And averagedness is only what a constant implies."""
+    found = second.beside([_claim(part) for part in parts])
+    square = sum(Fraction(part.upper) ** 2 for part in parts)
+    assert square <= found.upper**2 <= square * (1 + Fraction(1, 2**180))
+    assert found.alpha == ((1 + found.upper) / 2 if found.upper <= 1 else None)
+
+
+@given(eighths, eighths)
+def test_a_gradient_step_has_eigenvalues_between_one_and_one_minus_its_length(
+    norm: Fraction, tau: Fraction
+) -> None:
+    """``I - t A`` with ``0 <= A <= 1``, ``t = tau slope |W|^2``: averaged with ``t / 2`` up to 2."""
+    found = second.of_gradient_step(norm, tau, Fraction(3, 2))
+    t = tau * Fraction(3, 2) * norm**2
+    assert found.upper == max(1, abs(1 - t))
+    assert found.alpha == (t / 2 if 0 <= t <= 2 else None)
+
+
 def _require_near(proved: Execution | None, exact: again.Error | None) -> None:
     """The prover's numbers are not below the checker's, and hardly above."""
     assert proved is not None

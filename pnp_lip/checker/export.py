@@ -80,9 +80,10 @@ def _export(caller: _Caller, graph: Graph) -> tuple[ExportedProgram, ExportedPro
     given = [one.to(like.device, like.dtype) for one in given]
     free = (dict.fromkeys(range(x.ndim), Dim.AUTO), {0: Dim.AUTO})[: len(given)]
     for sizes in (free, None):
+        fresh = tuple(one.clone() for one in given)  # free sides stay marked on a tensor
         try:
             with _quiet(), torch.no_grad():
-                first = export(caller, tuple(given), dynamic_shapes=sizes, strict=False)
+                first = export(caller, fresh, dynamic_shapes=sizes, strict=False)
                 if written_as_functions(first):
                     return first, first, given
                 return first, first.run_decompositions({}), given
@@ -107,6 +108,8 @@ def _require_pure(program: ExportedProgram) -> None:
 def _require_agreement(caller: _Caller, program: ExportedProgram, given: Any) -> None:
     with torch.no_grad(), _quiet():
         outs = [f(*(one.clone() for one in given)) for f in (caller, caller, program.module())]
+    if not all(isinstance(out, Tensor) for out in outs):
+        raise CertificateRejected("the network returns no tensor")
     if not torch.equal(outs[0], outs[1]):
         raise CertificateRejected("the network gives two answers for one input")
     scale = torch.linalg.vector_norm(outs[0].double()).clamp_min(1e-300)

@@ -1,0 +1,173 @@
+"""Every operator that the checker knows is bounded again, and nothing less can be claimed of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from checker_walks import claims_that_could_be_less
+from test_certifier_operators import CASES, Case, _held
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pnp_lip import certify
+from pnp_lip.certifier.operators import OPERATORS
+from pnp_lip.checker import check_certificate
+from pnp_lip.checker import rules as checker
+
+pytest.importorskip("flint", reason="checking a certificate needs python-flint")
+
+#: How many cases make one network.
+_TOGETHER = 8
+#: Cases about which the checker has no theorem: factors that are not whole, aligned corners, windows of
+#: averages with divisors of their own at the border.
+_ASSUMED: dict[str, tuple[int, ...]] = {
+    "_upsample_nearest_exact1d.vec": (0, 1, 2),
+    "_upsample_nearest_exact2d.vec": (0, 1),
+    "_upsample_nearest_exact3d.vec": (2,),
+    "avg_pool1d.default": (0, 1, 2),
+    "avg_pool2d.default": (1, 2),
+    "avg_pool3d.default": (1, 2),
+    "upsample_linear1d.vec": (0,),
+    "upsample_bilinear2d.vec": (0, 2),
+    "upsample_trilinear3d.vec": (1,),
+    "upsample_nearest1d.vec": (1, 2),
+    "upsample_nearest2d.vec": (0, 2),
+    "upsample_nearest3d.vec": (0, 1, 2),
+}
+
+
+class _Network(nn.Module):
+    """For images of one size."""
+
+    def __init__(self, computed: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.computed = computed
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not all(type(side) is int for side in x.shape):
+            raise TypeError("expected whole numbers")
+        return self.computed(x)
+
+
+def _beside(cases: list[tuple[Any, Case]]) -> nn.Module:
+    """The results of several operators beside each other."""
+    return _Network(
+        lambda x: torch.cat([computed(op, x).flatten() for op, (_, computed) in cases])[None]
+    )
+
+
+def _known() -> dict[str, list[Case]]:
+    """Cases of the operators that the checker has a rule for, by their names."""
+    names = [str(operator).removeprefix("aten.") for operator in OPERATORS]
+    return {
+        name: CASES.get(name, CASES.get(name.split(".")[0], []))
+        for name in sorted(names)
+        if name in checker._RULES
+    }
+
+
+def _operator(name: str) -> Any:
+    packet, overload = name.split(".")
+    return getattr(getattr(torch.ops.aten, packet), overload)
+
+
+def _networks() -> dict[str, tuple[tuple[int, ...], nn.Module]]:
+    """All cases, some in each network, by the shape of their images."""
+    by_shape: dict[tuple[int, ...], list[tuple[str, Any, Case]]] = {}
+    for name, cases in _known().items():
+        for index, case in enumerate(cases):
+            if index not in _ASSUMED.get(name, ()):
+                by_shape.setdefault(case[0], []).append((name, _operator(name), case))
+    found = {}
+    for shape, several in by_shape.items():
+        for start in range(0, len(several), _TOGETHER):
+            part = several[start : start + _TOGETHER]
+            network = _beside([(operator, case) for _, operator, case in part])
+            found[f"{part[0][0]} to {part[-1][0]}"] = shape, network
+    return found
+
+
+_NETWORKS = _networks()
+
+
+def test_the_checker_has_a_case_for_every_rule() -> None:
+    assert set(_known()) == set(checker._RULES)
+    assert all(_known().values())
+
+
+def _certified(network: nn.Module, shape: tuple[int, ...]) -> dict[str, Any]:
+    images = torch.randn(1, *shape)
+    found: dict[str, Any] = json.loads(json.dumps(certify(network.eval(), images=images).to_dict()))
+    return found
+
+
+@pytest.mark.parametrize("name", _NETWORKS)
+def test_operators_are_bounded_as_by_the_prover_and_not_below(name: str) -> None:
+    """The prover's bounds are above dense matrices; for ``elu`` the checker's interval is smaller."""
+    shape, network = _NETWORKS[name]
+    data = _certified(network, shape)
+    assert check_certificate(data, network).assumed == ()
+    less = claims_that_could_be_less(network, data)
+    assert [one for one in less if "elu." not in one and not one.endswith("elu")] == []
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_resizing_without_a_theorem_is_named_as_assumed(axes: int) -> None:
+    cases = [
+        (_operator(name), _known()[name][index])
+        for name, indices in _ASSUMED.items()
+        for index in indices
+        if f"{axes}d" in name
+    ]
+    network = _beside(cases)
+    confirmed = check_certificate(_certified(network, cases[0][1][0]), network)
+    assert len(confirmed.assumed) == len(cases)
+
+
+class _Resized(nn.Module):
+    """By whole factors that are written as sizes, for images of every size: ``[B, 2, H, W]``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h, w = x.shape[2:]
+        wide = functional.interpolate(x, (2 * h, 3 * w), mode="bicubic")
+        wide = wide + functional.interpolate(x, (2 * h, 3 * w), mode="bilinear")
+        wide = wide + functional.interpolate(x, (2 * h, 3 * w))
+        halves = functional.adaptive_avg_pool2d(wide, (h, w))
+        halves = halves - functional.adaptive_max_pool2d(wide, (h, w))
+        halves = halves + functional.interpolate(wide, (h, w), mode="bicubic")
+        small = functional.interpolate(halves, scale_factor=0.25, mode="bicubic")
+        large = functional.interpolate(small, scale_factor=1.5, mode="bicubic")
+        return functional.adaptive_avg_pool2d(large, (large.shape[2], 1)).mean(3)
+
+
+class _Stacked(nn.Module):
+    """Matrices for parts of the image, joined and repeated: ``[B, 2, H, 4]``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.several = nn.Parameter(_held(4, 4)), nn.Parameter(_held(2, 4, 3))
+        self.left = nn.Parameter(_held(3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.matmul(x @ self.one, self.several)
+        y = torch.einsum("bchw,cwv->bchv", y, self.several.mT)
+        y = torch.einsum("bchw,c->bwhc", y, self.several[:, 0, 0])
+        z = torch.matmul(self.left, y[:, :3].reshape(-1, 3, y.shape[2] * 2))
+        return z.expand(2, *z.shape) * torch.tensor([[[0.5]], [[-2.0]]])[..., None]
+
+
+@pytest.mark.parametrize(
+    ("network", "channels", "sides"),
+    [(_Resized(), 2, (4, 8)), (_Stacked(), 2, (5, 4))],
+    ids=["resized", "stacked"],
+)
+def test_for_images_of_every_size_no_less_can_be_claimed(
+    network: nn.Module, channels: int, sides: tuple[int, int]
+) -> None:
+    data = _certified(network, (channels, *sides))
+    assert check_certificate(data, network).assumed == ()
+    assert claims_that_could_be_less(network, data) == []
