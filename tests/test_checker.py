@@ -8,6 +8,7 @@ import copy
 import json
 import struct
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from pnp_lip.checker.architecture import keeps_shape, of_network, of_state
 from pnp_lip.checker.file import FORMAT as READ
 from pnp_lip.checker.file import read_certificate
 from pnp_lip.checker.graph_file import read_graph
+from pnp_lip.checker.plan import Chain, Exportable, Relaxation
 from pnp_lip.checker.strict_json import require_depth
 from pnp_lip.layers import ConvGradientStep, GradientStep, ReLU
 from pnp_lip.weights import weight_hash
@@ -544,3 +546,45 @@ def test_tiles_reach_over_the_sum_of_the_kernels_of_both_operators_of_every_laye
     tiled.halo = 3
     with pytest.raises(CertificateRejected, match="the radius is 4"):
         of_network(tiled)
+
+
+def test_layers_are_named_by_their_paths_through_whatever_wraps_them() -> None:
+    """As the tensors of the network are, and each with its step and the roundings of ``J`` clips."""
+    inner = _small()
+    networks = {
+        "": inner,
+        "denoiser.": Tiled(inner, 8),
+        "denoiser.denoiser.": Relaxed(Guard(inner), 0.5),
+        "denoiser.denoiser.denoiser.": VolumeDenoiser(Guard(Relaxed(inner, 0.5))),
+    }
+    pieces = [len(layer.activation.logits) for layer in inner.layers]  # type: ignore[union-attr]
+    for prefix, network in networks.items():
+        plan: Any = of_network(network)
+        while not isinstance(plan, Chain):
+            plan = plan.part
+        assert [step.name for step in plan.parts] == [f"{prefix}layers.{i}" for i in range(2)]
+        assert [step.tau for step in plan.parts] == [float(layer.tau) for layer in inner.layers]
+        assert [step.roundings for step in plan.parts] == [3 * n + 4 for n in pieces]
+        assert all(
+            torch.equal(step.weight, layer.weight)
+            for step, layer in zip(plan.parts, inner.layers, strict=True)
+        )
+    whole: Any = of_network(nn.Conv2d(1, 1, 3), "a.b")
+    assert (type(whole), whole.name) == (Exportable, "a.b")
+
+
+def test_tensors_alone_make_the_plan_of_their_network() -> None:
+    for network in (_small(), Relaxed(_small(), 0.3), Relaxed(Relaxed(_small(), 0.5), 0.7)):
+        read: Any = of_state(network.state_dict(), type(network).__name__)
+        own: Any = of_network(network)
+        while isinstance(own, Relaxation):
+            assert read.weights == own.weights
+            read, own = read.part, own.part
+        for one, other in zip(read.parts, own.parts, strict=True):
+            assert (one.name, one.tau, one.roundings) == (other.name, other.tau, other.roundings)
+            assert torch.equal(one.weight, other.weight)
+
+
+def test_the_weight_of_a_relaxation_counts_as_stored_and_as_rounded() -> None:
+    plan: Any = of_network(Relaxed(_small(), 0.3))
+    assert plan.weights == (Fraction(0.3), Fraction(float(torch.tensor(0.3))))

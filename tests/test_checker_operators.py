@@ -128,20 +128,49 @@ def test_resizing_without_a_theorem_is_named_as_assumed(axes: int) -> None:
     assert len(confirmed.assumed) == len(cases)
 
 
-class _Resized(nn.Module):
-    """By whole factors that are written as sizes, for images of every size: ``[B, 2, H, W]``."""
+class _Computed(nn.Module):
+    """For images of every size."""
+
+    def __init__(self, computed: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.computed = computed
 
     def forward(self, x: Tensor) -> Tensor:
-        h, w = x.shape[2:]
-        wide = functional.interpolate(x, (2 * h, 3 * w), mode="bicubic")
-        wide = wide + functional.interpolate(x, (2 * h, 3 * w), mode="bilinear")
-        wide = wide + functional.interpolate(x, (2 * h, 3 * w))
-        halves = functional.adaptive_avg_pool2d(wide, (h, w))
-        halves = halves - functional.adaptive_max_pool2d(wide, (h, w))
-        halves = halves + functional.interpolate(wide, (h, w), mode="bicubic")
-        small = functional.interpolate(halves, scale_factor=0.25, mode="bicubic")
-        large = functional.interpolate(small, scale_factor=1.5, mode="bicubic")
-        return functional.adaptive_avg_pool2d(large, (large.shape[2], 1)).mean(3)
+        return self.computed(x)
+
+
+def _pooled(x: Tensor) -> Tensor:
+    h, w = x.shape[2:]
+    wide = functional.interpolate(x, (2 * h, 3 * w))
+    halves = functional.adaptive_avg_pool2d(wide, (h, w))
+    halves = 0.5 * halves - functional.adaptive_max_pool2d(wide, (h, w))
+    return functional.adaptive_avg_pool2d(halves, (h, 1)).mean(3)
+
+
+def _interpolated(x: Tensor) -> Tensor:
+    h, w = x.shape[2:]
+    wide = functional.interpolate(x, (2 * h, 3 * w), mode="bilinear")
+    return wide + functional.interpolate(x, (2 * h, 3 * w), mode="bicubic")
+
+
+def _factors(x: Tensor) -> Tensor:
+    small = functional.interpolate(x, scale_factor=0.25, mode="bicubic")
+    return functional.interpolate(small, scale_factor=1.5, mode="bicubic")
+
+
+def _padded(mode: str, padding: int, stride: int = 1) -> nn.Module:
+    return nn.Conv2d(1, 2, 3, stride, padding, padding_mode=mode)
+
+
+def _shared(mode: str) -> Callable[[Tensor], Tensor]:
+    """A padding that a convolution reads, and something else."""
+    kernel = _held(1, 1, 3, 3)
+
+    def computed(x: Tensor) -> Tensor:
+        wide = functional.pad(x, (1, 1, 1, 1), mode=mode)
+        return functional.conv2d(wide, kernel) + wide[:, :, 1:-1, 1:-1]
+
+    return computed
 
 
 class _Stacked(nn.Module):
@@ -160,14 +189,39 @@ class _Stacked(nn.Module):
         return z.expand(2, *z.shape) * torch.tensor([[[0.5]], [[-2.0]]])[..., None]
 
 
-@pytest.mark.parametrize(
-    ("network", "channels", "sides"),
-    [(_Resized(), 2, (4, 8)), (_Stacked(), 2, (5, 4))],
-    ids=["resized", "stacked"],
-)
-def test_for_images_of_every_size_no_less_can_be_claimed(
-    network: nn.Module, channels: int, sides: tuple[int, int]
-) -> None:
-    data = _certified(network, (channels, *sides))
-    assert check_certificate(data, network).assumed == ()
-    assert claims_that_could_be_less(network, data) == []
+_SQUARE = _held(1, 1, 3, 3)
+#: Networks for images of every size, with channels and sides of one.
+OF_EVERY_SIZE: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] = {
+    "pooled": (lambda: _Computed(_pooled), (1, 4, 8)),
+    "interpolated": (lambda: _Computed(_interpolated), (1, 4, 8)),
+    "cubic": (lambda: _Computed(_factors), (1, 4, 8)),
+    "stacked": (_Stacked, (2, 5, 4)),
+    "reflected": (lambda: _padded("reflect", 1), (1, 6, 8)),
+    "replicated": (lambda: _padded("replicate", 1, 2), (1, 6, 8)),
+    "circular": (lambda: _padded("circular", 1), (1, 6, 8)),
+    "circular, strided": (lambda: _padded("circular", 2, 2), (1, 6, 8)),
+    "shared padding": (lambda: _Computed(_shared("reflect")), (1, 6, 8)),
+    "uneven padding": (
+        lambda: _Computed(
+            lambda x: functional.conv2d(functional.pad(x, (1, 2, 0, 1), mode="replicate"), _SQUARE)
+        ),
+        (1, 6, 8),
+    ),
+    "padded twice": (
+        lambda: _Computed(
+            lambda x: functional.conv2d(
+                functional.pad(x, (1, 1, 1, 1), mode="circular"), _SQUARE, padding=1
+            )
+        ),
+        (1, 6, 8),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OF_EVERY_SIZE)
+def test_for_images_of_every_size_no_less_can_be_claimed(name: str) -> None:
+    network, shape = OF_EVERY_SIZE[name]
+    made = network()
+    data = _certified(made, shape)
+    assert check_certificate(data, made).assumed == ()
+    assert claims_that_could_be_less(made, data) == []

@@ -186,5 +186,4 @@ class Op:
         claim = beside([self.walk.claim(part.terms) for part in parts])
         self.walk.ledger.confirm(self.layer(), of_linear(Fraction(1)))
         self.walk.atoms[self.node.name] = Atom(claim)
-        exact = all(part.exact for part in parts)
-        return Value({self.node.name: Fraction(1)}, self.shape, exact)
+        return Value({self.node.name: Fraction(1)}, self.shape)
