@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from pnp_lip import certify
 from pnp_lip.certifier.operators import OPERATORS
-from pnp_lip.checker import check_certificate
+from pnp_lip.checker import CertificateRejected, check_certificate
 from pnp_lip.checker import rules as checker
 
 pytest.importorskip("flint", reason="checking a certificate needs python-flint")
@@ -216,6 +216,32 @@ OF_EVERY_SIZE: dict[str, tuple[Callable[[], nn.Module], tuple[int, int, int]]] =
         (1, 6, 8),
     ),
 }
+
+
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize("sides", [(7, 5), (2, 8), (1, 1)])
+def test_cubic_interpolation_to_given_sides_is_bounded_as_by_the_prover(
+    corners: bool, sides: tuple[int, int]
+) -> None:
+    """Of images of one size, whose corners may be aligned."""
+    network = _Network(
+        lambda x: functional.interpolate(x, sides, mode="bicubic", align_corners=corners)
+    )
+    data = _certified(network, (1, 4, 4))
+    assert check_certificate(data, network).assumed == ()
+    assert claims_that_could_be_less(network, data) == []
+
+
+def test_an_averaged_map_is_relaxed_beyond_one_and_stays_averaged() -> None:
+    """``x + 1.2 (T x - x)`` for two halves in turn: 1.2 times their 2/3."""
+    network = _Network(lambda x: x + 1.2 * (torch.tanh(torch.relu(x)) - x))
+    data = _certified(network, (1, 3, 4))
+    assert data["averagedness"] == pytest.approx(0.8)
+    assert check_certificate(data, network).averagedness == data["averagedness"]
+    assert claims_that_could_be_less(network, data) == []
+    data["graphs"][0]["nodes"][-1][4] = 0.79
+    with pytest.raises(CertificateRejected, match=r"of 'the network' on images \[1, 1, 3, 4\] is"):
+        check_certificate(data, network)
 
 
 @pytest.mark.parametrize("name", OF_EVERY_SIZE)

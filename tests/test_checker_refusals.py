@@ -317,7 +317,10 @@ class _Switched(nn.Module):
 )
 def test_a_network_that_is_no_map_of_its_input_is_rejected(mode: str, reason: str) -> None:
     network, graph = _Switched().eval(), Graph("", (1, 1, 4, 4), "sigma", "number", ())
-    assert len(exported(network, graph).programs) == 4
+    found = exported(network, graph)
+    assert len(found.programs) == 4
+    assert sorted(found.names.values()) == ["", "one", "other"]
+    assert [found.names[name] for name in found.inputs] == [""]
     network.mode = mode
     with pytest.raises(CertificateRejected, match=reason):
         exported(network, graph)

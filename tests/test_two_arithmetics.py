@@ -22,9 +22,13 @@ from pnp_lip.certifier.execution import (
     step_execution,
 )
 from pnp_lip.certifier.statement import Statement, lipschitz, symmetric
+from pnp_lip.certifier.values import Atom, Dependent
+from pnp_lip.certifier.walk import Walk
 from pnp_lip.checker import composition as second
 from pnp_lip.checker import execution as again
 from pnp_lip.checker.composition import Claim
+from pnp_lip.checker.values import Atom as SecondAtom
+from pnp_lip.checker.walk import Walk as SecondWalk
 from pnp_lip.rounding import round_up
 
 #: Dyadic numbers, whose products are floats.
@@ -109,6 +113,47 @@ def test_a_gradient_step_has_eigenvalues_between_one_and_one_minus_its_length(
     t = tau * Fraction(3, 2) * norm**2
     assert found.upper == max(1, abs(1 - t))
     assert found.alpha == (t / 2 if 0 <= t <= 2 else None)
+
+
+branches = st.tuples(eighths, statements, st.none() | st.tuples(eighths, eighths).map(sorted))
+
+
+@given(eighths | st.none(), st.lists(branches, min_size=1, max_size=2), st.booleans())
+def test_of_combinations_with_the_image_itself(
+    own: Fraction | None, parts: Sequence[tuple[Fraction, Statement, Any]], affine: bool
+) -> None:
+    """Sums, convex combinations and relaxations of branches, and of those with symmetric matrices.
+
+    No certificate claims less than the checker proves, and it proves what is claimed.
+    """
+    prover: Any = Walk(None, "", None)  # type: ignore[arg-type]
+    checker: Any = SecondWalk(None, None, None)  # type: ignore[arg-type]
+    prover.cut(SimpleNamespace(name="x"), Dependent({}, ()))
+    checker.cut(SimpleNamespace(name="x"), ())
+    terms = {f"t{i}": c for i, (c, _, _) in enumerate(parts)}
+    for name, (_, statement, spectrum) in zip(terms, parts, strict=True):
+        ends = None if spectrum is None else tuple(spectrum)
+        prover.atoms[name] = Atom(statement, ends)
+        checker.atoms[name] = SecondAtom(_claim(statement), ends)
+    if affine or own is not None:
+        terms["x"] = 1 - sum(terms.values(), Fraction(0)) if affine else Fraction(own or 0)
+    statement, claim = prover.combined(terms), checker.claim(terms)
+    if len(terms) == 2 and sum(terms.values()) == 1:
+        assert claim.upper <= Fraction(statement.upper)
+    else:
+        _require_same(statement, claim)
+
+
+def test_two_halves_in_turn_are_relaxed_beyond_one() -> None:
+    """``x + 1.2 (T x - x)`` of a 2/3-averaged ``T`` is 0.8-averaged, by 1.5 it is nonexpansive."""
+    walk: Any = SecondWalk(None, None, None)  # type: ignore[arg-type]
+    walk.cut(SimpleNamespace(name="x"), ())
+    walk.atoms["t"] = SecondAtom(Claim(Fraction(1), Fraction(2, 3)))
+    for weight in (Fraction(1, 2), Fraction(6, 5), Fraction(3, 2)):
+        found = walk.claim({"x": 1 - weight, "t": weight})
+        assert found == Claim(Fraction(1), weight * Fraction(2, 3))
+    assert walk.claim({"x": Fraction(-1), "t": Fraction(2)}) == Claim(Fraction(5, 3), None)
+    assert walk.claim({"x": Fraction(3, 2), "t": Fraction(-1, 2)}).upper == 2
 
 
 def _require_near(proved: Execution | None, exact: again.Error | None) -> None:

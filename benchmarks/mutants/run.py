@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -129,15 +130,16 @@ class Session:
     def _entering(self, mutant: Mutant) -> list[str]:
         """The tests that enter the mutated function, in the order in which they run.
 
-        First those of files that are named after the module or name the function; among these and
-        among the others fast ones that enter little else.
+        First those of files that are named after the module or name the function, or the class of a
+        method; among these and among the others fast ones that enter little else.
         """
         name = f"{mutant.path}::{mutant.function}"
-        stem, own = Path(mutant.path).stem, mutant.function.rpartition(".")[2]
+        stem, own = Path(mutant.path).stem, mutant.function.partition(".")[0]
+        named = re.compile(rf"\b{own}\b" if own else "(?!)")
         near = {
             file
             for file in self.tests
-            if stem in Path(file).stem or (own and own in (self.root / file).read_text("utf-8"))
+            if stem in Path(file).stem or named.search((self.root / file).read_text("utf-8"))
         }
         tests = [
             test
