@@ -431,7 +431,7 @@ def _numbers(data: Data) -> list[tuple[str | int, ...]]:
     """Places of what is claimed of the network and of its layers."""
     found: list[tuple[str | int, ...]] = []
     for inner in [(), *[("layers", index) for index in range(len(data["layers"]))]]:
-        one = data
+        one: Any = data
         for key in inner:
             one = one[key]
         found += [(*inner, key) for key in ("upper", "averagedness") if one[key]]
@@ -453,8 +453,8 @@ def test_no_number_of_a_denoiser_of_ours_can_be_less(name: str) -> None:
     for place in _numbers(data):
         less, inner = copy.deepcopy(data), data
         for key in place:
-            inner = inner[key]  # type: ignore[index]
-        _put(less, place, float(inner) * 0.999)  # type: ignore[arg-type]
+            inner = inner[key]
+        _put(less, place, float(inner) * 0.999)
         for subject in subjects:
             with pytest.raises(CertificateRejected, match="below what"):
                 check_certificate(less, subject)
@@ -517,7 +517,7 @@ def test_planes_are_averaged_by_a_convex_combination_or_rejected(
     weights: tuple[float, ...],
 ) -> None:
     volume = VolumeDenoiser(_small())
-    volume.weights = weights  # type: ignore[assignment]
+    volume.weights = weights
     with pytest.raises(
         CertificateRejected, match="expected three numbers >= 0 with a positive sum"
     ):
@@ -548,27 +548,31 @@ def test_tiles_reach_over_the_sum_of_the_kernels_of_both_operators_of_every_laye
         of_network(tiled)
 
 
+def _parts_of(network: nn.Module) -> Any:
+    """Of the chain within whatever wraps it."""
+    plan: Any = of_network(network)
+    while type(plan) is not Chain:
+        plan = plan.part
+    return plan.parts
+
+
 def test_layers_are_named_by_their_paths_through_whatever_wraps_them() -> None:
     """As the tensors of the network are, and each with its step and the roundings of ``J`` clips."""
     inner = _small()
-    networks = {
+    layers: list[Any] = list(inner.layers)
+    networks: dict[str, nn.Module] = {
         "": inner,
         "denoiser.": Tiled(inner, 8),
         "denoiser.denoiser.": Relaxed(Guard(inner), 0.5),
         "denoiser.denoiser.denoiser.": VolumeDenoiser(Guard(Relaxed(inner, 0.5))),
     }
-    pieces = [len(layer.activation.logits) for layer in inner.layers]  # type: ignore[union-attr]
     for prefix, network in networks.items():
-        plan: Any = of_network(network)
-        while not isinstance(plan, Chain):
-            plan = plan.part
-        assert [step.name for step in plan.parts] == [f"{prefix}layers.{i}" for i in range(2)]
-        assert [step.tau for step in plan.parts] == [float(layer.tau) for layer in inner.layers]
-        assert [step.roundings for step in plan.parts] == [3 * n + 4 for n in pieces]
-        assert all(
-            torch.equal(step.weight, layer.weight)
-            for step, layer in zip(plan.parts, inner.layers, strict=True)
-        )
+        parts = _parts_of(network)
+        assert [step.name for step in parts] == [f"{prefix}layers.{i}" for i in range(2)]
+        for step, layer in zip(parts, layers, strict=True):
+            assert step.tau == float(layer.tau)
+            assert step.roundings == 3 * len(layer.activation.logits) + 4
+            assert torch.equal(step.weight, layer.weight)
     whole: Any = of_network(nn.Conv2d(1, 1, 3), "a.b")
     assert (type(whole), whole.name) == (Exportable, "a.b")
 

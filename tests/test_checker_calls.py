@@ -122,7 +122,7 @@ def test_a_part_stays_whole_only_as_its_class_computes_it() -> None:
     with pytest.raises(CertificateRejected, match="the network has no part 'other'"):
         exported(network, _whole("other"))
     replaced = copy.deepcopy(network)
-    replaced.part.forward = lambda x, sigma: x  # type: ignore[method-assign]
+    replaced.part.forward = lambda x, sigma: x
     with pytest.raises(CertificateRejected, match="'part' has its own 'forward'"):
         exported(replaced, _whole("part"))
 

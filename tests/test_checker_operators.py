@@ -158,7 +158,7 @@ def _factors(x: Tensor) -> Tensor:
     return functional.interpolate(small, scale_factor=1.5, mode="bicubic")
 
 
-def _padded(mode: str, padding: int, stride: int = 1) -> nn.Module:
+def _padded(mode: Any, padding: int, stride: int = 1) -> nn.Module:
     return nn.Conv2d(1, 2, 3, stride, padding, padding_mode=mode)
 
 
