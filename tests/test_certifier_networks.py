@@ -172,3 +172,13 @@ def test_a_counterexample_is_written_as_arrays_and_pictures(tmp_path: Path) -> N
         f"counterexample_{letter}.{suffix}" for letter in "xy" for suffix in ("npy", "png")
     }
     assert np.array_equal(np.load(tmp_path / "counterexample_x.npy"), witness.x.numpy())
+
+
+def test_a_network_of_single_images_is_measured_as_well() -> None:
+    class Single(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tanh(x.reshape(1, 8, 72))
+
+    certificate = certify(Single(), images=torch.rand(1, 1, 24, 24))
+    assert "B == 1" in certificate.statement.conditions
+    assert 0.5 < certificate.lower <= certificate.upper <= 1.0

@@ -131,8 +131,7 @@ def climb(network: Map, start: Witness, climbs: int) -> Witness:
     def loss() -> Tensor:
         optimizer.zero_grad()
         moved = length * w
-        images = network(torch.cat([free + moved, free]))
-        gained = torch.linalg.vector_norm(images[: len(x)] - images[len(x) :]).clamp_min(1e-300)
+        gained = torch.linalg.vector_norm(network(free + moved) - network(free)).clamp_min(1e-300)
         value = torch.log(torch.linalg.vector_norm(moved)) - torch.log(gained)
         value.backward()
         return value
