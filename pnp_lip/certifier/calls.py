@@ -24,7 +24,6 @@ __all__ = ["NUMBERS", "Call", "Called", "calls_of", "likely_shapes"]
 NUMBERS = (0.1, 0.013, 0.7)
 #: Names under which denoisers take a noise level.
 _LEVELS = ("sigma", "noise_level", "noise", "level", "sigma_denoiser")
-_SIDES = (64, 96, 32)
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def likely_shapes(network: nn.Module, seen: tuple[int, ...] | None) -> list[tupl
     first = own or (channels if axes else None)
     counts = [first] + [p.shape[1] for p in network.parameters() if p.ndim > 2]
     likely = dict.fromkeys(c for c in (*counts, 12, 3, 1, 2, 4) if isinstance(c, int))
-    shapes += [(3, c, *_SIDES[: axes or 2]) for c in likely]
+    shapes += [(3, c, *(64, 96, 32)[: axes or 2]) for c in likely]
     shapes += [(3, p.shape[1]) for p in network.parameters() if p.ndim == 2][:1]
     # What ends in a dense layer takes images of one size only, often small ones such as digits.
     return shapes + [(3, c, *[side] * (axes or 2)) for side in (28, 32, 16, 8) for c in (1, 3)]

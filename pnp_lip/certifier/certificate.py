@@ -108,8 +108,7 @@ class Certificate:
         return {
             "format": FORMAT,
             **{key: getattr(self, key) for key in ("network", "sha256", "upper", "lower")},
-            "averagedness": self.averagedness,
-            "claims": self.claims,
+            **{key: getattr(self, key) for key in ("averagedness", "claims")},
             "rule": self.statement.rule,
             "gap": self.gap,
             "execution": _plain(self.execution),

@@ -22,10 +22,8 @@ from pnp_lip.weights import weight_hash
 
 __all__ = ["Contradiction", "certify", "prove"]
 
-#: Relative rounding of a gain that is measured in float64.
-_MEASURED = 1e-6
-#: Seconds after which progress is shown.
-_DELAY = 2.0
+#: Relative rounding of a gain that is measured in float64; seconds after which progress is shown.
+_MEASURED, _DELAY = 1e-6, 2.0
 
 
 class Contradiction(PnpLipError):

@@ -13,8 +13,6 @@ from torch.export import ExportedProgram
 
 __all__ = ["admits", "axis_letters", "conditions_of", "of_sizes", "of_type"]
 
-_TYPES = ("float16", "bfloat16", "float32", "float64")
-
 
 def of_type(dtype: torch.dtype) -> str:
     """The condition that images have this type: a module may decide by it."""
@@ -47,7 +45,7 @@ def admits(
     """
     known: dict[str, Any] = dict(zip(axis_letters(len(shape)), map(int, shape), strict=True))
     known |= {"torch": torch, "math": math, "dtype": str(dtype).removeprefix("torch.")}
-    known |= {name: name for name in _TYPES}
+    known |= {name: name for name in ("float16", "bfloat16", "float32", "float64")}
     for text in conditions:
         tree = ast.parse(text, mode="eval")
         for part in ast.walk(tree):

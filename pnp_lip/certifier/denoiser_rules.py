@@ -47,16 +47,12 @@ def _denoiser(module: Any, name: str, settings: Settings) -> Statement:
     return compose([apply_to_part(module.layers, key, path, settings) for key in keys])
 
 
-def _of_denoiser(module: Any) -> bool:
-    return keeps_shape(module.denoiser)
-
-
-@register_rule(denoisers.Guard, keeps_shape=_of_denoiser)
+@register_rule(denoisers.Guard, keeps_shape=lambda module: keeps_shape(module.denoiser))
 def _guard(module: Any, name: str, settings: Settings) -> Statement:
     return apply_to_part(module, "denoiser", name, settings)
 
 
-@register_rule(denoisers.Relaxed, keeps_shape=_of_denoiser)
+@register_rule(denoisers.Relaxed, keeps_shape=lambda module: keeps_shape(module.denoiser))
 def _relaxed(module: Any, name: str, settings: Settings) -> Statement:
     r"""For the stored :math:`\lambda` and for its rounding to float32, which is what acts there."""
     if not keeps_shape(module.denoiser):

@@ -30,14 +30,7 @@ _PLAIN = (
 )
 #: What is read of a class and of the names that a function reads from its module.
 _READ = (
-    types.FunctionType,
-    types.SimpleNamespace,
-    Tensor,
-    np.ndarray,
-    list,
-    tuple,
-    set,
-    dict,
+    *(types.FunctionType, types.SimpleNamespace, Tensor, np.ndarray, list, tuple, set, dict),
     *_PLAIN,
 )
 

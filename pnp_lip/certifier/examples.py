@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -31,7 +30,9 @@ _SMALL, _LARGE, _MANY = (12, 25), (4, 6), 300_000
 
 
 def default_inputs(network: nn.Module) -> list[Tensor]:
-    """Inputs of the kind that ``network`` most likely takes."""
+    """Inputs of the kind that ``network`` most likely takes; none where nothing tells."""
+    if getattr(network, "in_channels", None) is None and not network.state_dict():
+        return []
     _, channels, *sides = likely_shapes(network, None)[0]
     if len(sides) == 2:
         return _photographs(channels)
@@ -63,9 +64,7 @@ def shapes_of_inputs(network: nn.Module, example: Tensor) -> dict[int, tuple[int
     return seen
 
 
-def measure(
-    network: nn.Module, inputs: Sequence[Tensor], sigma: tuple[float, ...]
-) -> Witness | None:
+def measure(network: nn.Module, inputs: list[Tensor], sigma: tuple[float, ...]) -> Witness | None:
     """The best witness over inputs, distances and noise levels.
 
     ``None`` if there is no input or the network does not take it. For every distance the best pair of

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,11 +21,9 @@ __all__ = ["fingerprint", "require_faithful", "takes"]
 
 _SIDES = ((16, 24, 8), (15, 17, 9), (64, 96, 32), (5, 7, 6))
 _AMPLITUDES = (1.0, 0.1, 100.0)
-_TOLERANCE = 1e-4
-#: Between two runs on the same numbers, which may be added up in another order.
-_SAME = 1e-5
-#: Between float32 and float64, after all roundings of a network.
-_ROUNDINGS = 1e-2
+#: Between the graph and the module; two runs on the same numbers, which may be added up in another
+#: order; float32 and float64, after all roundings of a network.
+_TOLERANCE, _SAME, _ROUNDINGS = 1e-4, 1e-5, 1e-2
 
 
 #: A digest that stays the same as long as nothing changes; what cannot be read has its identity.
@@ -103,13 +100,10 @@ def _with_gradients(module: nn.Module, call: Call, given: tuple[Tensor, ...]) ->
         return _outcome(module, call, given)
 
 
-def _in_other_ways(
-    module: nn.Module, call: Call, given: tuple[Tensor, ...], expected: Tensor
-) -> float:
+def _in_other_ways(module: nn.Module, call: Call, given: Any, expected: Tensor) -> float:
     """The largest relative difference between calls whose way should not matter, where possible."""
-    ways: list[tuple[Callable[[], AbstractContextManager[Any]], tuple[Tensor, ...]]]
-    ways = [(torch.enable_grad, tuple(one.clone().requires_grad_() for one in given))]
-    ways += [(torch.inference_mode, given)]
+    tracked = tuple(one.clone().requires_grad_() for one in given)
+    ways: list[Any] = [(torch.enable_grad, tracked), (torch.inference_mode, given)]
     ways += [(torch.no_grad, tuple(_with_last(one, axis) for one in given)) for axis in (-2, 1)]
     differences = [0.0]
     for way, values in ways:
@@ -120,9 +114,7 @@ def _in_other_ways(
 
 def _with_last(images: Tensor, axis: int) -> Tensor:
     """The same numbers, neighbours in memory along another axis."""
-    if images.ndim < 2:
-        return images
-    return images.movedim(axis, -1).contiguous().movedim(-1, axis)
+    return images if images.ndim < 2 else images.movedim(axis, -1).contiguous().movedim(-1, axis)
 
 
 def _in_double(module: nn.Module, call: Call, given: tuple[Tensor, ...], expected: Tensor) -> float:

@@ -101,8 +101,8 @@ def _apart(weights: Tensor, first: Maps, second: Maps) -> Fraction:
 
 def _weighted_norm(weights: Tensor, maps: Maps) -> float:
     """In bands of rows."""
-    bands = (maps.rows(top, _ROWS) for top in range(0, maps.height, _ROWS))
-    parts = (weights[:, None, None] * band for band in bands)
+    tops, weights = range(0, maps.height, _ROWS), weights[:, None, None]
+    parts = (weights * maps.rows(top, _ROWS) for top in tops)
     return math.sqrt(math.fsum(float(part.square().sum()) for part in parts))
 
 

@@ -79,8 +79,7 @@ def _entrywise(module: nn.Module, name: str, settings: Settings) -> Statement:
     low, high = slope_interval(module, name)
     rule = f"entrywise, slope in [{low:g}, {high:g}]"
     statement = symmetric(rule, Fraction(low), Fraction(high))
-    exact = _roundings_of(module) == 0
-    return replace(statement, execution=EXACT) if exact else statement
+    return replace(statement, execution=EXACT) if _roundings_of(module) == 0 else statement
 
 
 # The last two are written as quotients or differences, which are not seen to have these slopes.

@@ -167,9 +167,7 @@ def made_functional(program: ExportedProgram) -> bool:
     more.
     """
     functions: dict[fx.Node, Any] = {}
-    for node in program.graph.nodes:
-        if not _may_change(node):
-            continue
+    for node in filter(_may_change, program.graph.nodes):
         function = _FUNCTIONS.get(node.target)
         if function is None or not _is_own(node, functions):
             return False

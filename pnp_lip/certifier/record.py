@@ -15,22 +15,19 @@ from pnp_lip.certifier.conditions import axis_letters
 from pnp_lip.certifier.program import VARYING, Program
 from pnp_lip.certifier.statement import Statement
 from pnp_lip.certifier.surroundings import WHOLE, call_of
-from pnp_lip.certifier.values import Proved, shape_of, size_of
+from pnp_lip.certifier.values import shape_of, size_of
 
-__all__ = ["Layers", "place_of", "record_of"]
-
-#: Statements, each once, by what they say.
-Layers = dict[Any, Statement]
+__all__ = ["place_of", "record_of"]
 
 
-def place_of(leaf: Statement, layers: Layers) -> int:
+def place_of(leaf: Statement, layers: dict[Any, Statement]) -> int:
     """Where it stands among the layers; added to them if it is new."""
     key = (leaf.name, leaf.rule, leaf.upper, leaf.averagedness, id(leaf.bound))
     layers.setdefault(key, leaf)
     return list(layers).index(key)
 
 
-def record_of(program: Program, path: str, proved: list[Proved], layers: Layers) -> dict[str, Any]:
+def record_of(program: Program, path: str, proved: list[Any], layers: Any) -> dict[str, Any]:
     """What one way of calling a network runs.
 
     Parameters

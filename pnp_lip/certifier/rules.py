@@ -90,7 +90,7 @@ class ModuleRule:
     """
 
     prove: Rule
-    keeps_shape: Callable[[nn.Module], bool]
+    keeps_shape: Callable[[Any], bool]
     arguments: tuple[str, ...]
     features: Callable[[nn.Module], int] | None = None
 
@@ -101,7 +101,7 @@ RULES: dict[type[nn.Module], ModuleRule] = {}
 
 def register_rule(
     *kinds: type[nn.Module],
-    keeps_shape: bool | Callable[[nn.Module], bool] = False,
+    keeps_shape: bool | Callable[[Any], bool] = False,
     arguments: tuple[str, ...] = ("sigma",),
     features: Callable[[nn.Module], int] | None = None,
 ) -> Callable[[Rule], Rule]:
@@ -143,8 +143,7 @@ def register_rule(
     known = keeps_shape if callable(keeps_shape) else lambda module: keeps_shape
 
     def add(rule: Rule) -> Rule:
-        for kind in kinds:
-            RULES[kind] = ModuleRule(rule, known, arguments, features)
+        RULES.update(dict.fromkeys(kinds, ModuleRule(rule, known, arguments, features)))
         return rule
 
     return add

@@ -139,9 +139,8 @@ def _recorder(module: nn.Module, path: str, rule: ModuleRule, problems: list[Ref
 
 
 def _is_default(parameter: inspect.Parameter, value: Any) -> bool:
-    if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-        return not value
-    return value is parameter.default
+    several = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+    return not value if several else value is parameter.default
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torch.fx.experimental.symbolic_shapes import statically_known_true
 from pnp_lip.certifier.statement import Statement
 
 __all__ = [
-    *("JUMPING", "Atom", "Dependent", "Known", "Linear", "Proved", "Spectrum", "Terms"),
+    *("JUMPING", "Atom", "Dependent", "Known", "Linear", "Spectrum", "Terms"),
     *("is_equal", "named", "shape_of", "size_of", "whole_factor"),
 ]
 
@@ -23,8 +23,6 @@ JUMPING = object()
 
 Terms = dict[str, Fraction]
 Spectrum = tuple[Fraction, Fraction]
-#: Of a node: as a map of the last cut, and of its operator.
-Proved = tuple[Statement | None, list[Statement]]
 
 
 @dataclass(frozen=True)

@@ -82,10 +82,9 @@ class Walk:
             return parts[0][1]
         found = combine(parts, "sum of branches" if len(parts) > 1 else "multiple")
         branches = [(c, part) for c, part in parts if part is not IDENTITY]
-        if len(parts) == 2 and len(branches) == 1 and sum(c for c, _ in parts) == 1:
-            ((weight, branch),) = branches
-            if weight >= 0:
-                found = _better(found, averaged_with_identity(branch, weight))
+        blended = len(parts) == 2 and len(branches) == 1 and sum(c for c, _ in parts) == 1
+        if blended and branches[0][0] >= 0:
+            found = _better(found, averaged_with_identity(branches[0][1], branches[0][0]))
         spectrum = self.spectrum(terms)
         if spectrum is None:
             return found

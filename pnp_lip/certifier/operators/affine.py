@@ -76,12 +76,7 @@ def _convolution_backward(op: Operation, grad_output: Any, weight: Any, **given:
     return added(op, grad_output, leaf)
 
 
-_Written = tuple[Any, dict[str, Any], Tensor] | None
-
-
-def added(
-    op: Operation, x: Any, leaf: Statement, *, own: _Written = None, of: _Written = None
-) -> Dependent:
+def added(op: Operation, x: Any, leaf: Statement, *, own: Any = None, of: Any = None) -> Dependent:
     """The result with its spectrum, if it is the adjoint ``of`` what came before the nonlinearity."""
     source, norm = op.image(x), cast(float, leaf.norm_upper)
     atom = next(iter(source.terms)) if list(source.terms.values()) == [1] else ""

@@ -123,16 +123,14 @@ def _expanded(op: Operation, x: Any, **given: Any) -> Dependent:
     "pad reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d "
     "replication_pad3d"
 )
-def _pad(
-    op: Operation, x: Any, pad: Any = (), padding: Any = (), mode: str = "", value: Any = None
-) -> Dependent:
+def _pad(op: Operation, x: Any, mode: str = "", value: Any = None, **given: Any) -> Dependent:
     """Counted for the larger of two sides: more padding never means fewer copies."""
     if mode == "constant":
         return _once(op, x, "constant padding", value=value)
     if deferred_padding(op.node) is not None:
         return op.image(x)
     mode = mode or ("reflect" if "reflection" in str(op.node.target) else "replicate")
-    sides = [*pad, *padding]
+    sides = [*given.get("pad", ()), *given.get("padding", ())]
     if not all(isinstance(side, int) and side >= 0 for side in sides):
         op.refuse(f"crops, or pads by a side of the image, for which mode {mode!r} has no rule")
     factor = 1.0

@@ -18,40 +18,38 @@ from pnp_lip.rounding import sqrt_up
 
 __all__ = ["SLOPES"]
 
-Interval = tuple[float, float]
 
-
-def _unit(**given: float) -> Interval:
+def _unit(**given: float) -> tuple[float, float]:
     """Of monotone functions of slope 1 at most, whatever their arguments."""
     return 0.0, 1.0
 
 
-def _if(holds: bool, otherwise: str, low: float = 0.0, high: float = 1.0) -> Interval:
+def _if(holds: bool, otherwise: str, low: float = 0.0, high: float = 1.0) -> tuple[float, float]:
     if not holds:
         raise Refusal(f"has {otherwise}")
     return low, high
 
 
-def _elu(alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Interval:
+def _elu(alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> tuple[float, float]:
     """``scale t`` on the right, ``scale alpha (exp(input_scale t) - 1)`` on the left."""
     left = float(Fraction(alpha) * Fraction(scale) * Fraction(input_scale)) * (1 + 2.0**-50)
     limits = "an input_scale below 0: it grows without limit"
     return _if(input_scale >= 0, limits, min(0.0, scale, left), max(0.0, scale, left))
 
 
-def _gelu(approximate: str = "none") -> Interval:
+def _gelu(approximate: str = "none") -> tuple[float, float]:
     """The extreme slopes of ``t Phi(t)`` are at ``t = +-sqrt(2)``; its approximation's within 1e-3."""
     return _if(approximate in ("none", "tanh"), f"approximate={approximate!r}", -0.130, 1.130)
 
 
-def _softplus(beta: float = 1.0, threshold: float = 20.0) -> Interval:
+def _softplus(beta: float = 1.0, threshold: float = 20.0) -> tuple[float, float]:
     """From threshold on it is its asymptote, off by ``exp(-threshold)/beta``: rounding."""
     otherwise = f"beta={beta}, threshold={threshold}: expected beta > 0, threshold >= 15"
     return _if(beta > 0 and threshold >= 15, otherwise)
 
 
 #: Slopes by names; the functions take an operator's arguments after the tensor, which must be numbers.
-_SLOPES: dict[str, Callable[..., Interval]] = {
+_SLOPES: dict[str, Callable[..., tuple[float, float]]] = {
     "relu relu6 hardtanh tanh log_sigmoid atan asinh": _unit,
     "abs sin cos": lambda: (-1.0, 1.0),
     "leaky_relu": lambda negative_slope=0.01: (min(negative_slope, 1.0), max(negative_slope, 1.0)),

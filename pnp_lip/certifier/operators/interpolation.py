@@ -10,7 +10,7 @@ and borders reach over three samples, so the largest sums occur for some of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -23,10 +23,6 @@ from pnp_lip.rounding import sqrt_up
 __all__: list[str] = []
 
 _A = Fraction(-3, 4)
-#: Largest numerator and denominator of a factor between sides that depend on the image.
-_LARGEST = 32
-#: Weight of a sample by its distance from a position.
-Kernel = Callable[[Fraction], Fraction]
 
 
 @register_operator(
@@ -60,7 +56,7 @@ def _interpolated(
             continue
         if isinstance(source, int) and isinstance(target, int):
             square *= _product(kernel, source, target, factor, align_corners)
-        elif max(factor.as_integer_ratio()) > _LARGEST:
+        elif max(factor.as_integer_ratio()) > 32:  # as many sides would be tried
             op.refuse(f"interpolates by the factor {float(factor):g}: expected a simple fraction")
         elif not align_corners:
             square *= _largest(kernel, factor)
@@ -85,14 +81,14 @@ def _axes(op: Operation, x: Any, scale_factors: Any) -> Iterator[tuple[Any, Any,
 
 
 @lru_cache(maxsize=64)
-def _largest(kernel: Kernel, factor: Fraction) -> Fraction:
+def _largest(kernel: Any, factor: Fraction) -> Fraction:
     """Over all sides."""
     sides = range(1, 3 * factor.denominator + 9)
     targets = ((n, math.floor(n * factor)) for n in sides)
     return max(_product(kernel, n, target, factor, False) for n, target in targets if target)
 
 
-def _product(kernel: Kernel, side: int, target: int, factor: Fraction, aligned: bool) -> Fraction:
+def _product(kernel: Any, side: int, target: int, factor: Fraction, aligned: bool) -> Fraction:
     """Largest row sum times largest column sum, of sizes."""
     step = Fraction(side - 1, max(target - 1, 1)) if aligned else 1 / factor
     rows = []

@@ -167,9 +167,7 @@ class Operation:
 
 def _is_zero(value: Any) -> bool:
     found = value.value if isinstance(value, Known) else value
-    if isinstance(found, Tensor):
-        return not bool(found.any())
-    return isinstance(found, (int, float)) and found == 0
+    return not found.any() if isinstance(found, Tensor) else bool(found == 0)
 
 
 def per_axis(value: Any, axes: int) -> tuple[int, ...]:

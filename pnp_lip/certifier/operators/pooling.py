@@ -50,14 +50,12 @@ def _average_pool(op: Operation, x: Any, ceil_mode: bool, **given: Any) -> Depen
     return op.bounded(x, sqrt_up(square), "average pooling")
 
 
-def _average_square(
-    k: int, s: int, p: int, ceil_mode: bool, include: bool, undivided: bool
-) -> Fraction:
+def _average_square(k: int, s: int, p: int, ceil: bool, include: bool, undivided: bool) -> Fraction:
     """Of one axis, over all sides: from ``2 k + 2 s`` on only the border's distance changes."""
     worst = Fraction(0)
     for n in range(1, 2 * (k + s) + 2 * p + 2):
         rows = []
-        for start in range(-p, n if ceil_mode else n + p - k + 1, s):
+        for start in range(-p, n if ceil else n + p - k + 1, s):
             end = min(start + k, n + p)
             seen = range(max(start, 0), min(end, n))
             divisor = 1 if undivided else end - start if include else len(seen)
@@ -84,11 +82,9 @@ def _unfolded(op: Operation, x: Any, dimension: int, size: int, step: int) -> De
     return _over_windows(op, x, "", (size,), (step,), (1,))
 
 
-def _over_windows(
-    op: Operation, x: Any, what: str, size: Any, steps: Any, spacings: Any
-) -> Dependent:
+def _over_windows(op: Operation, x: Any, what: str, size: Any, steps: Any, gaps: Any) -> Dependent:
     """For every sample, windows that it lies in: its places in them differ by multiples of the step."""
-    pairs = zip(size, steps, spacings, strict=True)
+    pairs = zip(size, steps, gaps, strict=True)
     most = math.prod(min(k, -(-(d * (k - 1) + 1) // s)) for k, s, d in pairs)
     return op.bounded(x, sqrt_up(Fraction(most)), f"{what}at most {most} windows a sample")
 

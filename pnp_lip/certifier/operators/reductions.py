@@ -69,9 +69,7 @@ def _batch_norm(
     "fft_fft fft_fft2 fft_fftn fft_ifft fft_ifft2 fft_ifftn fft_rfft fft_rfft2 fft_rfftn fft_irfft "
     "fft_irfft2 fft_irfftn"
 )
-def _transform(
-    op: Operation, x: Any, dim: Any, norm: Any, n: Any = None, s: Any = None
-) -> Dependent:
+def _transform(op: Operation, x: Any, dim: Any, norm: Any, n: Any = None, s: Any = None) -> Any:
     r"""Complex numbers count as pairs of real ones.
 
     A transform of ``N`` samples with ``norm="ortho"`` is unitary. Without, one direction carries the

@@ -16,10 +16,9 @@ from pnp_lip.plain_modules import Refusal
 
 __all__ = ["OPERATORS", "Operation", "apply_operator", "named", "register_operator"]
 
-OperatorRule = Callable[..., Any]
 
 #: The rules, by operator, such as ``torch.ops.aten.relu.default``.
-OPERATORS: dict[Any, OperatorRule] = {}
+OPERATORS: dict[Any, Callable[..., Any]] = {}
 
 #: Why some operators have no rule.
 _REASONS = {
@@ -48,7 +47,7 @@ _REASONS = {
 _WHY = {name: reason for reason, names in _REASONS.items() for name in names.split()}
 
 
-def register_operator(*operators: Any) -> Callable[[OperatorRule], OperatorRule]:
+def register_operator(*operators: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: this function bounds calls of ``operators`` in exported networks.
 
     The function takes an :class:`Operation`, then the operator's arguments by the names of its schema
@@ -77,7 +76,7 @@ def register_operator(*operators: Any) -> Callable[[OperatorRule], OperatorRule]
     0.291
     """
 
-    def add(rule: OperatorRule) -> OperatorRule:
+    def add(rule: Callable[..., Any]) -> Callable[..., Any]:
         for one in operators:
             OPERATORS.update(dict.fromkeys(named(one) if isinstance(one, str) else (one,), rule))
         return rule
@@ -85,7 +84,7 @@ def register_operator(*operators: Any) -> Callable[[OperatorRule], OperatorRule]
     return add
 
 
-def apply_operator(walk: Walk, node: fx.Node, rule: OperatorRule | None = None) -> Any:
+def apply_operator(walk: Walk, node: fx.Node, rule: Callable[..., Any] | None = None) -> Any:
     """The value of a node, by the rule of its operator if none is given.
 
     Of several results only the first is bounded, unless the rule says so itself.
@@ -114,7 +113,7 @@ def _why(target: Any) -> str:
     return _WHY.get(name, "has no rule; register one with pnp_lip.certifier.register_operator")
 
 
-def _arguments(walk: Walk, node: fx.Node, rule: OperatorRule) -> dict[str, Any]:
+def _arguments(walk: Walk, node: fx.Node, rule: Callable[..., Any]) -> dict[str, Any]:
     """What the rule takes, with the defaults of the operator; all where it takes ``given``."""
     target: Any = node.target
     taken, schema = inspect.signature(rule).parameters, target._schema.arguments
