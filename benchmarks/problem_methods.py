@@ -74,15 +74,17 @@ class Ours:
     ----------
     solver
         one of :data:`pnp_lip.recipes.restoration.SOLVERS`.
+    tolerance
+        relative residual at which a solve ends.
     """
 
-    def __init__(self, solver: str) -> None:
-        self.solver = solver
+    def __init__(self, solver: str, tolerance: float = TOLERANCE) -> None:
+        self.solver, self.tolerance = solver, tolerance
         self._kept: dict[tuple[int, float], tuple[Problem, Restored]] = {}
 
     def guided(self, problem: Problem, sigma: float) -> Restored:
         """Plain, guide, guided."""
-        options = Options(sigma, self.solver, max_iter=MOST, tol=TOLERANCE, guided=True)
+        options = Options(sigma, self.solver, max_iter=MOST, tol=self.tolerance, guided=True)
         denoiser = network_of(problem, options).denoiser
         begun: list[float] = []
 
@@ -91,7 +93,7 @@ class Ours:
             return options.build(problem, inner, tol)
 
         solver = GuidedPlugAndPlay(
-            cast(GuidedDenoiser, denoiser), build, tol=TOLERANCE, loose=TOLERANCE
+            cast(GuidedDenoiser, denoiser), build, tol=self.tolerance, loose=self.tolerance
         )
         solution = solver.solve(problem.y, problem.physics, init=problem.start)
         seconds = time.process_time() - begun[0]
@@ -106,7 +108,7 @@ class Ours:
         kept = self._kept.get((id(problem), sigma))
         if kept is not None:
             return kept[1]
-        options = Options(sigma, self.solver, max_iter=MOST, tol=TOLERANCE)
+        options = Options(sigma, self.solver, max_iter=MOST, tol=self.tolerance)
         solver = plain_solver(problem, options)
         seconds, solution = timed(
             lambda: solver.solve(problem.y, problem.physics, init=problem.start)

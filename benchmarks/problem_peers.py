@@ -45,7 +45,7 @@ _GAMMA = 16.0
 
 
 @torch.no_grad()
-def variation(problem: Problem, weight: float) -> Restored:
+def variation(problem: Problem, weight: float, tolerance: float = TOLERANCE) -> Restored:
     """Total variation with a quadratic data term: deepinv's primal-dual iteration to its fixed point."""
     differences, first = TVPrior(), problem.start
     solver = PDCP(
@@ -59,7 +59,7 @@ def variation(problem: Problem, weight: float) -> Restored:
         g_first=True,
         max_iter=_MOST_OF_PEERS,
         early_stop=True,
-        thres_conv=TOLERANCE,
+        thres_conv=tolerance,
         custom_init=lambda y, physics: {
             "est": (first, first, torch.zeros_like(differences.nabla(first)))
         },

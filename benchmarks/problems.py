@@ -5,10 +5,10 @@
 Every method has one strength, the best on validation images (BSDS500 val32, the phantom "tissue"), which
 the rows "validation" record; where the best was the first or the last that was tried, more were tried.
 Reporting images are used for nothing else. "plain" is the shipped denoiser in the solver that the plan
-names, to a residual of 1e-4; "guided" is the same with a guide from the plain result. Their rows say
-whether the theorem applied and the tolerance was met in every solve. "total variation" is the minimiser
-that deepinv's primal-dual iteration finds, for photons its TVDenoiser in our iteration. CRR-NN
-is its authors' convex regulariser, minimised to its fixed point, where PNP_LIP_PEERS is a folder with the
+names, to a residual of 1e-4 (scans 1e-5); "guided" is the same with a guide from the plain result. Their
+rows say whether the theorem applied and the tolerance was met in every solve. "total variation" is the
+minimiser that deepinv's primal-dual iteration finds, for photons its TVDenoiser in our iteration. CRR-NN is
+its authors' convex regulariser, minimised to its fixed point, where PNP_LIP_PEERS is a folder with the
 clone that benchmarks.peer_models names. deepinv's learned denoisers load public weights at run time and are
 left out.
 
