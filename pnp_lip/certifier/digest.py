@@ -9,6 +9,7 @@ lengths before contents, so that two different modules do not read alike.
 from __future__ import annotations
 
 import hashlib
+import sys
 import types
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ __all__ = ["digest", "tensor_bytes"]
 #: What torch keeps for itself: neither read by ``forward`` nor stable between two runs.
 _UNREAD = {"_version", "_is_full_backward_hook", "_non_persistent_buffers_set", "call_super_init"}
 _UNREAD |= {"__doc__", "__module__", "__annotations__", "__parameters__", "__orig_bases__"}
+_UNREAD |= {"__slotnames__"}  # which a copy leaves on its class
 _PLAIN = (
     *(bool, int, float, complex, str, bytes, slice, type(None), type(...)),
     *(torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layout),
@@ -128,7 +130,10 @@ def _of_function(function: types.FunctionType) -> list[Any]:
     """With the numbers, tensors, functions and collections that its code reads by name."""
     names = sorted(set(_names(function.__code__)) & function.__globals__.keys())
     known = {name: function.__globals__[name] for name in names}
-    used = {name: value for name, value in known.items() if isinstance(value, _READ)}
+    # Collections of libraries, such as caches, change without anybody's doing.
+    library = str(function.__module__).split(".")[0] in ("torch", *sys.stdlib_module_names)
+    kinds = (types.FunctionType, Tensor, *_PLAIN) if library else _READ
+    used = {name: value for name, value in known.items() if isinstance(value, kinds)}
     cells = function.__closure__ or ()
     bound = [None if cell == types.CellType() else cell.cell_contents for cell in cells]
     return [function.__code__, function.__defaults__, function.__kwdefaults__, bound, used]
@@ -150,9 +155,8 @@ def _of_module(module: nn.Module) -> list[Any]:
         found = {} if owner in (nn.Module, object) else vars(owner)
         own = [(name, one) for name, one in sorted(found.items()) if isinstance(one, kinds)]
         parts += [owner, *(pair for pair in own if pair[0] not in _UNREAD)]
-    return parts + sorted(
-        pair for pair in vars(module).items() if pair[0] not in (*_UNREAD, *noted)
-    )
+    unread = {*_UNREAD, *noted}
+    return parts + sorted(pair for pair in vars(module).items() if pair[0] not in unread)
 
 
 def _of_object(value: Any) -> list[Any] | None:

@@ -108,7 +108,7 @@ def _in_other_ways(module: nn.Module, call: Call, given: Any, expected: Tensor) 
     differences = [0.0]
     for way, values in ways:
         with suppress(RuntimeError), way():
-            differences.append(_relative(_outcome(module, call, values), expected))
+            differences.append(_relative(_outcome(module, call, values).detach(), expected))
     return max(differences)
 
 
