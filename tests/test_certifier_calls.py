@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from pnp_lip import Refusal
-from pnp_lip.certifier import admits, prove
+from pnp_lip.certifier import admits, certify, prove
 
 
 class _Joined(nn.Module):
@@ -37,6 +37,18 @@ class _Named(nn.Module):
         return torch.tanh(x)
 
 
+class _Matrix(nn.Module):
+    """A matrix that is no layer of torch."""
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        entries = torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))
+        self.matrix = nn.Parameter(entries)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.matrix.T
+
+
 #: Networks, and a shape that their statement admits.
 TOLD: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "one axis": (lambda: nn.Sequential(nn.Conv1d(5, 2, 3), nn.Tanh()), (2, 5, 40)),
@@ -59,6 +71,7 @@ TOLD: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     ),
     "of the second layer": (_Joined, (2, 5, 9, 9)),
     "named": (lambda: _Named(7), (2, 7, 9, 9)),
+    "of a matrix": (lambda: _Matrix(4, 7), (2, 7)),
     "any": (lambda: nn.Sequential(nn.Tanh(), nn.PixelShuffle(2)), (2, 12, 9, 9)),
 }
 
@@ -70,6 +83,13 @@ def test_the_shape_of_images_is_told_from_the_layers(name: str) -> None:
     statement = prove(network)
     assert admits(statement.conditions, shape)
     network(torch.rand(shape))
+
+
+def test_a_dense_network_has_a_witness_without_an_example() -> None:
+    network = nn.Linear(7, 4)
+    exact = float(torch.linalg.matrix_norm(network.weight.detach().double(), 2))
+    certificate = certify(network)
+    assert exact * 0.99 <= certificate.lower <= exact <= certificate.upper <= 1.01 * exact
 
 
 def test_a_network_that_takes_nothing_that_was_tried_asks_for_an_example() -> None:
