@@ -101,7 +101,8 @@ def _in_windows(module: Any, key: str, tiling: Any, name: str, settings: Setting
     denoiser: nn.Module = getattr(module, key)
     radius = receptive_radius(denoiser)
     if radius is None or not keeps_shape(denoiser):
-        raise Refusal(f"is tiled, and no receptive field of a {type(denoiser).__name__} is known")
+        kind = type(denoiser).__name__
+        raise Refusal(f"is tiled, and the receptive field of a {kind} is not known")
     if tiling.halo < radius:
         raise Refusal(f"is tiled with a halo of {tiling.halo} pixels, the radius is {radius}")
     inner = apply_to_part(module, key, name, settings)
@@ -124,7 +125,7 @@ def _volume(module: Any, name: str, settings: Settings) -> Statement:
     sizes = ", ".join(of_sizes(inner.conditions))
     if sizes:
         raise Refusal(
-            f"has a denoiser bounded for images with {sizes} only, which planes need not meet"
+            f"has a denoiser bounded for images with {sizes}, which planes of a volume need not meet"
         )
     average = combine([(share, inner) for share in module.shares()], "average of planes")
     return replace(average, parts=(inner,), execution=None)

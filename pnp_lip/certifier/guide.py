@@ -101,8 +101,7 @@ def _apart(weights: Tensor, first: Maps, second: Maps) -> Fraction:
 
 def _weighted_norm(weights: Tensor, maps: Maps) -> float:
     """In bands of rows."""
-    tops, weights = range(0, maps.height, _ROWS), weights[:, None, None]
-    parts = (weights * maps.rows(top, _ROWS) for top in tops)
+    parts = (weights[:, None, None] * maps.rows(i, _ROWS) for i in range(0, maps.height, _ROWS))
     return math.sqrt(math.fsum(float(part.square().sum()) for part in parts))
 
 
