@@ -98,7 +98,7 @@ def levin_ease(rows: Rows) -> str:
     for level in dict.fromkeys(key[1] for key in rows if key[0] == "deblurring"):
         found = _methods(rows, ("deblurring", level, "k1"))
         quick = found[DENOISED]["psnr"]
-        own.append(f"{np.mean([quick[number] for number in found[PLAIN]['psnr']]):.2f}")
+        own.append(f"{np.mean([quick[number] for number in _shared(found)]):.2f}")
         whole.append(f"{np.mean(list(quick.values())):.2f}")
         count = len(quick)
     return f"{' / '.join(own)} dB on the images of k1 here and {' / '.join(whole)} on all {count}"
