@@ -318,6 +318,9 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         "two answers",
     ),
     "tracked input": (lambda: Network(lambda m, x: 2 * x if x.requires_grad else x), "two answers"),
+    "not a number where gradients are tracked": (
+        lambda: Network(lambda m, x: x * float("nan") if x.requires_grad else x), "two answers",
+    ),
     "rows in memory": (
         lambda: Network(lambda m, x: x if x.is_contiguous() else 2 * x), "two answers",
     ),
