@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -45,9 +46,10 @@ def train(options: argparse.Namespace) -> int:
 
 
 def _train_guided(config: GuidedConfig, options: argparse.Namespace) -> int:
-    if options.device != "cpu":
-        raise InputError(f"guided denoisers are trained on the CPU, got --device {options.device}")
-    training = GuidedTraining(config, options.folder)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if processes > 1:
+        raise InputError(f"a guided denoiser is trained by one process, got {processes}")
+    training = GuidedTraining(config, options.folder, options.device)
     train_with_progress(training)
     print(f"wrote {training.weights}")
     return 0

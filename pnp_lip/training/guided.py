@@ -7,7 +7,8 @@ reciprocal of the error of their guide. A share of the samples turns the dial to
 the network denoises well there too. The filters are fixed at first, then they are trained inside
 their constraint, which holds for every guide. The plain denoiser that makes the guides does not move.
 
-A run that was cut continues to the same bits: all randomness of a step comes from its number.
+A run on the CPU that was cut continues to the same bits: all randomness of a step comes from its
+number.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _FLAT = 0.6
 
 
 class GuidedTraining(ResumableRun):
-    """A run on the CPU that can be stopped and continued; iterate over :meth:`run` to advance.
+    """A run that can be stopped and continued; iterate over :meth:`run` to advance.
 
     Parameters
     ----------
@@ -44,6 +45,8 @@ class GuidedTraining(ResumableRun):
     folder
         where ``checkpoint.safetensors``, ``weights.safetensors`` and ``curve.json`` live; a
         checkpoint found there is continued.
+    device
+        where to train.
 
     Raises
     ------
@@ -56,11 +59,11 @@ class GuidedTraining(ResumableRun):
     model: GuidedDenoiser
     average: GuidedDenoiser
 
-    def __init__(self, config: GuidedConfig, folder: str | Path) -> None:
-        self.config, self.folder = config, Path(folder)
+    def __init__(self, config: GuidedConfig, folder: str | Path, device: str = "cpu") -> None:
+        self.config, self.folder, self.device = config, Path(folder), torch.device(device)
         self.processes = Processes()
         torch.manual_seed(config.seed)  # the mask network starts at random
-        self.model = _started(config).train()
+        self.model = _started(config).to(self.device).train()
         self.model.plain.requires_grad_(False)
         self.optimizer = _optimizer(self.model, config)
         hold(self.model.denoiser, self.optimizer, averagedness=config.averagedness)
@@ -73,12 +76,14 @@ class GuidedTraining(ResumableRun):
         return self.average.denoiser
 
     def _advance(self) -> float:
-        config, samples = self.config, self.samples.at(self.step)
+        config, samples = self.config, self._drawn(self.samples.at)
         for group in self.optimizer.param_groups:
             group["lr"] = group["rate"] * _schedule(self.step, config.steps)
         for name, parameter in self.model.denoiser.named_parameters():
             parameter.requires_grad_(self.step >= config.unfreeze and not name.endswith("tau"))
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
+        ):
             scales = self.model.mask(samples.guide, samples.sigma, samples.dial)
         restored = shrink(self.model.denoiser, samples.noisy, samples.sigma, scales)
         error = (restored - samples.clean).square().mean(dim=(1, 2, 3))
@@ -86,6 +91,7 @@ class GuidedTraining(ResumableRun):
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        self._draw_ahead(self.samples.at)
         return float(loss.detach())
 
 

@@ -47,13 +47,14 @@ class GuidedSamples:
     config
         says how many, how large, how noisy; all randomness comes from its seed and the step.
     plain
-        the denoiser whose results are the guides.
+        the denoiser whose results are the guides; samples are drawn where it is.
     """
 
     def __init__(self, config: GuidedConfig, plain: LipschitzDenoiser) -> None:
         self.config, self.plain = config, plain
-        photographs = Photographs(config.train, config.in_channels, config.patch)
-        self.batches = Batches(config, photographs, torch.device("cpu"))
+        self.device = next(plain.parameters()).device
+        photographs = Photographs(config.train, config.in_channels, config.patch, self.device)
+        self.batches = Batches(config, photographs, self.device)
 
     @cached_property
     def crops(self) -> RestoredCrops:
@@ -70,20 +71,26 @@ class GuidedSamples:
         config, batch = self.config, self.batches.at(step)
         generator = torch.Generator().manual_seed((config.seed * 7_919 + step) % 2**32)
         guide = self.plain(batch.noisy, batch.sigma)
-        weight = noise_weight(batch.sigma)
-        turned = torch.rand(len(weight), generator=generator) < config.dial_share
-        drawn = torch.rand(len(weight), generator=generator)
-        dial = torch.where(turned, drawn, torch.ones(len(weight)))[:, None, None, None]
+        weight, count = noise_weight(batch.sigma), self.config.batch
+        turned = torch.rand(count, generator=generator) < config.dial_share
+        drawn = torch.rand(count, generator=generator)
+        dial = torch.where(turned, drawn, torch.ones(count))[:, None, None, None]
+        dial = dial.to(self.device, non_blocking=True)
         samples = Samples(batch.clean, batch.noisy, guide, batch.sigma, weight, dial)
         if config.restored and step >= config.unfreeze:
-            chosen = torch.rand(len(weight), generator=generator) < config.restored_share
-            for index in torch.nonzero(chosen).flatten().tolist():
-                self._replace(samples, index, generator)
+            chosen = torch.rand(count, generator=generator) < config.restored_share
+            if chosen.any():
+                self._replace(samples, torch.nonzero(chosen).flatten(), generator)
         return samples
 
-    def _replace(self, samples: Samples, index: int, generator: Generator) -> None:
-        """Put a restored crop in the place of a sample."""
-        clean, noisy, guide, sigma = self.crops.draw(self.config.patch, generator)
-        samples.clean[index], samples.noisy[index], samples.guide[index] = clean, noisy, guide
-        samples.sigma[index] = sigma
-        samples.weight[index] = _USUAL / (guide - clean).square().mean().clamp(min=_LEAST)
+    def _replace(self, samples: Samples, places: Tensor, generator: Generator) -> None:
+        """Put restored crops in the places of samples."""
+        crops = [self.crops.draw(self.config.patch, generator) for _ in places]
+        places, clean, noisy, guide, sigma = (
+            part.to(self.device, non_blocking=True)
+            for part in (places, *map(torch.stack, zip(*crops, strict=True)))
+        )
+        samples.clean[places], samples.noisy[places] = clean, noisy
+        samples.guide[places], samples.sigma[places] = guide, sigma
+        error = (guide - clean).square().mean(dim=(1, 2, 3))
+        samples.weight[places] = _USUAL / error.clamp(min=_LEAST)

@@ -7,6 +7,7 @@ motion kernels, missing pixels and down-sampling are drawn by deepinv's generato
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from pnp_lip.solvers.data_term import DataTerm
 
 __all__ = ["RestoredCrops", "restore_crops"]
 
-#: Standard deviations of the noise of observations, and strengths of the denoiser relative to them.
+#: Standard deviations of the noise of observations, in equal ratios, and strengths of the denoiser
+#: relative to them.
 _NOISE, _STRENGTH = (0.005, 0.07), (0.5, 1.0)
 #: Strengths that fill missing pixels.
 _HOLES = (0.02, 0.08)
@@ -80,13 +82,18 @@ class RestoredCrops:
 def restore_crops(
     denoiser: LipschitzDenoiser, folders: tuple[str, ...], count: int, seed: int = 0
 ) -> RestoredCrops:
-    """Restore ``count`` random crops of photographs, a multiple of four, with ``denoiser``."""
-    photographs = Photographs(folders, denoiser.in_channels, _SIDE)
+    """Restore ``count`` random crops of photographs, a multiple of four, with ``denoiser``.
+
+    Computed where the denoiser is; the crops lie in the memory of the CPU.
+    """
+    device = next(denoiser.parameters()).device
+    photographs = Photographs(folders, denoiser.in_channels, _SIDE, device)
     parts: list[tuple[Tensor, ...]] = []
     for group in tqdm(range(count // _TOGETHER), desc="restoring crops"):
         generator = torch.Generator().manual_seed(seed * 1_000_003 + group)
         clean = photographs.patches(_TOGETHER, generator)
-        parts.append(_restore(denoiser, clean, generator, group))
+        restored = _restore(denoiser, clean, generator, group)
+        parts.append(tuple(part.cpu() for part in restored))
     clean, noisy, guide, sigma = (torch.cat(values) for values in zip(*parts, strict=True))
     return RestoredCrops(clean.half(), noisy.half(), guide.half(), sigma)
 
@@ -97,6 +104,7 @@ def _restore(
 ) -> tuple[Tensor, ...]:
     physics, sigma, lipschitz = _physics(group % 4, clean, generator)
     torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))  # deepinv's noise
+    physics = physics.to(clean.device)
     data = DataTerm(physics(clean), physics)
     stepsize = 1.9 / lipschitz
     restored = data.adjoint_of_y / lipschitz
@@ -113,7 +121,8 @@ def _physics(kind: int, clean: Tensor, generator: Generator) -> tuple[LinearPhys
 
     Blur for two kinds of four, then missing pixels, then larger pixels.
     """
-    noise, share = _between(*_NOISE, generator), _between(*_STRENGTH, generator)
+    low, high = map(math.log, _NOISE)
+    noise, share = math.exp(_between(low, high, generator)), _between(*_STRENGTH, generator)
     model, size = GaussianNoise(noise), tuple(clean.shape[1:])
     if kind < 2:
         kernels = MotionBlurGenerator((_KERNEL, _KERNEL))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ from pnp_lip.weights import write_weights
 
 __all__ = ["ResumableRun"]
 
+_Drawn = TypeVar("_Drawn")
+
 
 class ResumableRun(ABC):
     """Iterate over :meth:`run` to advance; all randomness of a step must come from its number.
@@ -29,6 +32,8 @@ class ResumableRun(ABC):
     config, folder
         what is trained, and where ``checkpoint.safetensors``, ``weights.safetensors`` and
         ``curve.json`` live.
+    device
+        where it is trained.
     processes
         this process among those that train together.
     model, average
@@ -44,6 +49,7 @@ class ResumableRun(ABC):
 
     config: TrainingConfig
     folder: Path
+    device: torch.device
     processes: Processes
     model: nn.Module
     average: nn.Module
@@ -52,6 +58,19 @@ class ResumableRun(ABC):
     @abstractmethod
     def _advance(self) -> float:
         """Make one step; returns the loss."""
+
+    _ahead: tuple[int, Any] | None = None
+
+    def _drawn(self, at: Callable[[int], _Drawn]) -> _Drawn:
+        """What ``at`` draws for this step, or drew while the GPU computed the last one."""
+        if self._ahead is not None and self._ahead[0] == self.step:
+            return cast(_Drawn, self._ahead[1])
+        return at(self.step)
+
+    def _draw_ahead(self, at: Callable[[int], _Drawn]) -> None:
+        """Draw for the next step, where a GPU still computes this one."""
+        if self.device.type != "cpu" and self.step + 1 < self.config.steps:
+            self._ahead = self.step + 1, at(self.step + 1)
 
     def _parts(self) -> dict[str, nn.Module]:
         """What a checkpoint holds besides the moments of the optimiser."""

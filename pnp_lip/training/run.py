@@ -26,7 +26,7 @@ from pnp_lip.data.patches import Photographs
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.errors import InputError
 from pnp_lip.layers import ConvGradientStep
-from pnp_lip.training.batches import Batch, Batches
+from pnp_lip.training.batches import Batches
 from pnp_lip.training.config import TrainingConfig
 from pnp_lip.training.evaluation import LEVELS, noise_weight
 from pnp_lip.training.optimizer import make_optimizer, set_rates
@@ -92,7 +92,6 @@ class Training(ResumableRun):
                 cast(ConvGradientStep, layer).activation.compile()
         photographs = Photographs(config.train, config.in_channels, config.patch, self.device)
         self.batches = Batches(config, photographs, self.device, processes.rank)
-        self._ready: tuple[int, Batch] | None = None
         self._begin()
         self.parallel: nn.Module = self.model
         if processes.size > 1:
@@ -103,7 +102,7 @@ class Training(ResumableRun):
         return parts if self.factors is None else parts | {"factors": self.factors}
 
     def _advance(self) -> float:
-        config, batch = self.config, self._batch()
+        config, batch = self.config, self._drawn(self.batches.at)
         set_rates(self.optimizer, self.step, config.steps)
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"
@@ -116,15 +115,8 @@ class Training(ResumableRun):
         if self.factors is not None:
             self.factors.pull_back()
         self.optimizer.step()
-        if self.device.type != "cpu":
-            self._ready = (self.step + 1, self.batches.at(self.step + 1))
+        self._draw_ahead(self.batches.at)
         return float(loss.detach())
-
-    def _batch(self) -> Batch:
-        """The batch of this step; on a GPU it was drawn while the GPU computed the last one."""
-        if self._ready is not None and self._ready[0] == self.step:
-            return self._ready[1]
-        return self.batches.at(self.step)
 
 
 def train_with_progress(training: ResumableRun) -> None:
