@@ -95,7 +95,7 @@ def test_a_shipped_configuration_is_found_by_its_name(folder: Path) -> None:
     from pnp_lip.weights import shipped_configurations
 
     names = shipped_configurations()
-    guided = {"grey_guided", "colour_guided", "colour_guided_further"}
+    guided = {"grey_guided", "colour_guided", "grey_guided_further", "colour_guided_further"}
     assert set(names) == {"grey", "colour", *guided}
     for name, path in names.items():
         kind = GuidedConfig if "guided" in name else TrainingConfig

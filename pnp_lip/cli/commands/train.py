@@ -18,12 +18,13 @@ def add(subparsers: Subparsers) -> argparse.ArgumentParser:
         "A run can be cut at any time; the same command continues it to the same result. Writes "
         "weights.safetensors, curve.json and checkpoint.safetensors into the folder. Images are "
         "looked for below the folder named by PNP_LIP_DATA. Several processes: torchrun "
-        "--nproc-per-node 2 -m pnp_lip train CONFIG --device cuda, each with its own patches.",
+        "--nproc-per-node 2 -m pnp_lip train CONFIG --device cuda, each with its own patches; a guided "
+        "denoiser takes one.",
     )
     parser.add_argument(
         "config",
         help="TOML file, or the name of a shipped one: grey, colour, grey_guided, colour_guided, "
-        "colour_guided_further",
+        "grey_guided_further, colour_guided_further",
     )
     parser.add_argument("--folder", default="runs/train", help="of the run (default runs/train)")
     parser.add_argument("--device", default="cpu", help="where to train (default cpu)")
