@@ -37,7 +37,7 @@ from pnp_lip.quality import psnr
 from pnp_lip.recipes import deblur
 from pnp_lip.recipes.problem import Problem
 from pnp_lip.solvers import ForwardBackward, GuidedPlugAndPlay, PlugAndPlay
-from pnp_lip.training import GuidedConfig, GuidedTraining
+from pnp_lip.training import GuidedConfig, GuidedTraining, train_with_progress
 
 NAMES = ("plain", "guided", "post-processor", "fine-tuned")
 LEVELS, NOISE, STRENGTHS, CHOICE = (5, 15, 25, 50), (0.01, 0.03), (0.6, 0.8, 1.0), 1
@@ -61,12 +61,12 @@ def configuration(options: argparse.Namespace) -> GuidedConfig:
 def trained(options: argparse.Namespace) -> dict[str, nn.Module]:
     """All denoisers; trained, or read from runs that are complete."""
     config = configuration(options)
-    control = PostProcessorTraining(config, options.folder / "post-processor").run()
-    run = GuidedTraining(config, options.folder / "guided")
-    for _ in run.run():
-        pass
-    further = fine_tuned(control, config, options.further, options.folder / "fine-tuned")
-    models = (LipschitzDenoiser(1), run.average, control, further)
+    control = PostProcessorTraining(config, options.folder / "post-processor")
+    guided = GuidedTraining(config, options.folder / "guided")
+    for run in (control, guided):
+        train_with_progress(run)
+    further = fine_tuned(control.average, config, options.further, options.folder / "fine-tuned")
+    models = (LipschitzDenoiser(1), guided.average, control.average, further)
     return dict(zip(NAMES, models, strict=True))
 
 

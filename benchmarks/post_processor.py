@@ -17,13 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pnp_lip.data.patches import read_folder
 from pnp_lip.denoisers.lipschitz import LipschitzDenoiser
 from pnp_lip.denoisers.mask import MaskNetwork
-from pnp_lip.training import GuidedConfig, validation_psnr
-from pnp_lip.training.checkpoint import Checkpoint
+from pnp_lip.training import GuidedConfig, Processes, train_with_progress, validation_psnr
 from pnp_lip.training.evaluation import LEVELS
 from pnp_lip.training.guided_samples import GuidedSamples
+from pnp_lip.training.resumable import ResumableRun
 
 __all__ = ["PostProcessor", "PostProcessorTraining"]
 
@@ -65,7 +64,7 @@ class PostProcessor(nn.Module):
         return z + levels[:, None, None, None] * correction
 
 
-class PostProcessorTraining:
+class PostProcessorTraining(ResumableRun):
     """A run that can be cut and continued, on the samples of :class:`pnp_lip.training.GuidedTraining`.
 
     Parameters
@@ -79,10 +78,15 @@ class PostProcessorTraining:
         weights to start from, a trained post-processor.
     """
 
+    config: GuidedConfig
+    model: PostProcessor
+    average: PostProcessor
+
     def __init__(
         self, config: GuidedConfig, folder: Path, start: PostProcessor | None = None
     ) -> None:
-        self.config, self.checkpoint = config, folder / "checkpoint.safetensors"
+        self.config, self.folder, self.device = config, folder, torch.device("cpu")
+        self.processes = Processes()
         torch.manual_seed(config.seed)
         plain = LipschitzDenoiser.from_weights(config.initial, config.in_channels)
         sizes = {"channels": config.mask_channels, "blocks": config.mask_blocks}
@@ -91,26 +95,19 @@ class PostProcessorTraining:
         self.average = copy.deepcopy(self.model).eval()
         self.optimizer = torch.optim.Adam(self.model.network.parameters(), lr=0, betas=(0.9, 0.99))
         self.samples = GuidedSamples(config, self.model.plain)
-        self.step = 0
-        self.curve: list[dict[str, float]] = []
-        if self.checkpoint.is_file():
-            self.step, self.curve = self._state().read(self.checkpoint, config)
+        self._begin()
 
-    def run(self) -> PostProcessor:
-        """Train to the end; returns the averaged weights."""
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        while self.step < self.config.steps:
-            self._advance()
-            if self.step % self.config.evaluate_every == 0 or self.step == self.config.steps:
-                self.curve.append(self._evaluate())
-                print(self.checkpoint.parent.name, self.curve[-1], flush=True)
-                self._state().write(self.checkpoint, self.config, self.step, self.curve)
-        return self.average
+    def save(self) -> None:
+        """Write the checkpoint; nothing ships these weights."""
+        self._state().write(self.checkpoint, self.config, self.step, self.curve)
 
-    def _state(self) -> Checkpoint:
-        return Checkpoint({"model": self.model, "average": self.average}, self.optimizer)
+    def _evaluated(self) -> dict[str, float]:
+        levels = {
+            f"psnr_{s}": validation_psnr(self.average, self.validation, s / 255) for s in LEVELS
+        }
+        return {"step": self.step, **levels}
 
-    def _advance(self) -> None:
+    def _advance(self) -> float:
         config, samples = self.config, self.samples.at(self.step)
         left = (config.steps - self.step) / (config.steps * 0.4)
         rate = min(1.0, (self.step + 1) / 100) * min(1.0, 0.01 + 0.99 * left)
@@ -122,18 +119,7 @@ class PostProcessorTraining:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        self.step += 1
-        decay = min(config.ema, self.step / (self.step + 10))
-        with torch.no_grad():
-            for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                kept.lerp_(new, 1 - decay)
-
-    def _evaluate(self) -> dict[str, float]:
-        config = self.config
-        images = read_folder(config.validation, config.in_channels)[: config.validation_images]
-        parts = [image[:, :320, :320] for image in images]
-        levels = {f"psnr_{s}": validation_psnr(self.average, parts, s / 255) for s in LEVELS}
-        return {"step": self.step, **levels}
+        return float(loss.detach())
 
 
 def fine_tuned(
@@ -141,4 +127,6 @@ def fine_tuned(
 ) -> PostProcessor:
     """Trained further on restored crops alone."""
     further = replace(config, steps=steps, unfreeze=0, restored_share=1.0, seed=config.seed + 1)
-    return PostProcessorTraining(further, folder, start).run()
+    training = PostProcessorTraining(further, folder, start)
+    train_with_progress(training)
+    return training.average

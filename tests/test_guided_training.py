@@ -12,6 +12,7 @@ import pytest
 import torch
 from skimage import io
 
+from benchmarks.post_processor import PostProcessorTraining
 from pnp_lip import GuidedDenoiser, LipschitzDenoiser, write_weights
 from pnp_lip.certifier import prove
 from pnp_lip.cli.train import train as train_command
@@ -74,6 +75,20 @@ def test_a_run_that_was_cut_continues_to_the_same_bits(
     ends = state(whole), state(again)
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
     assert whole.curve == again.curve
+
+
+def test_the_control_is_trained_on_the_same_samples_and_continues_too(
+    config: GuidedConfig, tmp_path: Path
+) -> None:
+    whole = PostProcessorTraining(config, tmp_path / "whole")
+    losses = list(whole.run())
+    cut = PostProcessorTraining(config, tmp_path / "cut")
+    first = [loss for loss, _ in zip(cut.run(), range(3), strict=False)]
+    again = PostProcessorTraining(config, tmp_path / "cut")
+    assert first + list(again.run()) == losses
+    assert whole.curve == again.curve
+    # At the first step both networks change nothing yet: the loss is that of the plain result.
+    assert losses[0] == pytest.approx(next(GuidedTraining(config, tmp_path / "guided").run()))
 
 
 def test_filters_wait_and_then_move_inside_their_constraint(
@@ -243,3 +258,28 @@ def test_a_configuration_with_any_key_of_guided_runs_is_one(tmp_path: Path) -> N
                 config=str(tmp_path / "run.toml"), folder=str(tmp_path / "run"), device="cpu"
             )
         )
+
+
+def test_several_processes_do_not_write_one_run(
+    config: GuidedConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    folder = tmp_path / "run"
+    options = argparse.Namespace(config="grey_guided", folder=str(folder), device="cpu")
+    with pytest.raises(InputError, match="trained by one process, got 2"):
+        train_command(options)
+    assert not folder.exists()
+
+
+def test_restored_crops_have_noise_in_equal_ratios(config: GuidedConfig) -> None:
+    from pnp_lip.training.restored import _NOISE, _physics
+
+    clean, levels = torch.rand(1, 1, 96, 96), []
+    for seed in range(300):
+        physics, _, _ = _physics(0, clean, torch.Generator().manual_seed(seed))
+        levels.append(float(physics.noise_model.sigma))
+    low, high = _NOISE
+    middle = (low * high) ** 0.5
+    assert min(levels) >= low
+    assert max(levels) <= high
+    assert 0.4 < sum(level < middle for level in levels) / len(levels) < 0.6

@@ -80,6 +80,10 @@ class ResumableRun(ABC):
         """What is proved averaged at every evaluation."""
         return self.average
 
+    def _evaluated(self) -> dict[str, float]:
+        """A row of the curve."""
+        return evaluate(self.average, self.validation, self.step, self._certified())
+
     def _begin(self) -> None:
         """Read the validation images, and continue from a checkpoint if there is one."""
         images = read_folder(self.config.validation, self.config.in_channels)
@@ -120,9 +124,7 @@ class ResumableRun(ABC):
             self._update_average()
             due = self.step % self.config.evaluate_every == 0 or self.step == self.config.steps
             if due and self.processes.first:
-                self.curve.append(
-                    evaluate(self.average, self.validation, self.step, self._certified())
-                )
+                self.curve.append(self._evaluated())
                 self.save()
             yield loss
 

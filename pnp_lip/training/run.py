@@ -135,8 +135,9 @@ def train_with_progress(training: ResumableRun) -> None:
 
 def _line(evaluation: dict[str, float]) -> str:
     levels = "  ".join(f"sigma {level}: {evaluation[f'psnr_{level}']:.2f} dB" for level in LEVELS)
-    averagedness = evaluation["averagedness"]
-    return f"step {evaluation['step']:.0f}  {levels}  proved averagedness {averagedness:.4f}"
+    proved = evaluation.get("averagedness")
+    bound = "" if proved is None else f"  proved averagedness {proved:.4f}"
+    return f"step {evaluation['step']:.0f}  {levels}{bound}"
 
 
 def _initial(config: TrainingConfig) -> LipschitzDenoiser:
