@@ -356,3 +356,13 @@ def test_a_jpeg_of_several_pictures_is_its_first(tmp_path: Path) -> None:
     first, second = (Image.fromarray(COLOUR).resize((32, 32)) for _ in range(2))
     first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
     assert read_image(tmp_path / "a.jpg").pixels.shape == (1, 3, 32, 32)
+
+
+@pytest.mark.parametrize("start", [b"<html>404</html>", b"P6\n1 1\n255\n\0\0\0", b"GIF89a", b"x"])
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif"])
+def test_a_file_that_is_not_what_its_name_says_is_named(
+    tmp_path: Path, start: bytes, name: str
+) -> None:
+    (tmp_path / name).write_bytes(start)
+    with pytest.raises(ImageFileError, match=f"{name} is no PNG, JPEG or TIFF file"):
+        read_image(tmp_path / name)

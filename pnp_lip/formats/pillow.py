@@ -32,7 +32,7 @@ _DIRECT = ("1", "L", "LA", "RGB", "RGBA", "I;16", "F")
 
 def read_pillow(path: Path) -> Raster:
     """The picture in a PNG or JPEG file as a viewer shows it."""
-    with open_quietly(path, ("PNG", "JPEG", "MPO")) as image:
+    with open_quietly(path, ("PNG", "JPEG")) as image:  # Pillow opens MPO as JPEG
         if image.format == "PNG" and getattr(image, "n_frames", 1) > 1:
             raise ImageFileError("it is an animation: save the frame you mean as an image")
         if _is_deep_png(path):

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from PIL import UnidentifiedImageError
+
 from pnp_lip.formats.arrays import raster_of_array, read_array
 from pnp_lip.formats.pillow import read_pillow
 from pnp_lip.formats.raster import ImageFileError, Raster
@@ -47,6 +49,10 @@ def read_raster(path: str | Path, *, volumes: bool = False) -> Raster:
         return _reader(path, name, volumes)(path)
     except ImageFileError as error:
         raise ImageFileError(f"{path}: {error}") from error
+    except UnidentifiedImageError as error:
+        raise ImageFileError(
+            f"{path} is no PNG, JPEG or TIFF file, whatever its name says: save it as one"
+        ) from error
     except MemoryError as error:
         raise ImageFileError(f"{path} is too large for the memory of this machine") from error
     except Exception as error:  # decoders raise anything on damaged files
