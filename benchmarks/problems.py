@@ -1,6 +1,6 @@
 """Inverse problems solved plainly, guided, and by classical methods, from the same observations.
 
-    PNP_LIP_DATA=... python -m benchmarks.problems [--parts scans poisson ...] [--every 4] [--hours 2]
+    PNP_LIP_DATA=... python -m benchmarks.problems [--parts scans ...] [--every 4 | --turn] [--hours 2]
 
 Every method has one strength, the best on validation images (BSDS500 val32, the phantom "tissue"), which
 the rows "validation" record; where the best was the first or the last that was tried, more were tried.
@@ -41,7 +41,7 @@ from benchmarks.harness import Benchmark, Recording
 from benchmarks.problem_methods import MOST, TOLERANCE, Method
 from benchmarks.problem_tables import TABLES
 from benchmarks.problem_tasks import PARTS, SIDE, VALIDATION, Task
-from benchmarks.protocols import eight_bit_psnr
+from benchmarks.protocols import eight_bit_psnr, in_turn
 from benchmarks.record import Row
 from pnp_lip.recipes.problem import Problem
 
@@ -49,7 +49,7 @@ BENCHMARK = Benchmark(
     name="problems",
     about=__doc__ or "",
     tables=TABLES,
-    selecting=("parts", "every", "only", "methods", "hours"),
+    selecting=("parts", "every", "turn", "only", "methods", "hours"),
     packages=("deepinv", "scikit-image"),
 )
 
@@ -109,7 +109,7 @@ def steps(recording: Recording, options: argparse.Namespace) -> Iterator[None]:
             if options.only and not set(options.only) <= set(task.key):
                 continue
             methods = [m for m in task.methods if not options.methods or m.name in options.methods]
-            numbers = [n for n in task.images if _selected(part, n, options.every)]
+            numbers = [n for n in task.images if _selected(task, n, options)]
             if any(_missing(recording, task, m, n) for m in methods for n in numbers):
                 strengths = strengths_of(recording, task, methods)
                 for number in numbers:
@@ -141,15 +141,21 @@ def _missing(recording: Recording, task: Task, method: Method, number: int) -> b
     return row is None or str(number) not in row["psnr"]
 
 
-def _selected(part: str, number: int, every: int) -> bool:
+def _selected(task: Task, number: int, options: argparse.Namespace) -> bool:
     """Whether an image is measured: only CBSD68 has many."""
-    return part not in ("deblurring", "super-resolution") or number % every == 0
+    part, _, name = task.key
+    if part == "deblurring" and options.turn:
+        return in_turn(number) == name
+    return part not in ("deblurring", "super-resolution") or number % options.every == 0
 
 
 def main() -> None:
     parser = BENCHMARK.parser()
     parser.add_argument("--parts", nargs="+", default=list(PARTS), choices=PARTS)
     parser.add_argument("--every", type=int, default=1, help="take every n-th image of CBSD68 only")
+    parser.add_argument(
+        "--turn", action="store_true", help="blur every image of CBSD68 with one kernel, in turn"
+    )
     parser.add_argument("--only", nargs="+", help="tasks of whose names all of these are a part")
     parser.add_argument("--methods", nargs="+", help="only these")
     parser.add_argument("--hours", type=float, help="begin nothing after this time")

@@ -28,6 +28,7 @@ __all__ = [
     "cropped",
     "deblurring",
     "eight_bit_psnr",
+    "in_turn",
     "levin_kernel",
     "super_resolution",
 ]
@@ -36,6 +37,11 @@ __all__ = [
 KERNELS = tuple(f"k{number}" for number in range(1, 9))
 LEVELS = (12.75, 17.85)
 _MULTIPLE, _GAUSSIAN, _SIDE = 8, 2.0, 25
+
+
+def in_turn(number: int) -> str:
+    """The kernel of an image where each is blurred with one: the first with k1, the ninth again."""
+    return KERNELS[number % len(KERNELS)]
 
 
 def levin_kernel(name: str) -> Tensor:
