@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from benchmarks.harness import timed
 from benchmarks.peer_models import RidgeDescent
 from benchmarks.problem_methods import MOST, TOLERANCE, Restored
+from benchmarks.problem_ridge import RIDGE_LEVEL, Regulariser, minimise
 from pnp_lip.recipes.options import Options, network_of
 from pnp_lip.recipes.problem import Problem
-from pnp_lip.solvers.data_term import DataTerm
-from pnp_lip.solvers.operator_norm import operator_norm
 
 __all__ = [
     "PEERS",
@@ -36,8 +35,8 @@ __all__ = [
 PEERS = Path(os.environ.get("PNP_LIP_PEERS", "peers"))
 #: Primal step of total variation with a quadratic data term, and the most iterations.
 _PRIMAL, _MOST_OF_PEERS = 10.0, 2000
-#: Which CRR-NN (noise level and unrolled steps of its training), and the move at which its solve ends.
-_RIDGE_LEVEL, _RIDGE_STEPS, _RIDGE_TOLERANCE = 25, 10, 1e-5
+#: Unrolled steps in the training of CRR-NN.
+_RIDGE_STEPS = 10
 #: Pixels by which a periodic image is continued for a method that knows no periodic images.
 _MARGIN = 32
 #: Of the linear result that is denoised once.
@@ -93,40 +92,17 @@ def variation_of_counts(problem: Problem, weight: float) -> Restored:
     return problem.in_frame(solution.x).clamp(0, 1), row
 
 
-@torch.no_grad()
 def ridge(problem: Problem, sigma: float) -> Restored:
-    """The convex regulariser CRR-NN, made for noise ``sigma``, by FISTA with restarts."""
-    model = _regulariser()
-    ratio = sigma * 255 / _RIDGE_LEVEL
-    data = DataTerm(problem.y, problem.physics)
-    seconds, (found, iterations) = timed(lambda: _descend(problem, data, model, ratio))
-    return problem.in_frame(found).clamp(0, 1), {"iterations": iterations, "seconds": seconds}
+    """The convex regulariser CRR-NN, made for noise ``sigma``."""
+    regulariser = _regulariser()
+    seconds, (found, steps, met) = timed(lambda: minimise(problem, regulariser, sigma))
+    row = {"iterations": steps, "seconds": seconds, "converged": met}
+    return problem.in_frame(found).clamp(0, 1), row
 
 
 @cache
-def _regulariser() -> RidgeDescent:
-    return RidgeDescent(PEERS, _RIDGE_LEVEL, _RIDGE_STEPS)
-
-
-def _descend(
-    problem: Problem, data: DataTerm, model: RidgeDescent, ratio: float
-) -> tuple[Tensor, int]:
-    norm = operator_norm(problem.physics, problem.start).upper
-    step = 1 / (norm**2 + model.smoothness)
-    x, z, t = problem.start, problem.start, 1.0
-    iterations = 0
-    while iterations < _MOST_OF_PEERS:
-        iterations += 1
-        gradient = data.gradient(z) + model.regularise(z, ratio)
-        new = z - step * gradient
-        moved = new - x
-        restart = float((gradient * moved).sum()) > 0
-        following = 1.0 if restart else (1 + (1 + 4 * t * t) ** 0.5) / 2
-        z = new if restart else new + (t - 1) / following * moved
-        x, t = new, following
-        if float(moved.norm()) < _RIDGE_TOLERANCE * float(x.norm()):
-            break
-    return x, iterations
+def _regulariser() -> Regulariser:
+    return Regulariser(RidgeDescent(PEERS, RIDGE_LEVEL, _RIDGE_STEPS))
 
 
 def start(problem: Problem, _: float) -> Restored:

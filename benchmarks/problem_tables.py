@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.harness import Table
 from benchmarks.markdown import fixed, table
-from benchmarks.problem_methods import DENOISED, GUIDED, OTHERS, PLAIN, TIKHONOV, TV
+from benchmarks.problem_methods import DENOISED, GUIDED, OTHERS, PLAIN, RIDGE, TIKHONOV, TV
 from benchmarks.record import Key, Row, Rows
 
 __all__ = ["TABLES"]
@@ -113,7 +113,7 @@ def kernels_table(part: str) -> Table:
         lines = []
         for level in levels:
             tasks = {name: _methods(rows, (part, level, name)) for name in kernels}
-            for method in (PLAIN, GUIDED, TV, TIKHONOV):
+            for method in (PLAIN, GUIDED, TV, RIDGE, TIKHONOV):
                 cells = {n: _psnr([of], method) for n, of in tasks.items() if method in of}
                 if cells:
                     whole = len(cells) == len(kernels)

@@ -39,7 +39,7 @@ from pnp_lip.data.phantoms import phantom
 from pnp_lip.recipes import ct, deblur, mri, photons
 from pnp_lip.recipes.problem import Problem
 
-__all__ = ["PARTS", "SIDE", "VALIDATION", "Task"]
+__all__ = ["CT_VARIATION", "PARTS", "SCANNED", "SIDE", "VALIDATION", "Task"]
 
 #: Sides of the middle parts of photographs that are reported (grey) and of those to choose on.
 SIDE, VALIDATION = 128, 192
@@ -48,7 +48,9 @@ _FACTORS = (0.6, 0.72, 0.86, 1.04)
 #: The same for total variation, whose weight is not a standard deviation.
 _WEIGHTS = (0.35, 0.5, 0.7, 1.0)
 #: Residual of scans, whose solves approach their end slowly: at 1e-4 eight coils are 1.7 dB from it.
-_SCANNED = 1e-5
+SCANNED = 1e-5
+#: Of the primal-dual iteration in CT, each step of which is a conjugate gradient.
+CT_VARIATION = TOLERANCE
 _TEMPLATE = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
 
 
@@ -118,6 +120,7 @@ def methods(
     scale: float = 1.0,
     weight: float = 0.5,
     tolerance: float = TOLERANCE,
+    of_variation: float | None = None,
 ) -> list[Method]:
     """Guided and plain with strengths about ``scale`` times the noise, total variation with ``weight``."""
     unit = scale * noise
@@ -125,7 +128,7 @@ def methods(
     ours = Ours(solver, tolerance)
     smooth = variation_of_counts
     if solver != "primal-dual":
-        smooth = partial(variation, tolerance=tolerance)
+        smooth = partial(variation, tolerance=of_variation or tolerance)
     return [
         Method(GUIDED, ours.guided, tries),
         Method(PLAIN, ours.plain, tries),
@@ -153,7 +156,7 @@ def deblurring_tasks() -> Iterator[Task]:
 
 def super_resolution_tasks() -> Iterator[Task]:
     pose = partial(protocols.super_resolution, level=2.55)
-    compared = [*methods(0.01, scale=1.5), Method("bicubic", start)]
+    compared = [*methods(0.01, scale=1.5), *_ridges(0.0004), Method("bicubic", start)]
     key = ("super-resolution", "2.55", "gaussian")
     yield Task(key, _colour("cbsd68"), pose, validation_parts(3), compared, pose)
 
@@ -169,7 +172,7 @@ def set3c_tasks() -> Iterator[Task]:
         }
         for name, pose in posed.items():
             key = ("set3c", f"{noise:g}", name)
-            compared = methods(noise, scale=0.8)
+            compared = [*methods(noise, scale=0.8), *_ridges(0.001 if noise < 0.02 else 0.004)]
             yield Task(key, images, pose, validation_parts(3), compared, posed["k1"])
 
 
@@ -180,22 +183,23 @@ def scan_tasks() -> Iterator[Task]:
     for coils in (1, 8):
         scan = partial(mri.simulated, acceleration=4, noise=0.005, seed=0, coils=coils)
         scale = 3.0 if coils == 1 else 0.8
-        ours = methods(0.005, scale=scale, weight=0.2, tolerance=_SCANNED)
-        compared = [*ours, *_ridges(0.005), Method("zero-filled", start)]
+        ours = methods(0.005, scale=scale, weight=0.2, tolerance=SCANNED)
+        ridges = _ridges(0.0008 if coils == 1 else 0.0003)
+        compared = [*ours, *ridges, Method("zero-filled", start)]
         for name, images in objects.items():
             key = ("mri", f"{coils} coils" if coils > 1 else "1 coil", name)
             yield Task(key, images, scan, chosen, compared, scan)
     project = partial(ct.simulated, angles=ct.evenly(60), noise=0.005, seed=0)
     back_projected = Method("filtered back-projection", start)
-    ours = methods(0.005, scale=0.4, weight=0.2, tolerance=_SCANNED)
-    compared = [*ours, *_ridges(0.005), back_projected]
+    ours = methods(0.005, scale=0.4, weight=0.06, tolerance=SCANNED, of_variation=CT_VARIATION)
+    compared = [*ours, *_ridges(0.0001), back_projected]
     for name, images in objects.items():
         yield Task(("ct", "60 views", name), images, project, chosen, compared, project)
 
 
-def _ridges(noise: float) -> list[Method]:
-    """CRR-NN, where its weights are."""
-    tries = [share * noise for share in (0.5, 1.0, 2.0, 4.0)]
+def _ridges(middle: float) -> list[Method]:
+    """CRR-NN, where its weights are, with strengths about one."""
+    tries = [share * middle for share in (0.625, 1.0, 1.6)]
     found = (PEERS / "convex_ridge_regularizers").is_dir()
     return [Method(RIDGE, ridge, tries)] if found else []
 

@@ -7,10 +7,10 @@ the rows "validation" record; where the best was the first or the last that was 
 Reporting images are used for nothing else. "plain" is the shipped denoiser in the solver that the plan
 names, to a residual of 1e-4 (scans 1e-5); "guided" is the same with a guide from the plain result. Their
 rows say whether the theorem applied and the tolerance was met in every solve. "total variation" is the
-minimiser that deepinv's primal-dual iteration finds, for photons its TVDenoiser in our iteration. CRR-NN is
-its authors' convex regulariser, minimised to its fixed point, where PNP_LIP_PEERS is a folder with the
-clone that benchmarks.peer_models names. deepinv's learned denoisers load public weights at run time and are
-left out.
+minimiser that deepinv's primal-dual iteration finds, to the same residual (CT 1e-4), for photons its
+TVDenoiser in our iteration. CRR-NN is its authors' convex regulariser, minimised until the gradient is 1e-4
+of the image, where PNP_LIP_PEERS is a folder with the clone that benchmarks.peer_models names. deepinv's
+learned denoisers load public weights at run time and are left out.
 
 Rows hold the PSNR of every image by its number in the folder, so a row grows: a later call measures only
 images that are missing. Tables compare means over the images that all methods of a problem have.
@@ -39,8 +39,9 @@ from torch import Tensor
 from benchmarks.choice import best_inside
 from benchmarks.harness import Benchmark, Recording
 from benchmarks.problem_methods import MOST, TOLERANCE, Method
+from benchmarks.problem_ridge import RIDGE_TOLERANCE
 from benchmarks.problem_tables import TABLES
-from benchmarks.problem_tasks import PARTS, SIDE, VALIDATION, Task
+from benchmarks.problem_tasks import CT_VARIATION, PARTS, SCANNED, SIDE, VALIDATION, Task
 from benchmarks.protocols import eight_bit_psnr, in_turn
 from benchmarks.record import Row
 from pnp_lip.recipes.problem import Problem
@@ -161,7 +162,14 @@ def main() -> None:
     parser.add_argument("--hours", type=float, help="begin nothing after this time")
     options: argparse.Namespace = parser.parse_args()
     recording = BENCHMARK.start(
-        options, tolerance=TOLERANCE, most=MOST, side=SIDE, validation=VALIDATION
+        options,
+        tolerance=TOLERANCE,
+        tolerance_scans=SCANNED,
+        tolerance_ct_variation=CT_VARIATION,
+        tolerance_ridge=RIDGE_TOLERANCE,
+        most=MOST,
+        side=SIDE,
+        validation=VALIDATION,
     )
     began = time.monotonic()
     for _ in steps(recording, options):

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from benchmarks import problem_peers
 from benchmarks.choice import best_inside
+from benchmarks.peer_models import RidgeDescent
 from benchmarks.problem_methods import Ours
-from benchmarks.problem_peers import variation
+from benchmarks.problem_peers import ridge, variation
+from benchmarks.problem_ridge import Regulariser, minimise
 from benchmarks.problem_tables import kernels_table, problems_table
 from benchmarks.problems import grown
 from benchmarks.record import Key, Row
@@ -107,3 +113,81 @@ def test_total_variation_is_minimised() -> None:
     for other in others:
         for share in (0.003, 0.03, 0.3, 1.0):
             assert cost(found) < 1.002 * cost(found + share * (other - found))
+
+
+def published(folder: Path) -> RidgeDescent:
+    """A regulariser with the shapes of the published one and smaller numbers, saved as its authors do."""
+    generator = torch.Generator().manual_seed(3)
+    knots = torch.linspace(-0.1, 0.1, 21)
+    kernels = {
+        f"conv_layer.conv_layers.{index}.parametrizations.weight.original": 0.3
+        * torch.randn(shape, generator=generator)
+        for index, shape in enumerate([(2, 1, 3, 3), (4, 2, 3, 3)])
+    }
+    slopes = torch.tensor([0.5, 1.0, 1.5, 2.0])[:, None]
+    splines = (slopes * knots).clamp(-0.06, 0.06).reshape(-1, 1)
+    path = folder / "convex_ridge_regularizers" / "trained_models" / "Sigma_25_t_10"
+    (path / "checkpoints").mkdir(parents=True)
+    weights = kernels | {
+        "activation.coefficients_vect": splines,
+        "lmbd": torch.tensor(4.0),
+        "mu": torch.tensor(0.9),
+    }
+    torch.save({"state_dict": weights}, path / "checkpoints" / "checkpoint_10.pth")
+    return RidgeDescent(folder, 25, 10)
+
+
+def price(model: RidgeDescent, x: Tensor, s: float) -> Tensor:
+    """``s^2 R(x / s)`` with every spline as a sum of ramps, whose integrals are known."""
+    ridge, grid = model.ridge, model.ridge.get_buffer("grid").double()
+    values = model.ridge.get_buffer("values").double()
+    slopes = functional.pad(values.diff(dim=1) / grid.diff(), (1, 1))
+    bends = slopes.diff(dim=1)
+    z = x.reshape(-1, 1, *x.shape[-2:]) * model.scale / s
+    for kernel in ridge.kernels:
+        z = functional.conv2d(z, kernel.double(), padding=1)
+    ramps = (z[..., None] - grid).clamp(min=0).square() / 2
+    total = (z * values[:, :1, None]).sum() + torch.einsum("bchwk,ck->", ramps, bends)
+    return s**2 * model.strength / model.scale * total
+
+
+def test_the_gradient_of_the_ridge_regulariser_is_that_of_its_integral(tmp_path: Path) -> None:
+    model = published(tmp_path)
+    generator = torch.Generator().manual_seed(1)
+    x = torch.rand(1, 3, 9, 12, generator=generator)
+    slow = x.double().requires_grad_()
+    (gradient,) = torch.autograd.grad(price(model, slow, 0.6), slow)
+    quick = Regulariser(model).gradient(x, 0.6)
+    torch.testing.assert_close(quick, gradient.float(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(quick, model.regularise(x, 0.6), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.04])
+def test_the_ridge_regulariser_is_minimised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sigma: float
+) -> None:
+    """The gradient of the whole cost, a convex one, is zero up to the tolerance."""
+    model = published(tmp_path)
+    monkeypatch.setattr(problem_peers, "PEERS", tmp_path)
+    monkeypatch.setattr(
+        problem_peers, "_regulariser", cache(problem_peers._regulariser.__wrapped__)
+    )
+    generator = torch.Generator().manual_seed(0)
+    truth = 0.3 + 0.4 * torch.rand(1, 3, 17, 22, generator=generator)
+    kernel = torch.tensor([[[[0.1, 0.2, 0.1], [0.0, 0.5, 0.1], [0.0, 0.0, 0.0]]]])
+    problem = deblur.simulated(truth, kernel, noise=0.03, seed=0)
+
+    def slope(x: Tensor) -> float:
+        x = x.double().requires_grad_()
+        fit = (problem.physics.A(x.float()).double() - problem.y).square().sum() / 2
+        (gradient,) = torch.autograd.grad(fit + price(model, x, 255 * sigma / 25), x)
+        return float(gradient.norm() / x.detach().norm())
+
+    found, row = ridge(problem, sigma)
+    assert row["converged"]
+    assert row["iterations"] < 200
+    assert slope(problem.start) > 1e-2
+    assert slope(found) < 1.5e-4
+    closer, _, met = minimise(problem, Regulariser(model), sigma, tolerance=2e-6)
+    assert met
+    assert slope(closer) < 3e-6
