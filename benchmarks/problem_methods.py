@@ -17,7 +17,6 @@ from pnp_lip.recipes.problem import Problem
 from pnp_lip.solvers import GuidedPlugAndPlay, GuidedSolution, PlugAndPlay, Solution
 
 __all__ = [
-    "DENOISED",
     "GUIDED",
     "MOST",
     "OTHERS",
@@ -33,7 +32,7 @@ __all__ = [
 
 TOLERANCE, MOST = 1e-4, 400
 PLAIN, GUIDED, TV = "plain", "guided", "total variation"
-TIKHONOV, DENOISED, RIDGE = "Tikhonov", "Tikhonov, denoised once", "CRR-NN"
+TIKHONOV, RIDGE = "Tikhonov", "CRR-NN"
 OTHERS = (
     TIKHONOV,
     "bicubic",

@@ -17,12 +17,11 @@ from benchmarks.harness import timed
 from benchmarks.peer_models import RidgeDescent
 from benchmarks.problem_methods import MOST, TOLERANCE, Restored
 from benchmarks.problem_ridge import RIDGE_LEVEL, Regulariser, minimise
-from pnp_lip.recipes.options import Options, network_of
+from pnp_lip.recipes.options import Options
 from pnp_lip.recipes.problem import Problem
 
 __all__ = [
     "PEERS",
-    "denoised_once",
     "richardson",
     "ridge",
     "start",
@@ -39,8 +38,6 @@ _PRIMAL, _MOST_OF_PEERS = 10.0, 2000
 _RIDGE_STEPS = 10
 #: Pixels by which a periodic image is continued for a method that knows no periodic images.
 _MARGIN = 32
-#: Of the linear result that is denoised once.
-_GAMMA = 16.0
 
 
 @torch.no_grad()
@@ -125,13 +122,3 @@ def tikhonov(problem: Problem, gamma: float) -> Restored:
     mean = problem.y.mean(dim=(-2, -1), keepdim=True).expand_as(problem.start)
     seconds, found = timed(lambda: problem.physics.prox_l2(mean, problem.y, gamma))
     return found.clamp(0, 1), {"iterations": 0, "seconds": seconds}
-
-
-def denoised_once(problem: Problem, sigma: float) -> Restored:
-    """One application of the plain denoiser to a linear result: quick enough for all images."""
-    options = Options(sigma)
-    denoiser = network_of(problem, options).denoiser
-    blurry, row = tikhonov(problem, _GAMMA)
-    with torch.no_grad():
-        found: Tensor = denoiser(blurry, sigma)
-    return found.clamp(0, 1), row

@@ -8,7 +8,8 @@ import numpy as np
 
 from benchmarks.harness import Table
 from benchmarks.markdown import fixed, table
-from benchmarks.problem_methods import DENOISED, GUIDED, OTHERS, PLAIN, RIDGE, TIKHONOV, TV
+from benchmarks.problem_methods import GUIDED, OTHERS, PLAIN, RIDGE, TIKHONOV, TV
+from benchmarks.protocols import KERNELS, in_turn
 from benchmarks.record import Key, Row, Rows
 
 __all__ = ["TABLES"]
@@ -79,29 +80,44 @@ def gains_table(rows: Rows) -> str:
 
 
 def levin_line(rows: Rows) -> str:
-    """Means over the kernels of the published deblurring protocol, on the same images at every level."""
-    groups = [of for name, of in _grouped(rows).items() if name.startswith(TITLES["deblurring"])]
-    everywhere = set.intersection(*(set(_shared(of)) for tasks in groups for of in tasks))
-    plain, guided = (
-        " / ".join(
-            f"{np.mean([of[method]['psnr'][n] for of in tasks for n in everywhere]):.2f}"
-            for tasks in groups
-        )
-        for method in (PLAIN, GUIDED)
+    """Means over the published deblurring protocol, every image with one kernel in turn."""
+    plain, guided = (_in_turn(rows, method) for method in (PLAIN, GUIDED))
+    counted = min(len(psnr) for psnr in (*plain, *guided))
+    texts = (" / ".join(f"{np.mean(psnr):.2f}" for psnr in of) for of in (plain, guided))
+    return "{} dB, with a guide {}".format(*texts) + f" ({counted} images, each with one kernel)"
+
+
+def levin_design(rows: Rows) -> str:
+    """What one kernel for each image says of all pairs, by a method that ran on all of them."""
+    some = [float(np.mean(psnr)) for psnr in _in_turn(rows, TIKHONOV)]
+    every = [
+        float(np.mean([psnr for of in tasks for psnr in of[TIKHONOV]["psnr"].values()]))
+        for _, tasks in _levels(rows)
+    ]
+    return " and ".join(
+        f"{one:.2f} dB instead of {whole:.2f}" for one, whole in zip(some, every, strict=True)
     )
-    return f"{plain} dB, with a guide {guided} ({len(everywhere)} of 68 images)"
 
 
-def levin_ease(rows: Rows) -> str:
-    """How easy the measured images of the deblurring protocol are, by what ran on all of them."""
-    own, whole, count = [], [], 0
-    for level in dict.fromkeys(key[1] for key in rows if key[0] == "deblurring"):
-        found = _methods(rows, ("deblurring", level, "k1"))
-        quick = found[DENOISED]["psnr"]
-        own.append(f"{np.mean([quick[number] for number in _shared(found)]):.2f}")
-        whole.append(f"{np.mean(list(quick.values())):.2f}")
-        count = len(quick)
-    return f"{' / '.join(own)} dB on the images of k1 here and {' / '.join(whole)} on all {count}"
+def _levels(rows: Rows) -> list[tuple[str, list[dict[str, Row]]]]:
+    """The levels of noise of the deblurring protocol, with the methods of each kernel."""
+    levels = dict.fromkeys(key[1] for key in rows if key[0] == "deblurring")
+    return [
+        (one, [_methods(rows, ("deblurring", one, name)) for name in KERNELS]) for one in levels
+    ]
+
+
+def _in_turn(rows: Rows, method: str) -> list[list[float]]:
+    """For each level of noise the PSNR of every image with its kernel in turn."""
+    return [
+        [
+            psnr
+            for name, of in zip(KERNELS, tasks, strict=True)
+            for number, psnr in of[method]["psnr"].items()
+            if in_turn(int(number)) == name
+        ]
+        for _, tasks in _levels(rows)
+    ]
 
 
 def kernels_table(part: str) -> Table:
@@ -117,7 +133,7 @@ def kernels_table(part: str) -> Table:
                 cells = {n: _psnr([of], method) for n, of in tasks.items() if method in of}
                 if cells:
                     whole = len(cells) == len(kernels)
-                    mean = float(np.mean(list(cells.values()))) if whole else None
+                    mean = _psnr(list(tasks.values()), method) if whole else None
                     counted = _images([of for of in tasks.values() if method in of])
                     numbers = [fixed(cells.get(name), 2) for name in kernels]
                     lines.append([level, method, counted, *numbers, fixed(mean, 2)])
@@ -155,12 +171,12 @@ def _methods(rows: Rows, task: Key) -> dict[str, Row]:
 
 def _common(tasks: Sequence[dict[str, Row]]) -> list[str]:
     """Methods that every task has."""
-    return [m for m in tasks[0] if m != DENOISED and all(m in of for of in tasks)]
+    return [m for m in tasks[0] if all(m in of for of in tasks)]
 
 
 def _shared(of: dict[str, Row]) -> list[str]:
     """Images that every method of a task has."""
-    first, *others = (row["psnr"] for name, row in of.items() if name != DENOISED)
+    first, *others = (row["psnr"] for row in of.values())
     return [number for number in first if all(number in psnr for psnr in others)]
 
 
@@ -188,7 +204,7 @@ TABLES: dict[str, Table] = {
     "problems": problems_table,
     "guided-restoration": gains_table,
     "levin-line": levin_line,
-    "levin-ease": levin_ease,
+    "levin-design": levin_design,
     "problem-kernels": kernels_table("deblurring"),
     "problem-kernels-set3c": kernels_table("set3c"),
     "problem-strengths": strengths_table,

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from benchmarks import protocols
 from benchmarks.problem_methods import (
-    DENOISED,
     GUIDED,
     PLAIN,
     RIDGE,
@@ -26,7 +25,6 @@ from benchmarks.problem_methods import (
 )
 from benchmarks.problem_peers import (
     PEERS,
-    denoised_once,
     richardson,
     ridge,
     start,
@@ -149,7 +147,6 @@ def deblurring_tasks() -> Iterator[Task]:
             compared = [
                 *methods(level / 255, scale=0.8),
                 Method(TIKHONOV, tikhonov, (4, 8, 16, 32)),
-                Method(DENOISED, denoised_once, (0.07, 0.1, 0.14, 0.2)),
             ]
             yield Task(key, images, pose, validation_parts(3), compared, blurred["k1"])
 

@@ -17,8 +17,9 @@ from benchmarks.peer_models import RidgeDescent
 from benchmarks.problem_methods import Ours
 from benchmarks.problem_peers import ridge, variation
 from benchmarks.problem_ridge import Regulariser, minimise
-from benchmarks.problem_tables import kernels_table, problems_table
+from benchmarks.problem_tables import kernels_table, levin_design, levin_line, problems_table
 from benchmarks.problems import grown
+from benchmarks.protocols import KERNELS
 from benchmarks.record import Key, Row
 from pnp_lip.recipes import deblur
 from pnp_lip.recipes.problem import Problem
@@ -74,6 +75,19 @@ def test_means_are_over_the_images_that_all_methods_have() -> None:
     plain, guided = kernels_table("deblurring")(rows).splitlines()[2:]
     assert plain == "| 12.75 | plain | 1 x 2 kernels | 20.00 | 23.00 | 21.50 |"
     assert guided == "| 12.75 | guided | 1 x 2 kernels | 21.00 | 25.00 | 23.00 |"
+
+
+def test_a_line_counts_every_image_with_its_kernel_in_turn() -> None:
+    rows: dict[Key, Row] = {}
+    for index, name in enumerate(KERNELS):
+        for method, psnr in (("plain", 20.0), ("guided", 30.0), ("Tikhonov", 10.0)):
+            # Image n has its turn with kernel n; another image is in the row as well, and easier.
+            other = str((index + 1) % 8)
+            values = {str(index): psnr + index, other: 50.0}
+            rows["deblurring", "12.75", name, method] = row(values)
+    line = "23.50 dB, with a guide 33.50 (8 images, each with one kernel)"
+    assert levin_line(rows) == line
+    assert levin_design(rows) == "13.50 dB instead of 31.75"
 
 
 def test_the_plain_result_of_a_guided_solve_is_the_plain_solve() -> None:
