@@ -251,6 +251,12 @@ def guided_line(rows: Rows) -> str:
     return f"{psnr} dB (without {plain}); gain from data to result ≥ {gain}, measured"
 
 
+def quarter_line(rows: Rows) -> str:
+    """Grey images with a guide at the level of the rows that explain, on their images."""
+    del rows
+    return fixed(PEERS.rows()["pnp_lip, guided", str(LEVEL)]["psnr"], 2)
+
+
 BENCHMARK = Benchmark(
     name="guided",
     about=__doc__ or "",
@@ -258,6 +264,7 @@ BENCHMARK = Benchmark(
     | {
         "guided-deblurring": deblurring_table,
         "guided-line": guided_line,
+        "guided-quarter": quarter_line,
         "guided-seconds": application_table,
         "guided-fewer-bits": fewer_bits_line,
     },
