@@ -110,3 +110,17 @@ def test_conditions_of_a_part_are_kept_where_its_result_stands_beside_another() 
             return replace(lipschitz("even", 1.0), conditions=("W % 2 == 0",))
 
         assert "W % 2 == 0" in prove(Beside(), example=torch.rand(1, 1, 8, 8)).conditions
+
+
+@pytest.mark.parametrize("gain", [1.0, 3.0])
+def test_the_first_of_several_results_is_added_in_its_own_shape(gain: float) -> None:
+    """Batch norm as an operator returns the images, means and deviations."""
+    scale, mean, variance = gain * torch.ones(2), torch.zeros(2), torch.ones(2)
+
+    class Normed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            found = torch.native_batch_norm(x, scale, None, mean, variance, False, 0.1, 0.0)
+            return found[0] + x
+
+    upper = prove(Normed(), example=torch.rand(1, 2, 4, 4)).upper
+    assert gain + 1 <= upper <= (gain + 1) * (1 + 1e-9)
