@@ -190,17 +190,21 @@ def test_guides_change_the_denoiser_by_at_most_the_constant(side: int, dial: flo
     assert found > 1e-3 * constant
 
 
-def test_the_constant_is_that_of_a_mask_that_can_be_computed_by_hand() -> None:
+@pytest.mark.parametrize(("limit", "dial"), [(1.0, 1.0), (2.0, 0.5), (3.0, 0.25)])
+def test_the_constant_is_that_of_a_mask_that_can_be_computed_by_hand(
+    limit: float, dial: float
+) -> None:
     """One filter, no blocks: a chain of numbers."""
     torch.manual_seed(0)
     plain = LipschitzDenoiser(1, depth=1, nf=1, kernel_size=3, pretrained=None)
-    guided = GuidedDenoiser.starting_from(plain, channels=1, blocks=1, limit=1.0).eval()
+    guided = GuidedDenoiser.starting_from(plain, channels=1, blocks=1, limit=limit).eval()
     with torch.no_grad():
         for parameter in guided.mask.parameters():
             parameter.zero_()
         guided.mask.stem.weight[0, 0, 1, 1] = 3.0
         guided.mask.head.weight.fill_(0.5)
     project(guided, averagedness=0.8)
+    guided.dial = dial
     layer = guided.denoiser.steps[0]
     level = torch.tensor([SIGMA])
     reach = float(
@@ -208,7 +212,7 @@ def test_the_constant_is_that_of_a_mask_that_can_be_computed_by_hand() -> None:
     )
     (leaf,) = prove(guided.denoiser).leaves()
     filters = float(layer.tau) * (leaf.norm_upper or math.nan)
-    expected = filters * reach * 0.5 * 3.0 * 2 * 2 * math.e
+    expected = filters * reach * 0.5 * 3.0 * 2 * 2 * dial * math.exp(dial * limit)
     assert guide_constant(guided, SIGMA) == pytest.approx(expected, rel=0.03)
     guided.dial = 0.0
     assert guide_constant(guided, SIGMA) == 0.0

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import torch
-from deepinv.physics import Denoising, GaussianNoise, Inpainting, LinearPhysics
+from deepinv.physics import Blur, Denoising, GaussianNoise, Inpainting, LinearPhysics
 from torch import Tensor
 
 from pnp_lip import LipschitzDenoiser
 from pnp_lip.solvers import ForwardBackward, NormSource, running
+from pnp_lip.solvers.convolution_rules import _separable
 from pnp_lip.solvers.data_term import _is_batch
+from pnp_lip.solvers.dense import columns
 from pnp_lip.solvers.iteration import StoppingRule
 from pnp_lip.solvers.operator_norm import _RULES, OperatorNorm, operator_norm
 from pnp_lip.solvers.root_search import RootSearch
@@ -125,3 +127,15 @@ def test_a_bound_a_hundredth_above_the_norm_is_tried_again_on_a_matrix(
     else:
         assert found == given
     assert operator_norm(physics, x) is found
+
+
+@pytest.mark.parametrize("padding", ["reflect", "replicate", "circular", "valid"])
+def test_a_kernel_of_one_row_times_one_column_has_the_product_of_their_norms(padding: str) -> None:
+    first = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    second = torch.tensor([0.3, 1.0, -0.4, 0.2, -1.0], dtype=torch.float64)
+    kernel = torch.outer(first, second)
+    physics = Blur(kernel[None, None], padding=padding)
+    x = torch.zeros(1, 1, 7, 9, dtype=torch.float64)
+    exact = float(torch.linalg.matrix_norm(columns(physics, x).double(), 2))
+    assert exact * (1 - 1e-6) <= _separable(kernel, physics, x) <= exact * (1 + 3e-3)
+    assert _separable(kernel + torch.eye(3, 5), physics, x) == math.inf
