@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import sys
 import warnings
 from typing import Any
 
@@ -43,10 +45,11 @@ from torch import Tensor
 
 from pnp_lip.solvers import NormSource, OperatorNorm, operator_norm, projection_rules
 from pnp_lip.solvers.absolute_operators import absolute_operator
-from pnp_lip.solvers.convolution_rules import blur_spectrum
-from pnp_lip.solvers.dense import dense_norm
+from pnp_lip.solvers.convolution_rules import _separable, blur_spectrum
+from pnp_lip.solvers.dense import columns, dense_norm
 from pnp_lip.solvers.measurements import parts_of
 from pnp_lip.solvers.nonnegative import collatz_wielandt
+from pnp_lip.solvers.operator_norm import _RULES
 
 N = 16
 
@@ -389,3 +392,37 @@ def test_the_value_of_a_finer_physics_knows_the_signs_of_its_upsampling() -> Non
     bound, exact = operator_norm(physics, x), float(singular_values(physics, x)[0])
     assert exact * (1 - 1e-5) <= bound.upper <= exact * 1.003
     assert bound.value == pytest.approx(exact, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("upper", "value", "tried"),
+    [(2.0, 2.0, False), (0.5, 0.5, False), (0.504, 0.5, False), (2.1, 2.0, True), (0.6, 0.5, True)],
+)
+def test_a_bound_a_hundredth_above_the_norm_is_tried_again_on_a_matrix(
+    monkeypatch: pytest.MonkeyPatch, upper: float, value: float, tried: bool
+) -> None:
+    def dense(physics: LinearPhysics, x: Tensor) -> tuple[float, float]:
+        return value * 1.0001, value
+
+    given = OperatorNorm(upper, NormSource.NONNEGATIVE, lower=0.25, value=value)
+    monkeypatch.setitem(_RULES, Inpainting, lambda physics, x: given)
+    monkeypatch.setattr(sys.modules[operator_norm.__module__], "dense_norm", dense)
+    physics, x = Inpainting((1, 4, 4), mask=torch.ones(1, 4, 4)), torch.zeros(1, 1, 4, 4)
+    found = operator_norm(physics, x)
+    if tried:
+        assert found == OperatorNorm(value * 1.0001, NormSource.DENSE, 0.25, value)
+    else:
+        assert found == given
+    assert operator_norm(physics, x) is found
+
+
+@pytest.mark.parametrize("padding", ["reflect", "replicate", "circular", "valid"])
+def test_a_kernel_of_one_row_times_one_column_has_the_product_of_their_norms(padding: str) -> None:
+    first = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    second = torch.tensor([0.3, 1.0, -0.4, 0.2, -1.0], dtype=torch.float64)
+    kernel = torch.outer(first, second)
+    physics = Blur(kernel[None, None], padding=padding)
+    x = torch.zeros(1, 1, 7, 9, dtype=torch.float64)
+    exact = float(torch.linalg.matrix_norm(columns(physics, x).double(), 2))
+    assert exact * (1 - 1e-6) <= _separable(kernel, physics, x) <= exact * (1 + 3e-3)
+    assert _separable(kernel + torch.eye(3, 5), physics, x) == math.inf

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import math
-import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from deepinv.physics import Blur, Denoising, GaussianNoise, Inpainting, LinearPhysics
+from deepinv.physics import Denoising, GaussianNoise
 from torch import Tensor
 
 from pnp_lip import LipschitzDenoiser
-from pnp_lip.solvers import ForwardBackward, NormSource, running
-from pnp_lip.solvers.convolution_rules import _separable
+from pnp_lip.solvers import ForwardBackward, running
 from pnp_lip.solvers.data_term import _is_batch
-from pnp_lip.solvers.dense import columns
 from pnp_lip.solvers.iteration import StoppingRule
-from pnp_lip.solvers.operator_norm import _RULES, OperatorNorm, operator_norm
 from pnp_lip.solvers.root_search import RootSearch
 from pnp_lip.solvers.solution import FixedPointMap
 from pnp_lip.solvers.strength import Level
@@ -105,37 +101,3 @@ def test_a_callback_is_called_with_every_iteration_and_its_image(
     y = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
     solver.solve(y, Denoising(), callback=lambda k, x: seen.append((k, tuple(x.shape))))
     assert seen == [(k, (1, 1, 8, 8)) for k in (1, 2, 3, 4)]
-
-
-@pytest.mark.parametrize(
-    ("upper", "value", "tried"),
-    [(2.0, 2.0, False), (0.5, 0.5, False), (0.504, 0.5, False), (2.1, 2.0, True), (0.6, 0.5, True)],
-)
-def test_a_bound_a_hundredth_above_the_norm_is_tried_again_on_a_matrix(
-    monkeypatch: pytest.MonkeyPatch, upper: float, value: float, tried: bool
-) -> None:
-    def dense(physics: LinearPhysics, x: Tensor) -> tuple[float, float]:
-        return value * 1.0001, value
-
-    given = OperatorNorm(upper, NormSource.NONNEGATIVE, lower=0.25, value=value)
-    monkeypatch.setitem(_RULES, Inpainting, lambda physics, x: given)
-    monkeypatch.setattr(sys.modules[operator_norm.__module__], "dense_norm", dense)
-    physics, x = Inpainting((1, 4, 4), mask=torch.ones(1, 4, 4)), torch.zeros(1, 1, 4, 4)
-    found = operator_norm(physics, x)
-    if tried:
-        assert found == OperatorNorm(value * 1.0001, NormSource.DENSE, 0.25, value)
-    else:
-        assert found == given
-    assert operator_norm(physics, x) is found
-
-
-@pytest.mark.parametrize("padding", ["reflect", "replicate", "circular", "valid"])
-def test_a_kernel_of_one_row_times_one_column_has_the_product_of_their_norms(padding: str) -> None:
-    first = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
-    second = torch.tensor([0.3, 1.0, -0.4, 0.2, -1.0], dtype=torch.float64)
-    kernel = torch.outer(first, second)
-    physics = Blur(kernel[None, None], padding=padding)
-    x = torch.zeros(1, 1, 7, 9, dtype=torch.float64)
-    exact = float(torch.linalg.matrix_norm(columns(physics, x).double(), 2))
-    assert exact * (1 - 1e-6) <= _separable(kernel, physics, x) <= exact * (1 + 3e-3)
-    assert _separable(kernel + torch.eye(3, 5), physics, x) == math.inf
