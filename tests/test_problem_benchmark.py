@@ -187,7 +187,7 @@ def test_the_ridge_regulariser_is_minimised(
         problem_peers, "_regulariser", cache(problem_peers._regulariser.__wrapped__)
     )
     generator = torch.Generator().manual_seed(0)
-    truth = 0.3 + 0.4 * torch.rand(1, 3, 17, 22, generator=generator)
+    truth = 0.3 + 0.4 * torch.rand(1, 3, 18, 21, generator=generator)
     kernel = torch.tensor([[[[0.1, 0.2, 0.1], [0.0, 0.5, 0.1], [0.0, 0.0, 0.0]]]])
     problem = deblur.simulated(truth, kernel, noise=0.03, seed=0)
 
@@ -205,3 +205,23 @@ def test_the_ridge_regulariser_is_minimised(
     closer, _, met = minimise(problem, Regulariser(model), sigma, tolerance=2e-6)
     assert met
     assert slope(closer) < 3e-6
+
+
+def test_the_bound_of_each_frequency_is_that_of_the_steepest_splines(tmp_path: Path) -> None:
+    """Where borders play no part; and no step of the gradient is longer than the steepest splines say."""
+    regulariser = Regulariser(published(tmp_path))
+    generator = torch.Generator().manual_seed(2)
+    x = torch.zeros(1, 1, 20, 23)
+    x[..., 8:12, 9:14] = torch.rand(4, 5, generator=generator)
+    steepest = regulariser.steepest(x)
+    filtered = torch.fft.irfft2(regulariser.symbol(20, 23) * torch.fft.rfft2(x), s=(20, 23))
+    torch.testing.assert_close(filtered, steepest, rtol=0, atol=1e-5 * float(steepest.abs().max()))
+    y = torch.rand(x.shape, generator=generator)
+    shares = []
+    for size in (1e-3, 0.1, 1.0):
+        turned = regulariser.gradient(y + size * x, 0.5) - regulariser.gradient(y, 0.5)
+        shares.append(float((turned * x).sum() / (size * steepest * x).sum()))
+    assert 0.05 < min(shares) < max(shares) < 1
+    # Near zero every spline but the flat ends has its largest slope.
+    tiny = regulariser.gradient(1e-3 * x, 0.5) / 1e-3
+    torch.testing.assert_close(tiny, steepest, rtol=0, atol=1e-3 * float(steepest.abs().max()))
