@@ -43,10 +43,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from pnp_lip.norms import matrix_norm
 from pnp_lip.solvers import NormSource, OperatorNorm, operator_norm, projection_rules
 from pnp_lip.solvers.absolute_operators import absolute_operator
+from pnp_lip.solvers.absolute_values import ROUNDINGS, absolute_norm
 from pnp_lip.solvers.convolution_rules import _separable, blur_spectrum
 from pnp_lip.solvers.dense import columns, dense_norm
+from pnp_lip.solvers.execution import in_double
 from pnp_lip.solvers.measurements import parts_of
 from pnp_lip.solvers.nonnegative import collatz_wielandt
 from pnp_lip.solvers.operator_norm import _RULES
@@ -360,6 +363,8 @@ def test_every_view_and_every_path_of_an_echo_leaves_room_for_more_roundings(
         physics.angles = torch.linspace(-0.2, 0.2, angles)
         projection_rules._echoes(physics, torch.zeros(1, 1, N, N))
     assert rooms[-1] >= rooms[-2] + 4 * 8 * 50
+    paths = 53 * len(echoes().element_positions)
+    assert rooms[-1] == 8 * (2 * N * N + 4 * paths + 64)
 
 
 def test_a_changed_physics_is_bounded_again() -> None:
@@ -426,3 +431,16 @@ def test_a_kernel_of_one_row_times_one_column_has_the_product_of_their_norms(pad
     exact = float(torch.linalg.matrix_norm(columns(physics, x).double(), 2))
     assert exact * (1 - 1e-6) <= _separable(kernel, physics, x) <= exact * (1 + 3e-3)
     assert _separable(kernel + torch.eye(3, 5), physics, x) == math.inf
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_dense_matrix_pays_for_the_roundings_of_its_entries(signed: bool) -> None:
+    blur, x = Blur(kernel(signed=signed), padding="reflect"), torch.zeros(1, 1, N, N)
+    found, largest = dense_norm(blur, x), absolute_norm(blur, x)
+    assert found is not None
+    assert largest is not None
+    stored = matrix_norm(columns(in_double(blur), x.double()))
+    room = 2 * ROUNDINGS * 2.0**-53 * largest[0]
+    assert room > 100 * math.ulp(stored.upper)
+    assert found[0] - stored.upper == pytest.approx(room, rel=0.05)
+    assert found[1] == stored.lower
