@@ -30,6 +30,7 @@ from benchmarks.problem_peers import (
     start,
     tikhonov,
     variation,
+    variation_by_gradients,
     variation_of_counts,
 )
 from pnp_lip.data.patches import read_folder
@@ -47,7 +48,7 @@ _FACTORS = (0.6, 0.72, 0.86, 1.04)
 _WEIGHTS = (0.35, 0.5, 0.7, 1.0)
 #: Residual of scans, whose solves approach their end slowly: at 1e-4 eight coils are 1.7 dB from it.
 SCANNED = 1e-5
-#: Of the primal-dual iteration in CT, each step of which is a conjugate gradient.
+#: Of total variation in CT, whose steps are short ones of a gradient.
 CT_VARIATION = TOLERANCE
 _TEMPLATE = "mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
 
@@ -118,7 +119,6 @@ def methods(
     scale: float = 1.0,
     weight: float = 0.5,
     tolerance: float = TOLERANCE,
-    of_variation: float | None = None,
 ) -> list[Method]:
     """Guided and plain with strengths about ``scale`` times the noise, total variation with ``weight``."""
     unit = scale * noise
@@ -126,7 +126,7 @@ def methods(
     ours = Ours(solver, tolerance)
     smooth = variation_of_counts
     if solver != "primal-dual":
-        smooth = partial(variation, tolerance=of_variation or tolerance)
+        smooth = partial(variation, tolerance=tolerance)
     return [
         Method(GUIDED, ours.guided, tries),
         Method(PLAIN, ours.plain, tries),
@@ -188,8 +188,10 @@ def scan_tasks() -> Iterator[Task]:
             yield Task(key, images, scan, chosen, compared, scan)
     project = partial(ct.simulated, angles=ct.evenly(60), noise=0.005, seed=0)
     back_projected = Method("filtered back-projection", start)
-    ours = methods(0.005, scale=0.4, weight=0.06, tolerance=SCANNED, of_variation=CT_VARIATION)
-    compared = [*ours, *_ridges(0.0001), back_projected]
+    guided, plain, _ = methods(0.005, scale=0.4, tolerance=SCANNED)
+    smooth = partial(variation_by_gradients, tolerance=CT_VARIATION)
+    total = Method(TV, smooth, [share * 0.0005 for share in _WEIGHTS])
+    compared = [guided, plain, total, *_ridges(0.0001), back_projected]
     for name, images in objects.items():
         yield Task(("ct", "60 views", name), images, project, chosen, compared, project)
 

@@ -7,10 +7,11 @@ the rows "validation" record; where the best was the first or the last that was 
 Reporting images are used for nothing else. "plain" is the shipped denoiser in the solver that the plan
 names, to a residual of 1e-4 (scans 1e-5); "guided" is the same with a guide from the plain result. Their
 rows say whether the theorem applied and the tolerance was met in every solve. "total variation" is the
-minimiser that deepinv's primal-dual iteration finds, to the same residual (CT 1e-4), for photons its
-TVDenoiser in our iteration. CRR-NN is its authors' convex regulariser, minimised until the gradient is 1e-4
-of the image, where PNP_LIP_PEERS is a folder with the clone that benchmarks.peer_models names. deepinv's
-learned denoisers load public weights at run time and are left out.
+minimiser that deepinv's primal-dual iteration finds, to the same residual, in CT a primal-dual iteration
+with gradient steps, to 1e-4, and for photons deepinv's TVDenoiser in our iteration. CRR-NN is its
+authors' convex regulariser, minimised until the gradient is 1e-4 of the image, where PNP_LIP_PEERS is a
+folder with the clone that benchmarks.peer_models names. deepinv's learned denoisers load public weights
+at run time and are left out.
 
 Rows hold the PSNR of every image by its number in the folder, so a row grows: a later call measures only
 images that are missing. Tables compare means over the images that all methods of a problem have.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from torch.nn import functional
 from benchmarks import problem_peers
 from benchmarks.choice import best_inside
 from benchmarks.peer_models import RidgeDescent
-from benchmarks.problem_methods import Ours
-from benchmarks.problem_peers import ridge, variation
+from benchmarks.problem_methods import Ours, Restored
+from benchmarks.problem_peers import ridge, variation, variation_by_gradients
 from benchmarks.problem_ridge import Regulariser, minimise
 from benchmarks.problem_tables import kernels_table, levin_design, levin_line, problems_table
 from benchmarks.problems import grown
@@ -102,7 +103,8 @@ def test_the_plain_result_of_a_guided_solve_is_the_plain_solve() -> None:
     assert abs(kept_row["iterations"] - alone_row["iterations"]) <= 1
 
 
-def test_total_variation_is_minimised() -> None:
+@pytest.mark.parametrize("solve", [variation, variation_by_gradients])
+def test_total_variation_is_minimised(solve: Callable[[Problem, float], Restored]) -> None:
     """No image on segments to the observation, the truth or a random one has a smaller cost.
 
     Up to 0.2 %: the iteration ends at a residual of 1e-4.
@@ -122,7 +124,7 @@ def test_total_variation_is_minimised() -> None:
         fit = (problem.physics.A(x) - problem.y).square().sum() / 2
         return float(fit + weight * squares.sqrt().sum())
 
-    found, _ = variation(problem, weight)
+    found, _ = solve(problem, weight)
     others = [problem.y, truth + 0.2, torch.rand(truth.shape, generator=generator)]
     for other in others:
         for share in (0.003, 0.03, 0.3, 1.0):
