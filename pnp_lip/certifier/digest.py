@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import sysconfig
 import types
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,16 +27,16 @@ __all__ = ["digest", "tensor_bytes"]
 #: What torch keeps for itself: neither read by ``forward`` nor stable between two runs.
 _UNREAD = {"_version", "_is_full_backward_hook", "_non_persistent_buffers_set", "call_super_init"}
 _UNREAD |= {"__doc__", "__module__", "__annotations__", "__parameters__", "__orig_bases__"}
-_UNREAD |= {"__slotnames__"}  # which a copy leaves on its class
+_UNREAD |= {"__slotnames__", "__dataclass_fields__"}  # which a copy and a decorator leave on a class
 _PLAIN = (
     *(bool, int, float, complex, str, bytes, slice, type(None), type(...)),
     *(torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layout),
 )
-#: What is read of a class and of the names that a function reads from its module.
-_READ = (
-    *(types.FunctionType, types.SimpleNamespace, Tensor, np.ndarray, list, tuple, set, dict),
-    *_PLAIN,
-)
+#: What is read of a class and of the names that a function reads; of libraries, without collections.
+_FIXED = (*_PLAIN, types.FunctionType, types.MethodType, partial, Tensor, np.ndarray, nn.Module)
+_READ = (*_FIXED, types.BuiltinFunctionType, types.SimpleNamespace, list, tuple, set, dict)
+#: Where libraries lie whose collections, such as caches, change without anybody's doing.
+_LIBRARIES = [Path(one.__file__).resolve().parent for one in (sysconfig, torch, np)]
 
 
 def digest(module: nn.Module, *, unreadable: Callable[[Any], str] | None = None) -> str:
@@ -95,7 +97,7 @@ class _Reader:
     def read(self, value: Any) -> None:
         if isinstance(value, _PLAIN):
             return self._write("plain", f"{type(value).__name__} {value!r}".encode())
-        if isinstance(value, type):
+        if isinstance(value, type) and not _is_read(value, False):
             return self._write("class", _title(value).encode())
         if id(value) in self.seen:
             return self._write("again", str(self.seen[id(value)]).encode())
@@ -127,16 +129,42 @@ class _Reader:
 
 
 def _of_function(function: types.FunctionType) -> list[Any]:
-    """With the numbers, tensors, functions and collections that its code reads by name."""
-    names = sorted(set(_names(function.__code__)) & function.__globals__.keys())
-    known = {name: function.__globals__[name] for name in names}
-    # Collections of libraries, such as caches, change without anybody's doing.
-    library = str(function.__module__).split(".")[0] in ("torch", *sys.stdlib_module_names)
-    kinds = (types.FunctionType, Tensor, *_PLAIN) if library else _READ
-    used = {name: value for name, value in known.items() if isinstance(value, kinds)}
+    """With what its code reads by name, also from modules, among them those that it imports itself."""
+    names, own, used = sorted(set(_names(function.__code__))), function.__globals__, list[Any]()
+    package = sys.modules.get(own.get("__package__") or "")
+    spaces = [own, sys.modules, getattr(package, "__dict__", {})]
+    for space in spaces:
+        for name, value in [(name, space[name]) for name in names if name in space]:
+            if isinstance(value, types.ModuleType) and not _is_library(vars(value)):
+                spaces += [vars(value)] if all(vars(value) is not one for one in spaces) else []
+            elif _is_read(value, _is_library(space)):
+                used.append((name, value))
     cells = function.__closure__ or ()
     bound = [None if cell == types.CellType() else cell.cell_contents for cell in cells]
-    return [function.__code__, function.__defaults__, function.__kwdefaults__, bound, used]
+    default = (function.__defaults__, function.__kwdefaults__, vars(function))
+    return [function.__code__, *default, bound, used]
+
+
+def _is_read(value: Any, by_library: bool) -> bool:
+    """Classes and objects of classes count where they are no library's."""
+    kind = value if isinstance(value, type) else type(value)
+    space = getattr(sys.modules.get(kind.__module__), "__dict__", {})
+    own = not (by_library or _is_library(space))
+    return own or isinstance(value, _FIXED if by_library else _READ)
+
+
+def _is_library(space: Mapping[str, Any]) -> bool:
+    """Whether a module with these names belongs to torch or the standard library, by its file."""
+    spec = space.get("__spec__")
+    return _lies_in_library(space.get("__file__") or getattr(spec, "origin", "") or "")
+
+
+@lru_cache(maxsize=4096)
+def _lies_in_library(file: str) -> bool:
+    path = Path(file).resolve()
+    installed = {"site-packages", "dist-packages"}
+    within = [path.relative_to(folder) for folder in _LIBRARIES if path.is_relative_to(folder)]
+    return file in ("built-in", "frozen") or any(installed.isdisjoint(one.parts) for one in within)
 
 
 def _names(code: types.CodeType) -> Iterator[str]:
@@ -146,30 +174,35 @@ def _names(code: types.CodeType) -> Iterator[str]:
             yield from _names(constant)
 
 
-def _of_module(module: nn.Module) -> list[Any]:
-    """Functions and values of its classes, and its own; not what a class of ours only notes down."""
-    kind, kinds = type(module), (property, staticmethod, classmethod, *_READ)
-    noted = getattr(kind, "outside_digest", ()) if kind.__module__.startswith("pnp_lip.") else ()
-    parts: list[Any] = []
+def _of_class(kind: type) -> list[Any]:
+    """Functions and values of a class and of those that it inherits from."""
+    parts, kinds = list[Any](), (property, staticmethod, classmethod, *_READ)
     for owner in kind.__mro__:
         found = {} if owner in (nn.Module, object) else vars(owner)
         own = [(name, one) for name, one in sorted(found.items()) if isinstance(one, kinds)]
-        parts += [owner, *(pair for pair in own if pair[0] not in _UNREAD)]
+        parts += [_title(owner), *(pair for pair in own if pair[0] not in _UNREAD)]
+    return parts
+
+
+def _of_module(module: nn.Module) -> list[Any]:
+    """Its class and its attributes; not what a class of ours only notes down."""
+    kind = type(module)
+    noted = getattr(kind, "outside_digest", ()) if kind.__module__.startswith("pnp_lip.") else ()
     unread = {*_UNREAD, *noted}
-    return parts + sorted(pair for pair in vars(module).items() if pair[0] not in unread)
+    return [*_of_class(kind), *sorted(pair for pair in vars(module).items() if pair[0] not in unread)]
 
 
 def _of_object(value: Any) -> list[Any] | None:
-    calls = [vars(kind).get("__call__") for kind in type(value).__mro__[:-1]]
-    return [calls, *sorted(vars(value).items())] if hasattr(value, "__dict__") else None
+    return [type(value), *sorted(vars(value).items())] if hasattr(value, "__dict__") else None
 
 
 #: What says all of an object, by its class; of code not where it stands in a file.
 _PARTS: dict[Any, Callable[[Any], Any]] = {
+    type: _of_class,
     types.CodeType: lambda code: [code.co_code, code.co_consts, code.co_names, code.co_varnames],
     types.FunctionType: _of_function,
     types.MethodType: lambda method: [method.__func__, method.__self__],
-    types.BuiltinFunctionType: lambda function: [function.__qualname__],
+    types.BuiltinFunctionType: lambda function: [function.__qualname__, function.__self__],
     types.ModuleType: lambda module: [module.__name__],
     torch._ops.OpOverload: lambda operator: [operator.__qualname__, operator.__name__],
     property: lambda one: [one.fget, one.fset],
