@@ -75,6 +75,10 @@ def require_finite(value: Tensor, name: str) -> None:
     """
     if value.device.type == "meta":
         raise Refusal(f"'{name}' is on the meta device, without values: load the weights first")
+    if value.layout != torch.strided:
+        raise Refusal(
+            f"'{name}' is stored as {value.layout}, of which no entries are read: call to_dense()"
+        )
     if value.is_floating_point() and not torch.isfinite(value).all():
         raise Refusal(f"'{name}' contains NaN or infinity")
 

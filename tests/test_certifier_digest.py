@@ -124,7 +124,7 @@ def test_names_and_contents_do_not_run_into_each_other() -> None:
 
 def test_what_cannot_be_read_never_gives_the_same_digest_twice() -> None:
     network = nn.Identity()
-    network.secret = iter([1])  # type: ignore[assignment]
+    network.secret = (number for number in [1])  # type: ignore[assignment]
     assert digest(network) != digest(network)
 
 

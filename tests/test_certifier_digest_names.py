@@ -68,14 +68,18 @@ EDITS: dict[str, Callable[[Any], Any]] = {
     "entry of a collection": lambda code: code.TABLE.__setitem__(0, 5.0),
     "attribute of a class": lambda code: setattr(code.Config, "gain", 5.0),
     "attribute of an object": lambda code: setattr(code.SETTINGS, "own", 5.0),
-    "property of an object": lambda code: setattr(code.Settings, "gain", property(lambda self: 5.0)),
+    "property of an object": lambda code: setattr(
+        code.Settings, "gain", property(lambda self: 5.0)
+    ),
     "attribute of a function": lambda code: setattr(code.scaled, "factor", 5.0),
     "slope of a module": lambda code: setattr(code.ACTIVATION, "negative_slope", 5.0),
     "argument of a partial": lambda code: code.PARTIAL.keywords.update(other=5.0),
     "object of a method": lambda code: code.LOOKUP.__self__.update(gain=5.0),
     "name in a module": lambda code: setattr(code.helper, "GAIN", 5.0),
     "name in a module of a module": lambda code: setattr(code.helper.part, "GAIN", 5.0),
-    "name in a module imported inside": lambda code: setattr(sys.modules["helper_two"], "GAIN", 5.0),
+    "name in a module imported inside": lambda code: setattr(
+        sys.modules["helper_two"], "GAIN", 5.0
+    ),
     "name imported inside": lambda code: setattr(sys.modules["helper_three"], "GAIN", 5.0),
     "attribute of a function of autograd": lambda code: setattr(code.Function, "factor", 5.0),
 }
@@ -86,7 +90,8 @@ def _loaded(name: str, folder: Path, source: str) -> types.ModuleType:
     file = folder / f"{name}.py"
     file.write_text(source, encoding="utf-8")
     spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     code = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(code)
     return code
@@ -97,7 +102,9 @@ def _loaded(name: str, folder: Path, source: str) -> types.ModuleType:
 def test_a_user_s_file_is_read_whatever_its_name(
     name: str, edit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    helper = _loaded("helper", tmp_path, "import types\nGAIN = 1.0\npart = types.ModuleType('part')")
+    helper = _loaded(
+        "helper", tmp_path, "import types\nGAIN = 1.0\npart = types.ModuleType('part')"
+    )
     helper.part.__dict__.update(GAIN=1.0, __file__=str(tmp_path / "part.py"))
     monkeypatch.setitem(sys.modules, "helper", helper)
     for other in ("helper_two", "helper_three"):

@@ -14,30 +14,8 @@ from pnp_lip.certifier.statement import IDENTITY, Statement, lipschitz
 from pnp_lip.certifier.witness import Witness, find_witness, gain
 from pnp_lip.plain_modules import Refusal
 
-__all__ = [
-    "IDENTITY",
-    "Certificate",
-    "Contradiction",
-    "Execution",
-    "Operation",
-    "Refusal",
-    "Settings",
-    "Statement",
-    "Witness",
-    "admits",
-    "apply_rule",
-    "averaged_with_identity",
-    "certify",
-    "combine",
-    "compose",
-    "digest",
-    "find_witness",
-    "gain",
-    "guide_constant",
-    "lipschitz",
-    "local_rules",
-    "prove",
-    "register_operator",
-    "register_rule",
-    "register_slope",
-]
+__all__ = ["IDENTITY", "Certificate", "Contradiction", "Execution", "Operation", "Refusal"]
+__all__ += ["Settings", "Statement", "Witness", "admits", "apply_rule", "averaged_with_identity"]
+__all__ += ["certify", "combine", "compose", "digest", "find_witness", "gain", "guide_constant"]
+__all__ += ["lipschitz", "local_rules", "prove", "register_operator", "register_rule"]
+__all__ += ["register_slope"]

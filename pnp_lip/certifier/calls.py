@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from deepinv.models import Denoiser
@@ -20,8 +21,9 @@ from pnp_lip.plain_modules import Refusal
 
 __all__ = ["NUMBERS", "Call", "Called", "calls_of", "likely_shapes"]
 
-#: Noise levels that are tried as numbers; all must give the same graph, but for constants.
-NUMBERS = (0.1, 0.013, 0.7)
+#: Noise levels that are tried as numbers; all must give the same graph, but for constants. A branch at a
+#: threshold, also of a number that was made from the level, takes the two ways at the first and the last.
+NUMBERS = (0.1, 0.0, 50.0)
 #: Names under which denoisers take a noise level.
 _LEVELS = ("sigma", "noise_level", "noise", "level", "sigma_denoiser")
 
@@ -58,13 +60,16 @@ class Call:
         level = "" if self.place is None else f" and a {self.kind} for '{self.place}'"
         return f"images {list(self.shape)}{level}"
 
+    def blank(self) -> tuple[Tensor, ...]:
+        """Arguments without values: the image, and the levels if they are a tensor."""
+        given = (self.shape, self.shape[:1])[: 1 + (self.kind == "tensor")]
+        return tuple(map(self.like.new_zeros, given))
+
     def example(self, seed: int = 0, amplitude: float = 1.0) -> tuple[Tensor, ...]:
         """Random arguments: entries in ``[-amplitude, amplitude]``, levels in [0, 1]."""
         generator = torch.Generator().manual_seed(seed)
-        x = (torch.rand(self.shape, generator=generator) * 2 - 1) * amplitude
-        level = torch.rand(self.shape[0], generator=generator)
-        tensors = [x] if self.place is None or self.number is not None else [x, level]
-        return tuple(t.to(self.like.device, self.like.dtype) for t in tensors)
+        x, *level = (torch.rand(blank.shape, generator=generator) for blank in self.blank())
+        return tuple(one.to(self.like) for one in ((2 * x - 1) * amplitude, *level))
 
 
 class Called(nn.Module):
@@ -76,21 +81,24 @@ class Called(nn.Module):
         self.training = inner.training
 
     def forward(self, x: Tensor, level: Tensor | None = None) -> Any:
-        if self.place is None:
-            return self.inner(x)
         given = level if self.number is None else Level(self.number)
-        return self.inner(x, **{self.place: given})
+        # The exporter is not to be seen by what it runs.
+        with patch.multiple(torch.compiler, _is_compiling_flag=False, _is_exporting_flag=False):
+            found = self.inner(x, **({} if self.place is None else {self.place: given}))
+        if not isinstance(found, Tensor):
+            raise Refusal(f"returns a {type(found).__name__}: expected one tensor")
+        return found
 
 
 class Level(float):
-    """A noise level that refuses to be compared, so that no branch can depend on it."""
+    """A noise level that refuses to be compared or looked up, so that no branch can depend on it."""
 
     def _refuse(self, *args: Any) -> Any:
         raise Refusal("decides by the value of its noise level: prove it at one level")
 
     __lt__ = __le__ = __gt__ = __ge__ = __eq__ = __ne__ = __bool__ = __int__ = __round__ = _refuse
     __trunc__ = __floor__ = __ceil__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _refuse
-    __hash__ = float.__hash__
+    __hash__ = __str__ = __repr__ = __format__ = _refuse
 
 
 _CARRIED = "add radd sub rsub mul rmul truediv rtruediv pow neg abs"

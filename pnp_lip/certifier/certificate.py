@@ -111,7 +111,7 @@ class Certificate:
             **{key: getattr(self, key) for key in ("averagedness", "claims")},
             "rule": self.statement.rule,
             "gap": self.gap,
-            "execution": _plain(self.execution),
+            "execution": self.execution and asdict(self.execution),
             "versions": self.versions,
             "conditions": list(self.statement.conditions),
             "layers": [_layer(layer) for layer in self.layers],
@@ -170,7 +170,7 @@ def _layer(statement: Statement) -> dict[str, Any]:
         **{key: getattr(statement, key) for key in ("name", "rule", "upper", "averagedness")},
         **{key: getattr(statement, key) for key in ("norm_upper", "norm_lower")},
         "gap": bound.upper / bound.lower - 1 if bound is not None and bound.lower > 0 else None,
-        "execution": _plain(statement.execution),
+        "execution": statement.execution and asdict(statement.execution),
         "bound": None if bound is None else bound.to_json(),
     }
 
@@ -180,7 +180,3 @@ def _statement(layer: dict[str, Any]) -> Statement:
     execution = None if layer["execution"] is None else Execution(**layer["execution"])
     claimed = (layer["rule"], layer["upper"], layer["averagedness"], layer["name"])
     return Statement(*claimed, bound, execution)
-
-
-def _plain(execution: Execution | None) -> dict[str, float] | None:
-    return None if execution is None else asdict(execution)

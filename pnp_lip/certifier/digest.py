@@ -9,13 +9,13 @@ lengths before contents, so that two different modules do not read alike.
 from __future__ import annotations
 
 import hashlib
+import os
+import pickle
 import sys
-import sysconfig
 import types
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,16 +27,23 @@ __all__ = ["digest", "tensor_bytes"]
 #: What torch keeps for itself: neither read by ``forward`` nor stable between two runs.
 _UNREAD = {"_version", "_is_full_backward_hook", "_non_persistent_buffers_set", "call_super_init"}
 _UNREAD |= {"__doc__", "__module__", "__annotations__", "__parameters__", "__orig_bases__"}
-_UNREAD |= {"__slotnames__", "__dataclass_fields__"}  # which a copy and a decorator leave on a class
+_UNREAD |= {
+    "__slotnames__",
+    "__dataclass_fields__",
+}  # which a copy and a decorator leave on a class
+_END = type("End", (), {"__repr__": lambda self: ""})()
 _PLAIN = (
     *(bool, int, float, complex, str, bytes, slice, type(None), type(...)),
     *(torch.dtype, torch.device, torch.Size, torch.memory_format, torch.layout),
 )
-#: What is read of a class and of the names that a function reads; of libraries, without collections.
-_FIXED = (*_PLAIN, types.FunctionType, types.MethodType, partial, Tensor, np.ndarray, nn.Module)
-_READ = (*_FIXED, types.BuiltinFunctionType, types.SimpleNamespace, list, tuple, set, dict)
+#: What is read of a class and of the names that a function reads, wherever their classes lie.
+_READ = (
+    *(types.FunctionType, types.MethodType, types.BuiltinFunctionType, types.SimpleNamespace),
+    *(partial, Tensor, np.ndarray, nn.Module, list, tuple, set, dict, *_PLAIN),
+)
 #: Where libraries lie whose collections, such as caches, change without anybody's doing.
-_LIBRARIES = [Path(one.__file__).resolve().parent for one in (sysconfig, torch, np)]
+_real_path = lru_cache(maxsize=4096)(os.path.realpath)
+_LIBRARIES = [os.path.dirname(_real_path(one.__file__)) + os.sep for one in (os, torch, np)]
 
 
 def digest(module: nn.Module, *, unreadable: Callable[[Any], str] | None = None) -> str:
@@ -67,10 +74,9 @@ def digest(module: nn.Module, *, unreadable: Callable[[Any], str] | None = None)
     False
     """
     reader = _Reader(unreadable or (lambda value: uuid.uuid4().hex))
-    reader.read(module)
     everywhere = nn.modules.module
-    for hooks in (everywhere._global_forward_hooks, everywhere._global_forward_pre_hooks):
-        reader.read(hooks)
+    hooks = (everywhere._global_forward_hooks, everywhere._global_forward_pre_hooks)
+    reader.read([module, *hooks])
     return reader.hash.hexdigest()
 
 
@@ -87,7 +93,7 @@ def _tensor_parts(tensor: Tensor) -> tuple[bytes, memoryview]:
 
 
 class _Reader:
-    """Walks over values; one that was met before is written as its number."""
+    """Walks over values, depth first; one that was met before is written as its number."""
 
     def __init__(self, unreadable: Callable[[Any], str]) -> None:
         self.hash, self.unreadable = hashlib.sha256(), unreadable
@@ -95,83 +101,73 @@ class _Reader:
         self.kept: list[Any] = []
 
     def read(self, value: Any) -> None:
-        if isinstance(value, _PLAIN):
-            return self._write("plain", f"{type(value).__name__} {value!r}".encode())
-        if isinstance(value, type) and not _is_read(value, False):
-            return self._write("class", _title(value).encode())
-        if id(value) in self.seen:
-            return self._write("again", str(self.seen[id(value)]).encode())
+        waiting = [value]
+        while waiting:
+            one = waiting.pop()
+            if isinstance(one, memoryview):
+                self._write("entries", one)
+            elif one is _END or isinstance(one, _PLAIN):
+                self._write("plain", f"{type(one).__name__} {one!r}".encode())
+            elif isinstance(one, type) and not _is_read(one):
+                self._write("class", _title(one).encode())
+            elif id(one) in self.seen:
+                self._write("again", str(self.seen[id(one)]).encode())
+            else:
+                waiting += self._parts(one)
+
+    def _parts(self, value: Any) -> list[Any]:
+        """What is to be read of a new value, the last first."""
         self.seen[id(value)] = len(self.seen)
         self.kept.append(value)  # so that no identity is used twice
         self._write("kind", _title(type(value)).encode())
-        if isinstance(value, Tensor):
-            return self._write("tensor", *self._entries(value))
-        parts = next(
-            (read(value) for kind, read in _PARTS.items() if isinstance(value, kind)), None
-        )
-        if parts is None:
-            return self._write("unreadable", self.unreadable(value).encode())
-        for part in parts:
-            self.read(part)
-        return self._write("end", b"")
-
-    def _entries(self, tensor: Tensor) -> tuple[bytes | memoryview, ...]:
         try:
-            return _tensor_parts(tensor)
-        except (RuntimeError, TypeError, NotImplementedError):  # on no device, quantised, sparse
-            return (self.unreadable(tensor).encode(),)
+            read = next(read for kind, read in _PARTS.items() if isinstance(value, kind))
+            return [_END, *reversed(list(read(value)))]
+        except Exception:  # an open file, a generator; a tensor on no device, quantised, sparse
+            return [_END, f"unreadable {self.unreadable(value)}"]
 
-    def _write(self, label: str, *content: bytes | memoryview) -> None:
-        length = sum(map(len, content)).to_bytes(8, "little")
-        self.hash.update(_length(label.encode()) + label.encode() + length)
-        for part in content:
-            self.hash.update(part)
+    def _write(self, label: str, content: bytes | memoryview) -> None:
+        self.hash.update(_length(label.encode()) + label.encode() + _length(content))
+        self.hash.update(content)
 
 
-def _of_function(function: types.FunctionType) -> list[Any]:
-    """With what its code reads by name, also from modules, among them those that it imports itself."""
-    names, own, used = sorted(set(_names(function.__code__))), function.__globals__, list[Any]()
+def _of_function(f: types.FunctionType) -> list[Any]:
+    """With what its code reads by name, also from modules, among them those that it imports itself.
+
+    Of the functions of libraries only what they are.
+    """
+    own, names, used = f.__globals__, sorted(set(_names(f.__code__))), list[Any]()
     package = sys.modules.get(own.get("__package__") or "")
-    spaces = [own, sys.modules, getattr(package, "__dict__", {})]
+    spaces = [] if _is_library(own) else [own, sys.modules, getattr(package, "__dict__", {})]
     for space in spaces:
         for name, value in [(name, space[name]) for name in names if name in space]:
             if isinstance(value, types.ModuleType) and not _is_library(vars(value)):
                 spaces += [vars(value)] if all(vars(value) is not one for one in spaces) else []
-            elif _is_read(value, _is_library(space)):
+            elif _is_read(value):
                 used.append((name, value))
-    cells = function.__closure__ or ()
+    cells = f.__closure__ or ()
     bound = [None if cell == types.CellType() else cell.cell_contents for cell in cells]
-    default = (function.__defaults__, function.__kwdefaults__, vars(function))
-    return [function.__code__, *default, bound, used]
+    return [f.__code__, f.__defaults__, f.__kwdefaults__, vars(f), bound, used]
 
 
-def _is_read(value: Any, by_library: bool) -> bool:
+def _is_read(value: Any) -> bool:
     """Classes and objects of classes count where they are no library's."""
     kind = value if isinstance(value, type) else type(value)
-    space = getattr(sys.modules.get(kind.__module__), "__dict__", {})
-    own = not (by_library or _is_library(space))
-    return own or isinstance(value, _FIXED if by_library else _READ)
+    space = vars(sys.modules.get(kind.__module__, _Reader))
+    return isinstance(value, _READ) or not _is_library(space)
 
 
 def _is_library(space: Mapping[str, Any]) -> bool:
-    """Whether a module with these names belongs to torch or the standard library, by its file."""
-    spec = space.get("__spec__")
-    return _lies_in_library(space.get("__file__") or getattr(spec, "origin", "") or "")
+    """Whether a module with these names is torch's, numpy's or Python's, by the folder it lies in."""
+    origin = getattr(space.get("__spec__"), "origin", None) or ""
+    file = _real_path(space.get("__file__") or origin)
+    inside = [file.removeprefix(folder) for folder in _LIBRARIES if file.startswith(folder)]
+    return origin in ("built-in", "frozen") or any("-packages" not in rest for rest in inside)
 
 
-@lru_cache(maxsize=4096)
-def _lies_in_library(file: str) -> bool:
-    path = Path(file).resolve()
-    installed = {"site-packages", "dist-packages"}
-    within = [path.relative_to(folder) for folder in _LIBRARIES if path.is_relative_to(folder)]
-    return file in ("built-in", "frozen") or any(installed.isdisjoint(one.parts) for one in within)
-
-
-def _names(code: types.CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _names(constant)
+def _names(code: types.CodeType) -> list[str]:
+    inner = [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    return [*code.co_names, *(name for one in inner for name in _names(one))]
 
 
 def _of_class(kind: type) -> list[Any]:
@@ -189,11 +185,16 @@ def _of_module(module: nn.Module) -> list[Any]:
     kind = type(module)
     noted = getattr(kind, "outside_digest", ()) if kind.__module__.startswith("pnp_lip.") else ()
     unread = {*_UNREAD, *noted}
-    return [*_of_class(kind), *sorted(pair for pair in vars(module).items() if pair[0] not in unread)]
+    return [
+        *_of_class(kind),
+        *sorted(pair for pair in vars(module).items() if pair[0] not in unread),
+    ]
 
 
-def _of_object(value: Any) -> list[Any] | None:
-    return [type(value), *sorted(vars(value).items())] if hasattr(value, "__dict__") else None
+def _of_object(value: Any) -> list[Any]:
+    """Its class and its attributes; where it has none, all that a file of it would hold."""
+    own = vars(value).items() if hasattr(value, "__dict__") else [pickle.dumps(value)]
+    return [type(value), *sorted(own)]
 
 
 #: What says all of an object, by its class; of code not where it stands in a file.
@@ -211,6 +212,7 @@ _PARTS: dict[Any, Callable[[Any], Any]] = {
     Mapping: lambda one: list(one.items()),
     (list, tuple): list,
     (set, frozenset): lambda one: sorted(one, key=repr),
+    Tensor: lambda one: [one.device.type, *_tensor_parts(one)],
     np.ndarray: lambda one: [one.shape, str(one.dtype), one.tobytes()],
     torch.Generator: lambda one: [one.get_state()],
     nn.Module: _of_module,
@@ -222,5 +224,5 @@ def _title(kind: type) -> str:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _length(content: bytes) -> bytes:
+def _length(content: bytes | memoryview) -> bytes:
     return len(content).to_bytes(8, "little")

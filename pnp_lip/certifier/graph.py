@@ -23,8 +23,8 @@ from pnp_lip.certifier.program import VARYING, Program
 from pnp_lip.certifier.rules import Settings, apply_rule, naming
 from pnp_lip.certifier.statement import IDENTITY, Statement
 from pnp_lip.certifier.surroundings import WHOLE, call_of
-from pnp_lip.certifier.values import JUMPING, Dependent, Known, is_equal, named, shape_of, size_of
-from pnp_lip.certifier.walk import Walk
+from pnp_lip.certifier.values import JUMPING, Dependent, Known, is_equal, shape_of, size_of
+from pnp_lip.certifier.walk import Walk, depends
 from pnp_lip.plain_modules import Refusal, require_finite
 
 __all__ = ["Bounder"]
@@ -50,7 +50,7 @@ class Bounder:
                 claim = walk.combined(value.terms)
                 if alive <= index:
                     walk.values[node] = self._cut(node, value)
-            if _dependent(value):
+            if depends(value):
                 alive = max(alive, *(position[user] for user in node.users), index)
             self.proved.append((claim, walk.leaves[before:]))
         before, statement = len(walk.leaves), self._finish(nodes[-1])
@@ -95,7 +95,7 @@ class Bounder:
         if node.target is operator.getitem:
             source, index = node.args
             return self.walk.values[source][index]  # type: ignore[index]
-        if not (refused or any(map(_dependent, map(self.walk.values.get, node.all_input_nodes)))):
+        if not (refused or any(map(depends, map(self.walk.values.get, node.all_input_nodes)))):
             return self._without_image(node)
         if str(node.target).startswith(("aten.sym_", "aten._assert_tensor_metadata")):
             return Known(node.meta.get("val") if isinstance(node.meta.get("val"), int) else None)
@@ -111,7 +111,7 @@ class Bounder:
         if isinstance(value, Tensor):
             path = program.names.get(node.name, node.name)
             require_finite(value, f"{self.walk.name}.{path}".strip("."))
-        return Known(None if value is VARYING else value, size_of(node))
+        return Known(None if program.varying.get(node.name) is VARYING else value, size_of(node))
 
     def _without_image(self, node: fx.Node) -> Any:
         """A constant, computed where everything it is made of is known."""
@@ -124,7 +124,9 @@ class Bounder:
             found = None
         if isinstance(meta, (tuple, list)):
             return tuple(map(Known, found or [None] * len(meta), map(shape_of, meta)))
-        return self._unknown(node) if found is None else Known(found, shape_of(found))
+        if found is None and node.target in FILLED:
+            return apply_operator(self.walk, node, filled)
+        return Known(found, size_of(node) if found is None else shape_of(found))
 
     def _value(self, argument: Any) -> Any:
         value = self.walk.known(argument)
@@ -134,19 +136,11 @@ class Bounder:
             raise ValueError("not known")
         return value.value
 
-    def _unknown(self, node: fx.Node) -> Any:
-        """A constant of unknown value, but for tensors of one number."""
-        if node.target in FILLED:
-            return apply_operator(self.walk, node, filled)
-        source = self.walk.known(node.args[0]) if node.target in _ONE_NUMBER else None
-        value = source.number() if isinstance(source, Known) else None
-        return Known(None if value is None else float(value), size_of(node))
-
     def _whole(self, node: fx.Node) -> Dependent:
         source, others, _ = self.walk.known(node.args)
         call = call_of(node)
         path = f"{self.walk.name}.{call.path}".strip(".")
-        if not isinstance(source, Dependent) or _dependent(others):
+        if not isinstance(source, Dependent) or depends(others):
             raise Refusal(f"gives '{path}' an input other than the first that depends on the image")
         statement = apply_rule(call.module, path, self.walk.settings)
         image = next(iter(self.walk.sizes.values()))
@@ -158,13 +152,3 @@ class Bounder:
                 f"than those of the network"
             )
         return self.walk.add(node, source, statement)
-
-
-#: Operators that make one number from one number, and it is the same.
-_ONE_NUMBER = named("expand view reshape clone alias unsqueeze")
-
-
-def _dependent(value: Any) -> bool:
-    if isinstance(value, (tuple, list)):
-        return any(_dependent(part) for part in value)
-    return isinstance(value, Dependent)

@@ -26,21 +26,13 @@ __all__ = ["VARYING", "NotExportable", "Program", "exported", "made_functional"]
 
 #: In the place of an argument that depends on the noise level.
 VARYING = object()
-_ENTRYWISE = (
+#: Operators whose result is fresh memory, among them those that are also called in place.
+_FRESH = named(
     "relu leaky_relu elu celu selu silu mish hardtanh hardswish hardsigmoid sigmoid tanh clamp clamp_min "
-    "clamp_max neg add.Tensor sub.Tensor mul.Tensor div.Tensor"
+    "clamp_max neg add.Tensor sub.Tensor mul.Tensor div.Tensor batch_norm linear conv1d conv2d conv3d "
+    "conv1d.padding conv2d.padding conv3d.padding conv_transpose1d conv_transpose2d.input "
+    "conv_transpose3d.input"
 )
-#: By the call in place; all compute the same entries in fresh memory.
-_FUNCTIONS = {
-    in_place: function
-    for function in named(_ENTRYWISE)
-    for in_place in named("{}_.{}".format(*str(function).split(".")[1:]))
-}
-_FRESH = {
-    *_FUNCTIONS.values(),
-    *named("conv1d conv2d conv3d conv1d.padding conv2d.padding conv3d.padding linear batch_norm"),
-    *named("conv_transpose1d conv_transpose2d.input conv_transpose3d.input"),
-}
 
 
 class NotExportable(Exception):
@@ -64,7 +56,8 @@ class Program:
     conditions
         what the exporter assumed about sizes.
     varying
-        arguments of nodes with :data:`VARYING` in the places that depend on the level.
+        arguments of nodes with :data:`VARYING` in the places that depend on the level, and itself for
+        constants that do.
     """
 
     graph: fx.GraphModule
@@ -73,13 +66,13 @@ class Program:
     names: dict[str, str]
     arguments: tuple[str, ...]
     conditions: tuple[str, ...]
-    varying: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    varying: dict[str, Any] = field(default_factory=dict)
 
     @property
     def nodes(self) -> list[fx.Node]:
         return list(self.graph.graph.nodes)
 
-    def read(self, node: fx.Node) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def read(self, node: fx.Node) -> Any:
         """What a node reads, with :data:`VARYING` where the noise level decides."""
         return self.varying.get(node.name, (node.args, node.kwargs))
 
@@ -110,7 +103,7 @@ def exported(module: nn.Module, call: Call, *, fixed: bool = False) -> Program:
     NotExportable
         the exporter or the module raised an error.
     """
-    given = call.example()
+    given = call.blank()
     free = dict.fromkeys(range(given[0].ndim), Dim.AUTO)
     sizes = None if fixed else (free, {0: Dim.AUTO})[: len(given)]
     with undisturbed(), torch.no_grad(), kept_whole(module):
@@ -155,8 +148,6 @@ def _require_pure(program: ExportedProgram) -> None:
         raise Refusal(
             f"changes {names} in place whenever it is called: work on a copy, and call eval() first"
         )
-    if len(signature.user_outputs) != 1:
-        raise Refusal(f"returns {len(signature.user_outputs)} values: expected one tensor")
 
 
 def made_functional(program: ExportedProgram) -> bool:
@@ -168,10 +159,11 @@ def made_functional(program: ExportedProgram) -> bool:
     """
     functions: dict[fx.Node, Any] = {}
     for node in filter(_may_change, program.graph.nodes):
-        function = _FUNCTIONS.get(node.target)
-        if function is None or not _is_own(node, functions):
+        name, _, overload = str(node.target).removeprefix("aten.").partition("_.")
+        twins = named(f"{name}.{overload}") if hasattr(torch.ops.aten, name) else [None]
+        if twins[0] not in _FRESH or not _is_own(node, functions):
             return False
-        functions[node] = function
+        functions[node] = twins[0]
     for node, function in functions.items():
         node.target = function
     program.graph_module.recompile()

@@ -21,9 +21,15 @@ from pnp_lip.certifier.statement import IDENTITY, Statement, symmetric
 from pnp_lip.certifier.values import Atom, Dependent, Known, Linear, Spectrum, Terms, size_of
 from pnp_lip.rounding import format_up, round_up
 
-__all__ = ["Walk"]
+__all__ = ["Walk", "depends"]
 
 _START = Atom(IDENTITY, (Fraction(1), Fraction(1)))
+
+
+def depends(value: Any) -> bool:
+    """Whether a value, or one of several, depends on the image."""
+    several = isinstance(value, (tuple, list))
+    return any(map(depends, value)) if several else isinstance(value, Dependent)
 
 
 @dataclass

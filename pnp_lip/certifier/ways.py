@@ -127,19 +127,18 @@ def _exported(module: nn.Module, call: Call) -> Program:
 def _with_varying_level(programs: list[Program]) -> Program:
     """One program for several noise levels given as numbers, which may differ in constants alone."""
     first = programs[0]
-    varying: dict[str, tuple[Any, Any]] = {}
-    constants = dict(first.constants)
+    varying: dict[str, Any] = {}
     for other in programs[1:]:
         if _operators(first) != _operators(other) or first.conditions != other.conditions:
             raise Refusal("calls other operators at another noise level: register a rule")
         twins = dict(zip(other.nodes, first.nodes, strict=True))
         for twin, node in twins.items():
-            one, same = constants.get(node.name), other.constants.get(twin.name)
-            if isinstance(one, Tensor) and (same is None or not torch.equal(one, same)):
-                constants[node.name] = VARYING
+            one, same = first.constants.get(node.name), other.constants.get(twin.name)
             before = varying.get(node.name, (node.args, node.kwargs))
             varying[node.name] = _merged(before, (twin.args, twin.kwargs), twins)
-    return replace(first, constants=constants, varying=varying)
+            if isinstance(one, Tensor) and (same is None or not torch.equal(one, same)):
+                varying[node.name] = VARYING
+    return replace(first, varying=varying)
 
 
 def _operators(program: Program) -> list[Any]:

@@ -69,7 +69,7 @@ def _transposed(op: Operation, x: Any, weight: Any, bias: Any, **given: Any) -> 
 
 
 @register_operator("convolution_backward")
-def _convolution_backward(op: Operation, grad_output: Any, weight: Any, **given: Any) -> Dependent:
+def _adjoint(op: Operation, grad_output: Any, weight: Any, x: Any, **given: Any) -> Dependent:
     """The adjoint of a convolution with a constant weight; derivatives by weights are products."""
     kernel = weight_of(op, weight)
     leaf = leaf_of(op, kernel, transposed=given["transposed"], **_kept(kernel, **given))

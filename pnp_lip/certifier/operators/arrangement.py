@@ -49,13 +49,11 @@ _BESIDE = {
 
 
 def _once(op: Operation, x: Any, rule: str, **given: Any) -> Dependent:
-    if any(isinstance(value, Dependent) for value in given.values()):
-        op.refuse("has an argument that depends on the input")
     return op.bounded(x, 1.0, rule)
 
 
-def _beside(op: Operation, rule: str, **given: Any) -> Dependent:
-    return op.beside(given.get("tensors", (given.get("x"), given.get("src"))), rule)
+def _beside(op: Operation, rule: str, **everything: Any) -> Dependent:
+    return op.beside(everything.get("tensors", [everything.get("x"), everything.get("src")]), rule)
 
 
 for _table, _function in ((_ONCE, _once), (_BESIDE, _beside)):
@@ -104,7 +102,7 @@ def _copied(op: Operation, x: Any, src: Any, **given: Any) -> Dependent | Known:
 @register_operator(
     "zeros_like ones_like full_like new_zeros new_ones new_full fill.Scalar fill.Tensor zero"
 )
-def filled(op: Operation, fill_value: Any = None, value: Any = None, **given: Any) -> Known:
+def filled(op: Operation, fill_value: Any = None, value: Any = None, **everything: Any) -> Known:
     """One number everywhere, which must not depend on the image."""
     name, found = str(op.node.target), fill_value if value is None else value
     if isinstance(found, Dependent):
@@ -115,7 +113,7 @@ def filled(op: Operation, fill_value: Any = None, value: Any = None, **given: An
 
 
 @register_operator("expand expand_as repeat tile repeat_interleave.self_int")
-def _expanded(op: Operation, x: Any, **given: Any) -> Dependent:
+def _expanded(op: Operation, x: Any, other: Any = None, **given: Any) -> Dependent:
     return op.broadcast(x)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, fx
 
 from pnp_lip.certifier.operators.operation import Operation
 from pnp_lip.certifier.values import JUMPING, Dependent, Known, named
-from pnp_lip.certifier.walk import Walk
+from pnp_lip.certifier.walk import Walk, depends
 from pnp_lip.plain_modules import Refusal
 
 __all__ = ["OPERATORS", "Operation", "apply_operator", "named", "register_operator"]
@@ -27,11 +27,12 @@ _REASONS = {
         "_fused_rms_norm _batch_norm_with_update _native_batch_norm_legit_functional"
     ),
     "multiplies tensors that depend on the input, which has no finite constant": (
-        "scaled_dot_product_attention square glu lstm gru_cell lstm_cell cdist addcmul"
+        "scaled_dot_product_attention square glu lstm gru gru_cell lstm_cell cdist addcmul"
     ),
     "has no rule; its slopes have no bound, so register one with pnp_lip.certifier.register_operator": (
         "exp expm1 log log1p sqrt rsqrt pow reciprocal"
     ),
+    "is recurrent, and has no rule": "rnn_tanh rnn_relu",
     "drops entries at random: call eval() first": "native_dropout",
     "jumps, so it has no finite constant": (
         "sign round floor ceil gt lt ge le eq ne argmax argmin hardshrink threshold heaviside"
@@ -97,9 +98,11 @@ def apply_operator(walk: Walk, node: fx.Node, rule: Callable[..., Any] | None = 
     rule = rule or OPERATORS.get(node.target)
     if rule is None:
         raise Refusal(_why(node.target))
-    found = rule(Operation(walk, node), **_arguments(walk, node, rule))
-    several = node.meta["val"]
-    if isinstance(found, Dependent) and isinstance(several, (tuple, list)):
+    found, several = rule(Operation(walk, node), **_arguments(walk, node, rule)), node.meta["val"]
+    first = several[0] if isinstance(several, (tuple, list)) else several
+    if depends(found) and not (first.is_floating_point() or first.is_complex()):
+        raise Refusal(f"converts to {first.dtype}, which jumps")
+    if isinstance(found, Dependent) and first is not several:
         return (found, *[JUMPING] * (len(several) - 1))
     return found
 
@@ -114,7 +117,15 @@ def _why(target: Any) -> str:
 
 
 def _arguments(walk: Walk, node: fx.Node, rule: Callable[..., Any]) -> dict[str, Any]:
-    """What the rule takes, with the defaults of the operator; all where it takes ``given``."""
+    """What the rule takes, with the defaults of the operator.
+
+    All where it takes ``everything``; all that do not depend on the image where it takes ``given``.
+
+    Raises
+    ------
+    Refusal
+        an argument that depends on the image, or has not its default, and is not taken.
+    """
     target: Any = node.target
     taken, schema = inspect.signature(rule).parameters, target._schema.arguments
     args, kwargs = walk.program.read(node)
@@ -123,7 +134,11 @@ def _arguments(walk: Walk, node: fx.Node, rule: Callable[..., Any]) -> dict[str,
     for one in schema:
         name = "x" if one.name in ("self", "input") else one.name
         value = walk.known(read.get(one.name, one.default_value))
-        if name in taken or "given" in taken:
+        if name in taken or "everything" in taken:
+            found[name] = value
+        elif depends(value):
+            raise Refusal(f"has an argument '{one.name}' that depends on the input")
+        elif "given" in taken:
             found[name] = value
         elif not _is_default(value, one.default_value):
             raise Refusal(f"is called with {one.name}={value!r}, which no rule names")
