@@ -27,6 +27,7 @@ from benchmarks.markdown import table
 from benchmarks.record import Rows
 from pnp_lip.certifier import Refusal, prove
 from pnp_lip.certifier.conditions import of_sizes
+from pnp_lip.cli.sizes import sizes_in_words
 from pnp_lip.rounding import format_up
 
 
@@ -84,7 +85,7 @@ def _outcomes(rows: Rows) -> str:
     lines = []
     for (name,), row in rows.items():
         if "upper" in row:
-            lines.append([name, format_up(row["upper"]), ", ".join(row["conditions"])])
+            lines.append([name, format_up(row["upper"]), sizes_in_words(row["conditions"])])
         elif "refused" in row:
             lines.append([name, "refused", row["refused"]])
         elif "no answer" in row:

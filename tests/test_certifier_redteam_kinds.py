@@ -246,6 +246,14 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: Network(lambda m, x: functional.normalize(x, dim=1)), "depends on the input",
     ),
     "mask of signs": (lambda: Network(lambda m, x: x * (x > 0)), "jumps"),
+    "tensors contracted": (
+        lambda: Network(lambda m, x: torch.tensordot(x, m.w, ([1], [0])), w=torch.ones(2, 3)),
+        "'tensordot'.*has no rule",
+    ),
+    "product of Kronecker": (
+        lambda: Network(lambda m, x: torch.kron(x, m.w), w=torch.ones(1, 1, 2, 2)),
+        "'kron'.*has no rule",
+    ),
     "spectrograms": (
         lambda: Network(
             lambda m, x: torch.view_as_real(

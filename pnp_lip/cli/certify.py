@@ -11,6 +11,7 @@ from torch import nn
 from pnp_lip.certifier import Certificate, certify
 from pnp_lip.checker import CertificateRejected, check_certificate
 from pnp_lip.cli.network import load_network
+from pnp_lip.cli.sizes import sizes_in_words
 from pnp_lip.errors import InputError
 from pnp_lip.files import require_writable
 
@@ -77,7 +78,7 @@ def _check(certificate: str, network: nn.Module) -> int:
     every = "every other bound" if confirmed.assumed else "every bound"
     print(f"accepted: {every} of {certificate} was proved again")
     if confirmed.conditions:
-        print(f"on images with {', '.join(confirmed.conditions)}")
+        print(f"on images with {sizes_in_words(confirmed.conditions)}")
     print(f"only read, not verified: {', '.join(confirmed.unchecked)}")
     return 0
 
@@ -91,12 +92,13 @@ def _table(certificate: Certificate) -> str:
         upper = "" if layer.norm_upper is None else f"{layer.norm_upper:.6f}"
         averaged = "" if layer.averagedness is None else f"{layer.averagedness:.4f}"
         rows.append(f"{layer.name:<12} {lower:>15} {upper:>13} {layer.upper:>9.6g} {averaged:>9}")
-    averagedness = certificate.averagedness
+    averagedness, sizes = certificate.averagedness, sizes_in_words(certificate.statement.conditions)
     return "\n".join(
         [
             *rows,
             "",
             f"upper (proved)    {certificate.upper:.9g}",
+            *([f"for images with   {sizes}"] if sizes else []),
             f"lower (measured)  {certificate.lower:.9g}",
             f"averagedness      {'none' if averagedness is None else f'{averagedness:.6f}'}",
             *_allowed(averagedness),

@@ -135,7 +135,7 @@ def _multiply(op: Operation, x: Any, other: Any) -> Dependent:
     value = torch.as_tensor(op.fixed(factor, "a factor"))
     if value.is_complex():
         # Of three rounded operations: off by less than four parts in 2**52.
-        largest = op.extremes(value.cdouble().abs(), "a factor")[1] * Fraction(1 + 2**-50)
+        largest = op.extremes(value.to(torch.cdouble).abs(), "a factor")[1] * Fraction(1 + 2**-50)
         return op.bounded(op.broadcast(image), round_up(largest), "complex factors")
     if value.numel() > 1:
         return op.entrywise(image, *op.extremes(factor, "a factor"))
