@@ -204,6 +204,10 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: Network(lambda m, x: _Rounds.apply(x)), "jumps, so it has no finite constant",
     ),
     "weight of a class of its own": (_scaling, "does not compute what the module does"),
+    "imaginary part of another type": (
+        lambda: Network(lambda m, x: x + 1j * (3 * x if type(x) is Tensor else x)),
+        "does not compute what the module does",
+    ),
     "weights from the input": (
         lambda: Network(
             lambda m, x: torch.func.functional_call(m.c, {"weight": m.c.weight * x.mean()}, (x,)),

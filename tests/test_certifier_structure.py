@@ -456,10 +456,10 @@ REFUSED: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "infinity": (lambda: nn.Sequential(_infinite()), "'0.weight' contains NaN or infinity"),
     "meta": (lambda: nn.Linear(2, 2, device="meta"), "meta device, without values"),
     "no slope": (lambda: nn.PReLU(0), "no slope|cannot be exported"),
-    "indices": (lambda: nn.MaxPool2d(2, return_indices=True), "returns 2 values"),
+    "indices": (lambda: nn.MaxPool2d(2, return_indices=True), "returns a tuple"),
     "bounds of the input": (
         lambda: Network(lambda m, x: torch.clamp(x, max=x.mean())),
-        "bounds that depend on the input",
+        "that depends on the input",
     ),
     "place of the largest": (
         lambda: Network(lambda m, x: x + x.max(1, keepdim=True).indices), "where a maximum .* jumps",

@@ -167,5 +167,5 @@ def _outcome(module: nn.Module, call: Call, given: tuple[Tensor, ...]) -> Tensor
 def _relative(found: Tensor, expected: Tensor) -> float:
     if found.shape != expected.shape:
         return float("inf")
-    scale = torch.linalg.vector_norm(expected.double()).clamp_min(1e-300)
-    return float(torch.linalg.vector_norm(found.double() - expected.double()) / scale)
+    scale = torch.linalg.vector_norm(expected.to(torch.cdouble)).clamp_min(1e-300)
+    return float(torch.linalg.vector_norm(found.to(torch.cdouble) - expected) / scale)
