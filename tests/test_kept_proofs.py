@@ -64,8 +64,9 @@ def test_what_is_read_is_what_a_proof_gives(no_proofs: list[int]) -> None:
         fresh.averagedness,
         fresh.execution,
     )
+    # Both are proved; on another processor the last bit of a bound may be another.
     assert [leaf.norm_upper for leaf in read.leaves()] == [
-        leaf.norm_upper for leaf in fresh.leaves()
+        pytest.approx(leaf.norm_upper, rel=1e-14) for leaf in fresh.leaves()
     ]
     assert len(no_proofs) == len(denoiser.layers)
 
