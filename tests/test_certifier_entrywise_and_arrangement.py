@@ -161,7 +161,7 @@ REFUSED: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     ),
     "softsign of another": (lambda x: x / (x.flip(1).abs() + 1), "has a divisor that depends on the input"),
     "softsign below zero": (lambda x: x / (x.abs() - 0.5), "has a divisor that depends on the input"),
-    "bounds": (lambda x: x.clamp(x.flip(1), None), "has bounds that depend on the input"),
+    "bounds": (lambda x: x.clamp(x.flip(1), None), "has an argument 'min' that depends on the input"),
     "mask": (lambda x: torch.where(x > 0, x, 0.0), "jumps, so it has no finite constant"),
     "whole numbers": (lambda x: x.long().float(), "converts to torch.int64, which jumps"),
     "complex slope": (
