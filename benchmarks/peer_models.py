@@ -120,13 +120,6 @@ class RidgeDescent(nn.Module):
         """Of the regulariser, at every level."""
         return self.bound * self.strength * self.scale
 
-    def regularise(self, x: Tensor, ratio: float) -> Tensor:
-        """The gradient of the regulariser for noise ``ratio`` times that of the training, each channel by
-        itself: ``ratio^2 R(x / ratio)`` is what a denoiser ``ratio D(x / ratio)`` minimises."""
-        channels = x.reshape(-1, 1, *x.shape[-2:])
-        found = self.ridge.gradient(channels * (self.scale / ratio))
-        return self.strength * ratio * found.reshape(x.shape)
-
     def forward(self, y: Tensor, sigma: float | Tensor | None = None) -> Tensor:
         x = y - 2 / (self.bound * self.scale) * self.ridge.gradient(self.scale * y)
         size = 2 / (1 + self.smoothness)

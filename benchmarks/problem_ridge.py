@@ -49,7 +49,7 @@ class Regulariser:
         self._slopes = (rises.amax(1) / self._spacing)[:, None, None]
 
     def gradient(self, x: Tensor, s: float) -> Tensor:
-        r""":math:`s\lambda W^\top\varphi(\mu Wx/s)`, as ``RidgeDescent.regularise`` with one look-up."""
+        r""":math:`s\lambda W^\top\varphi(\mu Wx/s)`, each channel by itself, with one look-up."""
         model = self.model
         z = model.ridge.analyse(x.reshape(-1, 1, *x.shape[-2:]) * (model.scale / s))
         position = ((z - self._first) / self._spacing).clamp_(0, self._knots - 1.001)

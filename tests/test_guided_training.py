@@ -58,18 +58,19 @@ def config(tmp_path: Path) -> GuidedConfig:
     )
 
 
-def state(training: GuidedTraining) -> dict[str, torch.Tensor]:
+def state(training: Any) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in training.model.state_dict().items()}
 
 
+@pytest.mark.parametrize("kind", [GuidedTraining, PostProcessorTraining])
 def test_a_run_that_was_cut_continues_to_the_same_bits(
-    config: GuidedConfig, tmp_path: Path
+    config: GuidedConfig, tmp_path: Path, kind: Any
 ) -> None:
-    whole = GuidedTraining(config, tmp_path / "whole")
+    whole = kind(config, tmp_path / "whole")
     losses = list(whole.run())
-    cut = GuidedTraining(config, tmp_path / "cut")
+    cut = kind(config, tmp_path / "cut")
     first = [loss for loss, _ in zip(cut.run(), range(3), strict=False)]
-    again = GuidedTraining(config, tmp_path / "cut")
+    again = kind(config, tmp_path / "cut")
     assert again.step == 3
     assert first + list(again.run()) == losses
     ends = state(whole), state(again)
@@ -77,18 +78,12 @@ def test_a_run_that_was_cut_continues_to_the_same_bits(
     assert whole.curve == again.curve
 
 
-def test_the_control_is_trained_on_the_same_samples_and_continues_too(
-    config: GuidedConfig, tmp_path: Path
-) -> None:
-    whole = PostProcessorTraining(config, tmp_path / "whole")
-    losses = list(whole.run())
-    cut = PostProcessorTraining(config, tmp_path / "cut")
-    first = [loss for loss, _ in zip(cut.run(), range(3), strict=False)]
-    again = PostProcessorTraining(config, tmp_path / "cut")
-    assert first + list(again.run()) == losses
-    assert whole.curve == again.curve
+def test_the_control_is_trained_on_the_same_samples(config: GuidedConfig, tmp_path: Path) -> None:
+    control, guided = (
+        kind(config, tmp_path / kind.__name__) for kind in (PostProcessorTraining, GuidedTraining)
+    )
     # At the first step both networks change nothing yet: the loss is that of the plain result.
-    assert losses[0] == pytest.approx(next(GuidedTraining(config, tmp_path / "guided").run()))
+    assert next(control.run()) == pytest.approx(next(guided.run()))
 
 
 def test_filters_wait_and_then_move_inside_their_constraint(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from pnp_lip import GuidedDenoiser, LipschitzDenoiser, Relaxed
 from pnp_lip.certifier import prove
 from pnp_lip.solvers.certificates import shipped_norms, statement_of
+from pnp_lip.weights import shipped_certificates
 
 
 @pytest.fixture
@@ -64,10 +66,12 @@ def test_what_is_read_is_what_a_proof_gives(no_proofs: list[int]) -> None:
         fresh.averagedness,
         fresh.execution,
     )
+    (file,) = [path for path in shipped_certificates() if path.name == "grey.certificate.json"]
+    stored = json.loads(file.read_text())
+    norms = [leaf.norm_upper for leaf in read.leaves()]
+    assert norms == [layer["norm_upper"] for layer in stored["layers"]]
     # Both are proved; on another processor the last bit of a bound may be another.
-    assert [leaf.norm_upper for leaf in read.leaves()] == [
-        pytest.approx(leaf.norm_upper, rel=1e-14) for leaf in fresh.leaves()
-    ]
+    assert norms == [pytest.approx(leaf.norm_upper, rel=1e-14) for leaf in fresh.leaves()]
     assert len(no_proofs) == len(denoiser.layers)
 
 

@@ -27,10 +27,8 @@ __all__ = ["digest", "tensor_bytes"]
 #: What torch keeps for itself: neither read by ``forward`` nor stable between two runs.
 _UNREAD = {"_version", "_is_full_backward_hook", "_non_persistent_buffers_set", "call_super_init"}
 _UNREAD |= {"__doc__", "__module__", "__annotations__", "__parameters__", "__orig_bases__"}
-_UNREAD |= {
-    "__slotnames__",
-    "__dataclass_fields__",
-}  # which a copy and a decorator leave on a class
+#: What a copy and a decorator leave on a class.
+_UNREAD |= {"__slotnames__", "__dataclass_fields__"}
 _END = type("End", (), {"__repr__": lambda self: ""})()
 _PLAIN = (
     *(bool, int, float, complex, str, bytes, slice, type(None), type(...)),

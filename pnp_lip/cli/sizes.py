@@ -17,23 +17,8 @@ from pnp_lip.certifier.conditions import of_sizes
 __all__ = ["sizes_in_words"]
 
 #: Sides that are tried; those beside them; numbers of images.
-_SIDES = (
-    *range(1, 67),
-    96,
-    127,
-    128,
-    192,
-    255,
-    256,
-    320,
-    509,
-    512,
-    1024,
-    4096,
-    8191,
-    65536,
-    131072,
-)
+_LARGER = {96, 127, 128, 192, 255, 256, 320, 509, 512, 1024, 4096, 8191, 65536, 131072}
+_SIDES = (*range(1, 67), *sorted(_LARGER))
 _BESIDE, _IMAGES = (2, 33, 64, 96, 65536), (1, 3)
 
 

@@ -46,6 +46,8 @@ class ResumableRun(ABC):
 
     #: Share of a run in which no step depends on its length, so that this may still be changed.
     flat = 0.0
+    #: A step and what was drawn for it.
+    _ahead: tuple[int, Any] | None = None
 
     config: TrainingConfig
     folder: Path
@@ -58,8 +60,6 @@ class ResumableRun(ABC):
     @abstractmethod
     def _advance(self) -> float:
         """Make one step; returns the loss."""
-
-    _ahead: tuple[int, Any] | None = None
 
     def _drawn(self, at: Callable[[int], _Drawn]) -> _Drawn:
         """What ``at`` draws for this step, or drew while the GPU computed the last one."""
